@@ -1,0 +1,157 @@
+"""`Cells`: the instances of one image, whichever model or annotator made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from bccd_d2.masks import convert, labels
+from bccd_d2.masks.convert import Rle
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """N cells of one image, each a full-image RLE with a score and a class.
+
+    Attributes:
+        image_size: height and width in pixels.
+        rles: N compressed RLEs of that size; masks may overlap.
+        scores: (N,) float32 in [0, 1]; 1 for ground truth.
+        class_ids: (N,) int64, 0 = "cell".
+
+    Raises:
+        ValueError: the lengths differ or an RLE is of another size.
+    """
+
+    image_size: tuple[int, int]
+    rles: list[Rle]
+    scores: np.ndarray
+    class_ids: np.ndarray
+
+    def __post_init__(self) -> None:
+        count = len(self.rles)
+        size = tuple(int(n) for n in self.image_size)
+        scores = np.asarray(self.scores, dtype=np.float32).reshape(-1)
+        class_ids = np.asarray(self.class_ids, dtype=np.int64).reshape(-1)
+        if len(scores) != count or len(class_ids) != count:
+            raise ValueError(
+                f"{count} masks need as many scores and class_ids, got {len(scores)} and "
+                f"{len(class_ids)}"
+            )
+        for rle in self.rles:
+            if tuple(rle["size"]) != size:
+                raise ValueError(f"mask of size {tuple(rle['size'])} in an image of size {size}")
+        object.__setattr__(self, "image_size", size)
+        object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "class_ids", class_ids)
+
+    # -- making --------------------------------------------------------------------------------
+
+    @classmethod
+    def from_rles(
+        cls, rles: Sequence[Rle], image_size: tuple[int, int], scores: Any = None
+    ) -> Cells:
+        """Cells of class 0 from RLEs; ``scores`` default to 1."""
+        rles = list(rles)
+        scores = np.ones(len(rles)) if scores is None else scores
+        return cls(image_size, rles, scores, np.zeros(len(rles)))
+
+    @classmethod
+    def empty(cls, image_size: tuple[int, int]) -> Cells:
+        """No cells in an image of ``image_size`` (height, width)."""
+        return cls.from_rles([], image_size)
+
+    @classmethod
+    def from_label_map(cls, label_map: np.ndarray, scores: Any = None) -> Cells:
+        """Cells 1..N of a label map (gaps closed), in label order."""
+        label_map = labels.relabel(label_map)
+        return cls.from_rles(convert.label_map_to_rles(label_map), label_map.shape, scores)
+
+    @classmethod
+    def from_coco(cls, annotations: Sequence[dict], image_size: tuple[int, int]) -> Cells:
+        """Cells of COCO annotations or results with RLE segmentations; crowds are left out.
+
+        A missing ``score`` counts as 1; every cell gets class 0, the one class there is.
+        """
+        kept = [a for a in annotations if not a.get("iscrowd", 0)]
+        rles = [convert.rle_from_json(a["segmentation"]) for a in kept]
+        return cls.from_rles(rles, image_size, [a.get("score", 1.0) for a in kept])
+
+    @classmethod
+    def from_instances(cls, instances: Any) -> Cells:
+        """Cells of a detectron2 ``Instances`` on any device.
+
+        It needs ``image_size``, ``scores``, ``pred_classes`` and the masks either as ``pred_rles``
+        (a list of RLEs) or as ``pred_masks`` (N, H, W) bool.
+        """
+        size = tuple(instances.image_size)
+        if instances.has("pred_rles"):
+            rles = list(instances.pred_rles)
+        else:
+            masks = np.asarray(instances.pred_masks.cpu()).astype(np.uint8).transpose(1, 2, 0)
+            rles = coco_mask.encode(np.asfortranarray(masks))
+        scores = np.asarray(instances.scores.detach().cpu().float())
+        return cls(size, rles, scores, np.asarray(instances.pred_classes.cpu()))
+
+    # -- choosing ------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.rles)
+
+    def __getitem__(self, index: Any) -> Cells:
+        """The cells at a slice, a bool mask (N,) or an array of indices."""
+        chosen = np.arange(len(self))[index].reshape(-1)
+        rles = [self.rles[i] for i in chosen]
+        return Cells(self.image_size, rles, self.scores[chosen], self.class_ids[chosen])
+
+    def above(self, threshold: float) -> Cells:
+        """The cells whose score is at least ``threshold``."""
+        return self[self.scores >= threshold]
+
+    # -- measuring -----------------------------------------------------------------------------
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(N, 4) float32 tight half-open boxes x0 y0 x1 y1; zeros for an empty mask."""
+        if not self.rles:
+            return np.zeros((0, 4), dtype=np.float32)
+        boxes = np.asarray(coco_mask.toBbox(self.rles), dtype=np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        return boxes
+
+    @property
+    def areas(self) -> np.ndarray:
+        """(N,) int64 pixels."""
+        return np.asarray(coco_mask.area(self.rles) if self.rles else [], dtype=np.int64)
+
+    def touches_border(self, margin: int = 1) -> np.ndarray:
+        """(N,) bool: the cell comes within ``margin`` px of the image's edge."""
+        return labels.touches_border(self.boxes, self.image_size, margin)
+
+    # -- turning into something else -----------------------------------------------------------
+
+    def crops(self) -> Iterator[tuple[np.ndarray, int, int]]:
+        """For each cell its mask (h, w) bool inside the tight box, the box's row y0, column x0."""
+        return (convert.decode_crop(rle) for rle in self.rles)
+
+    def to_label_map(self) -> np.ndarray:
+        """(H, W) int32 with cell i as label i + 1; the higher score wins where masks overlap.
+
+        A cell wholly covered by better ones keeps its number but has no pixel.
+        """
+        label_map = np.zeros(self.image_size, dtype=np.int32)
+        for index in np.argsort(self.scores, kind="stable"):
+            crop, y0, x0 = convert.decode_crop(self.rles[index])
+            window = label_map[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]]
+            window[crop] = index + 1
+        return label_map
+
+    def union(self) -> np.ndarray:
+        """(H, W) bool: pixels inside any cell."""
+        if not self.rles:
+            return np.zeros(self.image_size, dtype=bool)
+        return convert.rle_to_mask(coco_mask.merge(self.rles))

@@ -1,0 +1,175 @@
+"""Between label maps, per-cell crops, COCO run-length encoding (RLE) and polygons.
+
+RLE here is pycocotools' compressed form, ``{"size": [H, W], "counts": bytes}``: column-major runs,
+the first of background. The encoders work on runs, never on one full-size bitmap a cell, which is
+what makes a 70-cell image take milliseconds instead of a second.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+Rle = dict[str, Any]
+
+
+def _compress(starts: np.ndarray, ends: np.ndarray, image_size: tuple[int, int]) -> Rle:
+    """RLE of foreground runs [start, end) in column-major order; touching runs are joined."""
+    height, width = (int(n) for n in image_size)
+    joined = np.flatnonzero(starts[1:] == ends[:-1])
+    if joined.size:
+        starts, ends = np.delete(starts, joined + 1), np.delete(ends, joined)
+    edges = np.empty(2 * starts.size + 2, dtype=np.int64)
+    edges[0], edges[-1] = 0, height * width
+    edges[1:-1:2], edges[2:-1:2] = starts, ends
+    counts = np.diff(edges)
+    if counts[-1] == 0:
+        counts = counts[:-1]
+    return coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+
+
+def encode_crop(mask_crop: np.ndarray, y0: int, x0: int, image_size: tuple[int, int]) -> Rle:
+    """RLE in an image of ``image_size`` (H, W) of a bool mask that is zero outside one window.
+
+    Args:
+        mask_crop: (h, w) bool, the window's pixels.
+        y0: row of the window's top left pixel.
+        x0: column of the same.
+
+    Raises:
+        ValueError: the window reaches outside the image.
+    """
+    height, width = image_size
+    crop_height, crop_width = mask_crop.shape
+    if y0 < 0 or x0 < 0 or y0 + crop_height > height or x0 + crop_width > width:
+        raise ValueError(
+            f"a {crop_height}x{crop_width} window at row {y0}, column {x0} does not fit in an image "
+            f"of {height}x{width}; clip it first"
+        )
+    padded = np.zeros((crop_width, crop_height + 2), dtype=np.int8)
+    padded[:, 1:-1] = mask_crop.T
+    steps = np.diff(padded, axis=1)
+    start_column, start_row = np.nonzero(steps == 1)
+    end_column, end_row = np.nonzero(steps == -1)
+    starts = (start_column + x0) * height + start_row + y0
+    ends = (end_column + x0) * height + end_row + y0
+    return _compress(starts, ends, (height, width))
+
+
+def label_map_to_rles(label_map: np.ndarray) -> list[Rle]:
+    """RLE of each cell of a label map, in the order of the labels: item k - 1 is cell k.
+
+    Args:
+        label_map: (H, W) integer, 0 = background, cells 1..N without gaps.
+
+    Returns:
+        N RLEs; [] for a map without cells.
+
+    Raises:
+        ValueError: a label is missing between 1 and the largest.
+    """
+    height, width = label_map.shape
+    flat = label_map.T.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts = np.concatenate(([0], changes))
+    ends = np.concatenate((changes, [flat.size]))
+    values = flat[starts]
+    inside = values > 0
+    starts, ends, values = starts[inside], ends[inside], values[inside]
+    order = np.argsort(values, kind="stable")
+    starts, ends, values = starts[order], ends[order], values[order]
+    found, first = np.unique(values, return_index=True)
+    if found.size and found[-1] != found.size:
+        raise ValueError(
+            f"label_map must hold cells 1..N without gaps, got {found.size} labels up to "
+            f"{found[-1]}; call bccd_d2.masks.labels.relabel first"
+        )
+    bounds = np.append(first, values.size)
+    return [
+        _compress(starts[a:b], ends[a:b], (height, width))
+        for a, b in itertools.pairwise(bounds)
+    ]
+
+
+def rle_to_mask(rle: Rle) -> np.ndarray:
+    """(H, W) bool mask of one RLE."""
+    return coco_mask.decode(rle).astype(bool)
+
+
+def rle_box(rle: Rle) -> tuple[int, int, int, int]:
+    """Tight half-open box (x0, y0, x1, y1) in pixels; (0, 0, 0, 0) for an empty mask."""
+    x, y, w, h = coco_mask.toBbox(rle)
+    return int(x), int(y), int(x + w), int(y + h)
+
+
+def decode_crop(rle: Rle) -> tuple[np.ndarray, int, int]:
+    """The mask inside its tight box, with the box's top left corner.
+
+    Returns:
+        (h, w) bool crop, row y0, column x0; a (0, 0) crop at (0, 0) for an empty mask.
+    """
+    x0, y0, x1, y1 = rle_box(rle)
+    return coco_mask.decode(rle)[y0:y1, x0:x1].astype(bool), y0, x0
+
+
+def rle_to_polygons(rle: Rle, tolerance: float = 0.0) -> list[list[float]]:
+    """Outer outlines of a mask as COCO polygons: flat x, y lists, one a connected part.
+
+    Vertices lie on pixel corners, so a 3x2 rectangle has an outline of area 6 and filling it gives
+    the pixels back. Holes are not expressed (COCO polygons have none): use RLE where they matter.
+
+    Args:
+        tolerance: px; vertices closer than this to the simplified outline are left out (Douglas
+            and Peucker). 0 keeps every corner.
+
+    Returns:
+        [] for an empty mask.
+    """
+    crop, y0, x0 = decode_crop(rle)
+    if crop.size == 0:
+        return []
+    # Doubling and padding puts contour vertices between pixels: OpenCV traces pixel centres.
+    doubled = np.pad(crop.astype(np.uint8), 1).repeat(2, axis=0).repeat(2, axis=1)
+    outlines, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    polygons = []
+    for outline in outlines:
+        corners = np.floor((outline[:, 0, :] + 1) / 2) - 1
+        if tolerance > 0:
+            corners = cv2.approxPolyDP(corners.astype(np.float32), tolerance, True)[:, 0, :]
+        keep = np.any(corners != np.roll(corners, 1, axis=0), axis=1)
+        corners = corners[keep] + (x0, y0)
+        if len(corners) >= 3:
+            polygons.append([float(v) for v in corners.ravel()])
+    return polygons
+
+
+def rle_to_json(rle: Rle) -> Rle:
+    """The same RLE with ``counts`` as str, as COCO json files hold it."""
+    counts = rle["counts"]
+    return {
+        "size": [int(n) for n in rle["size"]],
+        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
+    }
+
+
+def rle_from_json(rle: Rle) -> Rle:
+    """The compressed RLE of a COCO json segmentation, with ``counts`` str, bytes or a list of runs.
+
+    Raises:
+        ValueError: it is no RLE (a polygon list, say).
+    """
+    if not isinstance(rle, dict) or "counts" not in rle or "size" not in rle:
+        raise ValueError(f"expected an RLE with 'size' and 'counts', got {type(rle).__name__}")
+    height, width = (int(n) for n in rle["size"])
+    counts = rle["counts"]
+    if isinstance(counts, Sequence) and not isinstance(counts, (str, bytes)):
+        return coco_mask.frPyObjects({"size": [height, width], "counts": list(counts)}, height, width)
+    return {
+        "size": [height, width],
+        "counts": counts.encode("ascii") if isinstance(counts, str) else counts,
+    }

@@ -1,0 +1,70 @@
+"""Write files so that a reader never meets half of one.
+
+Each writer fills a temporary file in the target's own folder and renames it over the target, which
+POSIX and Windows both do as one step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> Path:
+    """Write ``data`` to ``path``, whole or not at all; the parent folder is made when missing.
+
+    Raises:
+        OSError: the folder cannot be made or written; the message names ``path``.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror}. Choose a writable folder.") from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return path
+
+
+def write_text_atomic(path: str | Path, text: str) -> Path:
+    """Write ``text`` as UTF-8; see `write_bytes_atomic`."""
+    return write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def write_json_atomic(path: str | Path, data: Any, indent: int | None = None) -> Path:
+    """Write ``data`` as strict JSON (NaN and infinity are refused with ValueError)."""
+    return write_text_atomic(path, json.dumps(data, indent=indent, allow_nan=False) + "\n")
+
+
+def write_png_atomic(path: str | Path, array: np.ndarray, compression: int = 3) -> Path:
+    """Write (H, W) uint8 or uint16, or (H, W, 3) uint8 RGB, as PNG; ``compression`` is 0 to 9."""
+    if array.dtype not in (np.uint8, np.uint16) or array.ndim not in (2, 3):
+        raise ValueError(
+            f"array must be (H, W) uint8/uint16 or (H, W, 3) uint8, got {array.shape} {array.dtype}"
+        )
+    pixels = array if array.ndim == 2 else np.ascontiguousarray(array[..., ::-1])
+    done, buffer = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, compression])
+    if not done:
+        raise ValueError(f"OpenCV could not encode {array.shape} {array.dtype} as PNG for {path}")
+    return write_bytes_atomic(path, buffer.tobytes())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,97 @@
+"""`Cells` and label maps: round trips, choosing, overlaps, the empty case."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bccd_d2.masks import labels
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.convert import encode_crop, rle_to_json
+
+
+def two_overlapping() -> Cells:
+    square = np.ones((4, 4), bool)
+    rles = [encode_crop(square, 0, 0, (8, 8)), encode_crop(square, 2, 2, (8, 8))]
+    return Cells.from_rles(rles, (8, 8), [0.9, 0.4])
+
+
+def test_label_map_round_trip_closes_gaps() -> None:
+    label_map = np.zeros((6, 7), np.int32)
+    label_map[1:3, 1:4] = 2
+    label_map[4:, 5:] = 7
+    cells = Cells.from_label_map(label_map)
+    np.testing.assert_array_equal(cells.to_label_map(), labels.relabel(label_map))
+    np.testing.assert_array_equal(cells.areas, [6, 4])
+    np.testing.assert_array_equal(cells.boxes, [[1, 1, 4, 3], [5, 4, 7, 6]])
+    np.testing.assert_array_equal(cells.touches_border(), [False, True])
+
+
+def test_higher_score_wins_an_overlap() -> None:
+    label_map = two_overlapping().to_label_map()
+    assert label_map[2, 2] == 1 and label_map[5, 5] == 2
+    assert (label_map == 1).sum() == 16 and (label_map == 2).sum() == 12
+
+
+def test_union_counts_overlap_once() -> None:
+    assert two_overlapping().union().sum() == 28
+
+
+def test_choosing_by_threshold_mask_and_slice() -> None:
+    cells = two_overlapping()
+    assert len(cells.above(0.5)) == 1 and len(cells.above(0.4)) == 2
+    assert cells[np.array([False, True])].scores == pytest.approx([0.4])
+    assert len(cells[:0]) == 0
+
+
+def test_empty_has_shapes() -> None:
+    cells = Cells.empty((5, 6))
+    assert cells.boxes.shape == (0, 4) and cells.areas.shape == (0,)
+    assert cells.touches_border().shape == (0,)
+    assert cells.to_label_map().shape == (5, 6) and not cells.union().any()
+    assert list(cells.crops()) == []
+
+
+def test_from_coco_leaves_crowds_out() -> None:
+    rle = rle_to_json(two_overlapping().rles[0])
+    annotations = [{"segmentation": rle, "iscrowd": 1}, {"segmentation": rle, "score": 0.3}]
+    cells = Cells.from_coco(annotations, (8, 8))
+    assert cells.scores == pytest.approx([0.3])
+
+
+def test_from_instances_takes_bitmaps_and_rles() -> None:
+    torch = pytest.importorskip("torch")
+    cells = two_overlapping()
+    masks = torch.as_tensor(np.stack([cells[i : i + 1].union() for i in range(2)]))
+    fields = {"scores": torch.tensor([0.9, 0.4]), "pred_classes": torch.zeros(2).long()}
+    for extra in ({"pred_masks": masks}, {"pred_rles": cells.rles}):
+        instances = SimpleNamespace(image_size=(8, 8), has=extra.__contains__, **fields, **extra)
+        np.testing.assert_array_equal(
+            Cells.from_instances(instances).to_label_map(), cells.to_label_map()
+        )
+
+
+def test_mismatched_parts_are_refused() -> None:
+    rles = two_overlapping().rles
+    with pytest.raises(ValueError, match="as many scores"):
+        Cells.from_rles(rles, (8, 8), [1.0])
+    with pytest.raises(ValueError, match="size"):
+        Cells.from_rles(rles, (9, 8))
+
+
+def test_label_png_round_trip(tmp_path) -> None:
+    label_map = np.arange(12, dtype=np.int32).reshape(3, 4) * 300
+    labels.write_label_map(tmp_path / "ü 1.png", label_map)
+    np.testing.assert_array_equal(labels.read_label_map(tmp_path / "ü 1.png"), label_map)
+    with pytest.raises(ValueError, match="16 bits"):
+        labels.write_label_map(tmp_path / "b.png", label_map + 70000)
+    with pytest.raises(FileNotFoundError, match="convert"):
+        labels.read_label_map(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 2, 1), int), np.zeros((2, 2)), -np.eye(2, dtype=int)])
+def test_bad_label_maps_are_refused(bad: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="label_map must"):
+        labels.check_label_map(bad)
