@@ -1,0 +1,1 @@
+"""Pathology ViTs, the simple feature pyramid, and the detectors on top of them."""

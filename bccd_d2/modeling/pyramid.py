@@ -1,0 +1,98 @@
+"""The simple feature pyramid: several scales made from a ViT's one map (ViTDet, ECCV 2022)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import Backbone
+from torch import nn
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of (B, C, H, W), the "LN" of ViTDet.
+
+    detectron2 0.6 has no such norm; upstream's `LayerNorm` computes the same.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.permute(0, 2, 3, 1)
+        x = F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+def _scale(dim: int, steps: int) -> tuple[list[nn.Module], int]:
+    """Layers that change the resolution by 2 ** steps, and the channels that they give."""
+    if steps == 2:
+        up = [nn.ConvTranspose2d(dim, dim // 2, 2, 2), ChannelNorm(dim // 2), nn.GELU()]
+        return [*up, nn.ConvTranspose2d(dim // 2, dim // 4, 2, 2)], dim // 4
+    if steps == 1:
+        return [nn.ConvTranspose2d(dim, dim // 2, 2, 2)], dim // 2
+    return ([] if steps == 0 else [nn.MaxPool2d(2, 2)]), dim
+
+
+class SimpleFeaturePyramid(Backbone):
+    """Feature maps p2 to p5 (strides 4, 8, 16, 32), each from the backbone's stride 16 map.
+
+    Args:
+        net: a backbone with one output of stride 16.
+        out_channels: channels of every level.
+        coarsest: 5, or 6 to add p6 (stride 64), p5 subsampled.
+
+    Output: {"p2": (B, out_channels, H / 4, W / 4), ...} for images padded to `size_divisibility`;
+    an image that is not is padded with zeros at the bottom and the right first, so no row or column
+    of cells is lost.
+
+    Raises:
+        ValueError: the backbone has another stride, or ``coarsest`` is neither 5 nor 6.
+    """
+
+    def __init__(self, net: Backbone, *, out_channels: int = 256, coarsest: int = 5) -> None:
+        super().__init__()
+        ((name, spec),) = net.output_shape().items()
+        if spec.stride != 16:
+            raise ValueError(f"the pyramid needs a stride 16 map, got {name} of {spec.stride}")
+        if coarsest not in (5, 6):
+            raise ValueError(f"MODEL.PYRAMID.COARSEST must be 5 or 6, got {coarsest}")
+        self.net = net
+        self.source = name
+        self.coarsest = coarsest
+        self.levels = nn.ModuleDict()
+        for level, steps in ((2, 2), (3, 1), (4, 0), (5, -1)):
+            layers, dim = _scale(spec.channels, steps)
+            layers += [nn.Conv2d(dim, out_channels, 1, bias=False), ChannelNorm(out_channels)]
+            layers += [nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)]
+            layers += [ChannelNorm(out_channels)]
+            self.levels[f"p{level}"] = nn.Sequential(*layers)
+        self._out_features = [f"p{level}" for level in range(2, coarsest + 1)]
+        self._out_feature_channels = {name: out_channels for name in self._out_features}
+        self._out_feature_strides = {f"p{n}": 2**n for n in range(2, coarsest + 1)}
+
+    @property
+    def size_divisibility(self) -> int:
+        return 2**self.coarsest
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return {
+            name: ShapeSpec(
+                channels=self._out_feature_channels[name], stride=self._out_feature_strides[name]
+            )
+            for name in self._out_features
+        }
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """``images`` (B, 3, H, W) float, normalised."""
+        height, width = images.shape[-2:]
+        step = self.size_divisibility
+        images = F.pad(images, (0, -width % step, 0, -height % step))
+        tokens = self.net(images)[self.source]
+        features = {name: level(tokens) for name, level in self.levels.items()}
+        if self.coarsest == 6:
+            features["p6"] = F.max_pool2d(features["p5"], kernel_size=1, stride=2)
+        return features

@@ -1,0 +1,1 @@
+"""Config, trainer, hooks and launching: how a model comes to be."""

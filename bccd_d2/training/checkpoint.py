@@ -1,0 +1,80 @@
+"""Checkpoints that are whole or absent, and refuse a model that they do not fit."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+
+from bccd_d2.masks.io import write_bytes_atomic, write_text_atomic
+
+
+class OperatingPoint:
+    """The score threshold that belongs to a model, with where it was chosen.
+
+    Attributes:
+        score_threshold: cells below it are not reported, in [0, 1].
+        origin: what it was chosen on, such as "bccd_val at iteration 400".
+    """
+
+    def __init__(self, score_threshold: float = 0.5, origin: str = "default") -> None:
+        self.score_threshold = score_threshold
+        self.origin = origin
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"score_threshold": float(self.score_threshold), "origin": self.origin}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.score_threshold = state["score_threshold"]
+        self.origin = state["origin"]
+
+
+class CellCheckpointer(DetectionCheckpointer):
+    """`DetectionCheckpointer` that writes atomically and is strict about what it loads.
+
+    A run killed while saving keeps its last whole checkpoint; ``model_best`` does not become the
+    point to resume from (detectron2's own marks whatever was saved last).
+    """
+
+    def save(self, name: str, *, resumable: bool = True, **extra: Any) -> None:
+        """Write ``name``.pth; ``resumable`` says whether ``--resume`` should start from it."""
+        if not self.save_dir or not self.save_to_disk:
+            return
+        parts = {key: part.state_dict() for key, part in self.checkpointables.items()}
+        buffer = io.BytesIO()
+        torch.save({"model": self.model.state_dict(), **parts, **extra}, buffer)
+        path = write_bytes_atomic(Path(self.save_dir) / f"{name}.pth", buffer.getbuffer())
+        self.logger.info("Saved checkpoint %s", path)
+        if resumable:
+            self.tag_last_checkpoint(path.name)
+
+    def remove(self, name: str) -> None:
+        """Delete ``name``.pth where this process writes checkpoints."""
+        if self.save_dir and self.save_to_disk:
+            (Path(self.save_dir) / f"{name}.pth").unlink(missing_ok=True)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        write_text_atomic(Path(self.save_dir) / "last_checkpoint", last_filename_basename)
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        if not str(filename).endswith(".pth"):
+            return super()._load_file(filename)
+        loaded = torch.load(filename, map_location="cpu", weights_only=True)
+        return loaded if "model" in loaded else {"model": loaded}
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
+        incompatible = super()._load_model(checkpoint)
+        published = checkpoint.get("matching_heuristics", False)
+        wrong = list(incompatible.incorrect_shapes)
+        if not published:
+            wrong += [*incompatible.missing_keys, *incompatible.unexpected_keys]
+        if wrong:
+            listed = ", ".join(str(w) for w in wrong[:6])
+            raise ValueError(
+                f"the checkpoint does not fit the model: {len(wrong)} tensors are missing, "
+                f"unexpected or of another shape ({listed}). Use the config that it was made with."
+            )
+        return incompatible

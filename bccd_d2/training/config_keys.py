@@ -1,0 +1,97 @@
+"""The keys that this package adds to detectron2's config, and the defaults it changes."""
+
+from __future__ import annotations
+
+from detectron2.config import CfgNode as CN
+
+
+def add_bccd_config(config: CN) -> None:
+    """Add our keys in place; detectron2's own keep their meaning."""
+    _change_defaults(config)
+    _add_input(config)
+    _add_model(config)
+    _add_solver(config)
+
+
+def _change_defaults(config: CN) -> None:
+    config.INPUT.FORMAT = "RGB"
+    config.INPUT.MASK_FORMAT = "bitmask"
+    config.MODEL.META_ARCHITECTURE = "CellRCNN"
+    config.MODEL.DEVICE = "auto"  # "auto" takes the GPU where there is one; else "cpu", "cuda:1".
+    config.MODEL.WEIGHTS = ""
+    config.MODEL.MASK_ON = True
+    config.MODEL.PIXEL_MEAN = [123.675, 116.28, 103.53]  # ImageNet, RGB, 0 to 255
+    config.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]
+    config.MODEL.ROI_HEADS.NUM_CLASSES = 1
+    config.MODEL.ROI_BOX_HEAD.NAME = "CellBoxHead"
+    config.MODEL.ROI_MASK_HEAD.NAME = "CellMaskHead"
+    # The one cap on cells an image: it drives the box predictor, the RPN's proposals at test time
+    # and COCO's maxDets. The densest image of the dataset has 190 cells.
+    config.TEST.DETECTIONS_PER_IMAGE = 300
+    config.TEST.EVAL_PERIOD = 0  # iterations between evaluations; 0 = only after the last
+    config.SEED = 0
+    config.OUTPUT_DIR = "output/run"
+
+
+def _add_input(config: CN) -> None:
+    config.DATASETS.ROOT = ""  # converted folder; "" looks at BCCD_DATASET, DETECTRON2_DATASETS
+    config.DATASETS.TRAIN = ("bccd_train",)
+    config.DATASETS.VALIDATION = ("bccd_val",)  # chooses the best checkpoint and the threshold
+    config.DATASETS.TEST = ("bccd_test",)  # seen by --eval-only alone
+    config.INPUT.IMAGE_SCALE = 1.0  # detector pixels for an image pixel, the same for all images
+    config.INPUT.CROP_SIZE = 512  # side of a training crop, detector pixels
+    config.INPUT.SCALE_RANGE = (0.8, 1.25)  # random zoom of a training crop
+    config.INPUT.CROWD_CANDIDATES = 3  # places drawn for a crop; the one with most cells is taken
+    config.INPUT.UNIFORM = 0.25  # share of crops whose place does not depend on the cells
+    config.INPUT.MIN_VISIBLE = 0.15  # a cell showing less of its area than this in a crop is dropped
+    config.INPUT.FLIP = True  # mirror at random
+    config.INPUT.ROT90 = True  # turn by quarters at random
+    jitter = config.INPUT.JITTER = CN()  # see bccd_d2.data.augment.PhotometricOptions
+    jitter.BRIGHTNESS = 0.15  # largest relative change
+    jitter.CONTRAST = 0.15
+    jitter.SATURATION = 0.2
+    jitter.HUE = 0.02  # largest turn of the colour circle, in full turns
+    jitter.BLUR = 0.15  # probability of a mild Gaussian blur
+    jitter.NOISE = 0.15  # probability of mild grey noise
+    config.DATALOADER.CACHE_MB = 0  # decoded images kept in memory by each loading process
+
+
+def _add_model(config: CN) -> None:
+    vit = config.MODEL.VIT = CN()
+    vit.PRESET = "vit_base"  # a name of bccd_d2.modeling.presets.PRESETS
+    vit.WEIGHTS = ""  # "" (random), a local file, "timm:NAME" or "hf-hub:OWNER/NAME"
+    vit.DEPTH = 0  # blocks; 0 here and below = the preset's own
+    vit.DIM = 0  # channels of a token
+    vit.HEADS = 0
+    vit.GRID = 0  # side of the position embedding in tokens
+    vit.WINDOW_SIZE = 0  # side of an attention window in tokens; 0 = whole image
+    vit.GLOBAL_BLOCKS = ()  # blocks that attend over the whole image all the same
+    vit.POSITION = "resize"  # "resize" or "tile" the position embedding over the image
+    vit.DROP_PATH = 0.0  # stochastic depth rate of the last block
+    vit.FROZEN = False  # train no parameter of the ViT
+    vit.ACTIVATION_CHECKPOINTING = False  # recompute activations to save memory
+    config.MODEL.PYRAMID = CN()
+    config.MODEL.PYRAMID.CHANNELS = 256
+    config.MODEL.PYRAMID.COARSEST = 5  # 5: p2 to p5 (strides 4 to 32); 6: with p6 (64)
+    config.MODEL.BACKBONE.NAME = "build_vit_pyramid"
+
+
+def _add_solver(config: CN) -> None:
+    solver = config.SOLVER
+    solver.EPOCHS = 0.0  # > 0 sets MAX_ITER from the number of training images
+    solver.STEP_FRACTIONS = ()  # with WarmupMultiStepLR: the steps as shares of MAX_ITER
+    solver.LAYER_DECAY = 1.0  # learning-rate factor from one ViT block to the one below it
+    solver.BACKBONE_FACTOR = 1.0  # learning rate of the ViT over that of the heads
+    solver.BETAS = (0.9, 0.999)  # AdamW's
+    solver.ACCUMULATE = 1  # micro-batches a step; IMS_PER_BATCH stays the effective batch
+    solver.PRECISION = "fp32"  # "fp32", "bf16" (CPU or GPU) or "fp16" (GPU)
+    solver.BASE_LR = 1e-4
+    solver.WEIGHT_DECAY = 0.05
+    solver.WEIGHT_DECAY_NORM = 0.0  # also biases, position embeddings and LayerScale
+    solver.LR_SCHEDULER_NAME = "WarmupCosineLR"
+    solver.CLIP_GRADIENTS.ENABLED = True
+    solver.CLIP_GRADIENTS.CLIP_TYPE = "full_model"  # norm over all parameters; the only one here
+    solver.CLIP_GRADIENTS.CLIP_VALUE = 1.0
+    solver.BEST_METRIC = "segm/AP"  # what model_best.pth maximises on validation
+    config.TEST.EVAL_EPOCHS = 0.0  # > 0 sets EVAL_PERIOD from the number of training images
+    config.TEST.LOSS_BATCHES = 4  # validation crops, in batches, for the validation loss; 0 = none

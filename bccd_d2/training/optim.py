@@ -1,0 +1,68 @@
+"""AdamW with layer-wise learning-rate decay, and the schedule."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from detectron2.solver import build_lr_scheduler
+from torch import nn
+
+from bccd_d2.modeling.build import layer_index
+
+
+def parameter_groups(
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+    depth: int = 0,
+    layer_decay: float = 1.0,
+    backbone_factor: float = 1.0,
+    weight_decay_norm: float = 0.0,
+) -> list[dict[str, Any]]:
+    """Trainable parameters grouped by learning rate and weight decay.
+
+    The learning rate of ViT block i is ``lr * backbone_factor * layer_decay ** (depth - i)``, that
+    of what lies below all blocks one step lower, that of everything after them ``lr`` (Bao et al.,
+    BEiT, arXiv 2106.08254, as ViTDet uses it). Vectors (biases, norms, LayerScale) and position
+    embeddings and prefix tokens take ``weight_decay_norm``.
+
+    Args:
+        depth: number of ViT blocks; 0 for a model without a ViT.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rate = lr
+        if depth and ".vit." in name:
+            rate = lr * backbone_factor * layer_decay ** (depth + 1 - layer_index(name, depth))
+        plain = parameter.ndim <= 1 or name.endswith(("pos_embed", "cls_token", "reg_token"))
+        groups[rate, weight_decay_norm if plain else weight_decay].append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
+
+
+def build_optimizer(config: Any, model: nn.Module) -> torch.optim.AdamW:
+    """AdamW over `parameter_groups`, as ``config.SOLVER`` says."""
+    solver = config.SOLVER
+    vit = next((m.vit for m in model.modules() if hasattr(m, "vit")), None)
+    groups = parameter_groups(
+        model,
+        lr=solver.BASE_LR,
+        weight_decay=solver.WEIGHT_DECAY,
+        depth=len(vit.blocks) if vit is not None else 0,
+        layer_decay=solver.LAYER_DECAY,
+        backbone_factor=solver.BACKBONE_FACTOR,
+        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+    )
+    return torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=tuple(solver.BETAS))
+
+
+def build_schedule(config: Any, optimizer: torch.optim.Optimizer) -> Any:
+    """detectron2's warm-up with cosine or step decay, ``SOLVER.LR_SCHEDULER_NAME``."""
+    return build_lr_scheduler(config, optimizer)

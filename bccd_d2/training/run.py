@@ -1,0 +1,197 @@
+"""Training and evaluation from a config: what `tools/train_net.py` calls in every process."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.engine import create_ddp_model, hooks
+from detectron2.evaluation import inference_on_dataset
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from detectron2.utils.events import JSONWriter, TensorboardXWriter
+from torch import nn
+
+import bccd_d2.modeling.build  # noqa: F401  (registers the backbone and meta-architecture)
+from bccd_d2.data.catalog import find_dataset, register_dataset
+from bccd_d2.evaluation.evaluators import CellEvaluator
+from bccd_d2.evaluation.thresholds import choose, sweep
+from bccd_d2.masks.io import write_json_atomic, write_text_atomic
+from bccd_d2.training import loaders
+from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint
+from bccd_d2.training.config import finalize
+from bccd_d2.training.hooks import (
+    BestCheckpoint,
+    Checkpoints,
+    Evaluation,
+    ProgressLine,
+    ValidationLoss,
+)
+from bccd_d2.training.optim import build_optimizer, build_schedule
+from bccd_d2.training.trainer import CellTrainer
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(config: Any) -> Any:
+    """Register the dataset, choose the device, derive and freeze; the config that training uses.
+
+    Raises:
+        FileNotFoundError: no converted dataset.
+        ValueError: see `config.finalize`.
+    """
+    folder = config.DATASETS.ROOT or find_dataset()
+    register_dataset(folder)
+    config.defrost()
+    if config.MODEL.DEVICE == "auto":
+        config.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+    return finalize(config, train_images=len(loaders.records(config.DATASETS.TRAIN)))
+
+
+def train(config: Any, resume: bool = False) -> dict[str, dict[str, Any]]:
+    """Train to ``SOLVER.MAX_ITER`` and return the last validation scores ({} off the main process).
+
+    Args:
+        config: as `prepare` returns it.
+        resume: go on from the last checkpoint in ``OUTPUT_DIR``, with optimizer, schedule, best
+            score and iteration; start anew where there is none.
+    """
+    if comm.is_main_process():
+        write_text_atomic(Path(config.OUTPUT_DIR) / "config.yaml", config.dump())
+    loaders.seed_everything(config.SEED)
+    model = build_model(config)
+    loaders.seed_everything(config.SEED + comm.get_rank() + 1)
+    optimizer = build_optimizer(config, model)
+    point = OperatingPoint()
+    bare = model
+    if comm.get_world_size() > 1:
+        model = create_ddp_model(model, broadcast_buffers=False)
+    checkpointer = CellCheckpointer(bare, config.OUTPUT_DIR, operating_point=point)
+    trainer = CellTrainer(
+        model,
+        [],
+        optimizer,
+        accumulate=config.SOLVER.ACCUMULATE,
+        precision=config.SOLVER.PRECISION,
+        clip=config.SOLVER.CLIP_GRADIENTS.CLIP_VALUE if config.SOLVER.CLIP_GRADIENTS.ENABLED else 0,
+    )
+    checkpointer.add_checkpointable("trainer", weakref.proxy(trainer))
+    results: dict[str, dict[str, Any]] = {}
+    trainer.register_hooks(_hooks(config, trainer, checkpointer, bare, results))
+    state = checkpointer.resume_or_load(config.MODEL.WEIGHTS, resume=resume)
+    resumed = resume and checkpointer.has_checkpoint()
+    start = state.get("iteration", -1) + 1 if resumed else 0
+    trainer.set_loader(
+        loaders.train_loader(config, loaders.records(config.DATASETS.TRAIN), start_iter=start)
+    )
+    trainer.train(start, config.SOLVER.MAX_ITER)
+    return results
+
+
+def _hooks(
+    config: Any, trainer: CellTrainer, checkpointer: CellCheckpointer, model: nn.Module, results: dict
+) -> list:
+    period = config.TEST.EVAL_PERIOD
+    point = checkpointer.checkpointables["operating_point"]
+
+    def evaluate_now() -> dict:
+        with trainer.autocast():
+            scores, chosen = score(config, model, config.DATASETS.VALIDATION, choose_point=True)
+        if chosen is not None:
+            point.score_threshold = chosen
+            point.origin = f"{', '.join(config.DATASETS.VALIDATION)} at iteration {trainer.iter + 1}"
+        results.clear()
+        results.update(scores)
+        return scores
+
+    listed = [
+        hooks.IterationTimer(),
+        hooks.LRScheduler(trainer.optimizer, build_schedule(config, trainer.optimizer)),
+    ]
+    if config.DATASETS.VALIDATION:
+        batches = loaders.validation_batches(config)
+        listed += [
+            ValidationLoss(model, batches, period, trainer.autocast),
+            Evaluation(evaluate_now, period),
+            BestCheckpoint(checkpointer, config.SOLVER.BEST_METRIC, period),
+        ]
+    listed.append(Checkpoints(checkpointer, config.SOLVER.CHECKPOINT_PERIOD))
+    if comm.is_main_process():
+        folder = Path(config.OUTPUT_DIR)
+        writers = [ProgressLine(config.SOLVER.MAX_ITER), JSONWriter(str(folder / "metrics.json"))]
+        writers.append(TensorboardXWriter(str(folder)))
+        listed.append(hooks.PeriodicWriter(writers, period=20))
+    return listed
+
+
+def score(
+    config: Any,
+    model: nn.Module,
+    names: Sequence[str],
+    *,
+    score_threshold: float = 0.5,
+    choose_point: bool = False,
+    folder: str | Path | None = None,
+) -> tuple[dict[str, dict[str, Any]], float | None]:
+    """Scores of a model on registered datasets; with several, groups are prefixed by the name.
+
+    Args:
+        score_threshold: cells below it do not count in instance and pixel scores.
+        choose_point: choose that threshold on these very images and score with it; only right for
+            images that choose, never for test images.
+        folder: where scores.json, per_image.csv and the predictions go; None writes nothing.
+
+    Returns:
+        {group: {score: value}}, empty off the main process, and the chosen threshold or None.
+    """
+    results: dict[str, dict[str, Any]] = {}
+    chosen = None
+    model_was_training = model.training
+    model.eval()
+    for name in names:
+        evaluator = CellEvaluator(
+            name,
+            max_detections=config.TEST.DETECTIONS_PER_IMAGE,
+            output_dir=None if folder is None else str(Path(folder) / name),
+            score_threshold=score_threshold,
+        )
+        scores = inference_on_dataset(model, loaders.test_loader(config, name), evaluator) or {}
+        if choose_point and scores and comm.is_main_process():
+            chosen = choose(sweep(evaluator.truth(), evaluator.predictions()))
+        prefix = f"{name}/" if len(names) > 1 else ""
+        results.update({prefix + group: values for group, values in scores.items()})
+    model.train(model_was_training)
+    return results, chosen
+
+
+def evaluate(config: Any) -> dict[str, dict[str, Any]]:
+    """Score ``MODEL.WEIGHTS``, or the run's best checkpoint, on ``DATASETS.TEST``.
+
+    The score threshold is the one stored with the checkpoint; scores, per-image table and
+    predictions are written under ``OUTPUT_DIR/evaluation``.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: it does not fit the config's model.
+    """
+    weights = config.MODEL.WEIGHTS or str(Path(config.OUTPUT_DIR) / "model_best.pth")
+    if not Path(weights).is_file():
+        raise FileNotFoundError(
+            f"no weights at {weights}: train first, or add MODEL.WEIGHTS PATH to the command"
+        )
+    model = build_model(config)
+    point = OperatingPoint()
+    CellCheckpointer(model, operating_point=point).load(weights, ["operating_point"])
+    logger.info("score threshold %.2f, chosen on %s", point.score_threshold, point.origin)
+    folder = Path(config.OUTPUT_DIR) / "evaluation"
+    results, _ = score(
+        config, model, config.DATASETS.TEST, score_threshold=point.score_threshold, folder=folder
+    )
+    if results and comm.is_main_process():
+        summary = {"weights": weights, "operating_point": point.state_dict(), "scores": results}
+        write_json_atomic(folder / "metrics.json", summary, indent=1)
+    return results

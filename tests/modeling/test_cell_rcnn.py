@@ -1,0 +1,88 @@
+"""The detector as the config builds it: losses, answers, empty crops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from detectron2.structures import BitMasks, Boxes, Instances
+
+from bccd_d2.modeling.build import layer_index
+from bccd_d2.training.config import finalize, load_config
+
+SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
+         "MODEL.VIT.DEPTH", "3", "MODEL.VIT.GLOBAL_BLOCKS", "(1,)", "MODEL.PYRAMID.CHANNELS", "16",
+         "MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16",
+         "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]  # fmt: skip
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    path = Path(__file__).resolve().parents[2] / "configs" / "cpu_tiny_maskrcnn.yaml"
+    return build_model(finalize(load_config(path, SMALL)))
+
+
+def sample(cells: int) -> dict:
+    truth = Instances((70, 75))
+    boxes = torch.tensor([[5, 5, 35, 40], [30, 20, 74, 69]], dtype=torch.float32)[:cells]
+    masks = torch.zeros(cells, 70, 75, dtype=torch.bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist(), strict=True):
+        mask[y0:y1, x0:x1] = True
+    truth.gt_boxes, truth.gt_masks = Boxes(boxes.reshape(-1, 4)), BitMasks(masks)
+    truth.gt_classes = torch.zeros(cells, dtype=torch.int64)
+    image = torch.randint(0, 255, (3, 70, 75), dtype=torch.uint8)
+    return {"image": image, "instances": truth, "height": 140, "width": 150}
+
+
+def test_losses_are_finite_and_reach_every_parameter(model) -> None:
+    losses = model([sample(2), sample(1)])
+    assert set(losses) == {"loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc"}
+    sum(losses.values()).backward()
+    # Registers and the class token influence patches only through attention, so all get gradients.
+    without = [n for n, p in model.named_parameters() if p.grad is None]
+    assert without == []
+
+
+def test_crops_without_cells_train(model) -> None:
+    losses = model([sample(0), sample(0)])
+    assert all(torch.isfinite(v) for v in losses.values())
+
+
+def test_answers_are_rles_of_the_original_size(model) -> None:
+    model.eval()
+    with torch.no_grad():
+        (answer,) = model([sample(2)])
+    instances = answer["instances"]
+    assert instances.image_size == (140, 150)
+    assert len(instances) == len(instances.pred_rles) > 0
+    assert all(rle["size"] == [140, 150] for rle in instances.pred_rles)
+
+
+def test_an_answer_does_not_depend_on_its_batch(model) -> None:
+    model.eval()
+    inputs = [sample(2), sample(2)]
+    with torch.no_grad():
+        together = model(inputs)
+        alone = [model([x])[0] for x in inputs]
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one["instances"].scores, other["instances"].scores)
+        assert one["instances"].pred_rles == other["instances"].pred_rles
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("backbone.net.vit.pos_embed", 0),
+        ("backbone.net.vit.patch_embed.proj.weight", 0),
+        ("backbone.net.vit.blocks.0.norm1.weight", 1),
+        ("backbone.net.vit.blocks.11.mlp.fc2.bias", 12),
+        ("backbone.net.vit.norm.weight", 13),
+        ("backbone.levels.p2.0.weight", 13),
+        ("roi_heads.box_head.fc1.weight", 13),
+    ],
+)
+def test_layer_index(name: str, index: int) -> None:
+    assert layer_index(name, depth=12) == index
