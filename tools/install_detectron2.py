@@ -51,12 +51,18 @@ _FAST_OR_PLAIN_COCO = """try:
 except ImportError:
     COCOeval_opt = COCOeval
 """
+_CAFFE2 = "from .api import *\n"
+_CAFFE2_OR_NOTHING = """try:
+    from .api import *
+except ImportError:  # caffe2 left PyTorch; tracing and scripting work without it
+    pass
+"""
 _RESOURCE = """pkg_resources.resource_filename(
         "detectron2.model_zoo", os.path.join("configs", config_path)
     )"""
 
 # numpy 1.24 removed the aliases np.bool, np.int, np.float and np.str, Pillow 10 Image.LINEAR,
-# setuptools 82 pkg_resources; the compiled module detectron2._C is not built at all.
+# setuptools 82 pkg_resources, PyTorch 2.4 caffe2; the compiled module detectron2._C is not built at all.
 MENDS = (
     Mend("detectron2/data/transforms/transform.py", "Image.LINEAR", "Image.BILINEAR", 1),
     Mend("detectron2/data/build.py", "dtype=np.int\n", "dtype=int\n", 1),
@@ -86,6 +92,7 @@ MENDS = (
     Mend("detectron2/layers/rotated_boxes.py", _NEEDS_OPS, _OPS_OR_ERROR, 1),
     Mend("detectron2/layers/roi_align_rotated.py", _NEEDS_OPS, _OPS_OR_ERROR, 1),
     Mend("detectron2/evaluation/coco_evaluation.py", _FAST_COCO, _FAST_OR_PLAIN_COCO, 1),
+    Mend("detectron2/export/__init__.py", _CAFFE2, _CAFFE2_OR_NOTHING, 1),
 )
 
 MISSING_OPS = '''"""Stands in for the compiled module detectron2._C, which this build leaves out."""
@@ -147,10 +154,10 @@ import detectron2, detectron2.engine, detectron2.evaluation
 print(json.dumps({
     "detectron2": getattr(detectron2, "__version__", "unknown"),
     "folder": list(detectron2.__path__)[0],
-    "compiled ops": importlib.util.find_spec("detectron2._C") is not None,
+    "compiled ops": "yes" if importlib.util.find_spec("detectron2._C") else "no",
     "torch": torch.__version__,
     "torchvision": torchvision.__version__,
-    "CUDA": torch.version.cuda if torch.cuda.is_available() else None,
+    "CUDA": torch.version.cuda if torch.cuda.is_available() else "not available",
     "GPUs": torch.cuda.device_count(),
 }))
 """
@@ -283,7 +290,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Install or report; 0 when a working detectron2 is there, else 1."""
     args = get_parser().parse_args(argv)
     try:
-        found = None if args.force or args.wheel_dir else probe()
+        keep = args.check or not (args.force or args.wheel_dir)
+        found = probe() if keep else None
         if found is None and not args.check:
             wheel = install(args)
             if args.wheel_dir:
@@ -297,7 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"detectron2 is not installed. Run: {TO_RUN}", file=sys.stderr)
         return 1
     for name, value in found.items():
-        print(f"{name + ':':14}{ {True: 'yes', False: 'no', None: 'no'}.get(value, value) }")
+        print(f"{name + ':':14}{value}")
     return 0
 
 

@@ -1,0 +1,55 @@
+"""Packaging of bccd_d2; detectron2, which PyPI lacks, comes from tools/install_detectron2.py."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bccd_d2/__init__.py").read_text()).group(1)
+README = HERE / "README.md"
+
+REPORT = ["jinja2>=3.1"]
+APP = ["gradio>=5"]
+DEV = ["pytest>=8", "ruff>=0.6"]
+
+setup(
+    name="bccd_d2",
+    version=VERSION,
+    description="Cell instance segmentation of blood smears on detectron2 with pathology ViTs",
+    long_description=README.read_text(encoding="utf-8") if README.is_file() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
+    keywords="blood smear, cell segmentation, detectron2, vision transformer, BCCD",
+    packages=find_packages(include=["bccd_d2", "bccd_d2.*"]),
+    package_data={"bccd_d2": ["**/*.json", "**/*.yaml", "**/*.html", "**/*.safetensors"]},
+    python_requires=">=3.10,<3.13",
+    install_requires=[
+        "ImageHash>=4.3",
+        "faster-coco-eval>=1.6",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "opencv-python-headless>=4.8",
+        "pillow>=10",
+        "pycocotools>=2.0.7",
+        "safetensors>=0.4",
+        "scikit-image>=0.22",
+        "scipy>=1.11",
+        "tensorboard>=2.14",
+        "tifffile>=2023.8",
+        "timm>=1.0.3",
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "tqdm>=4.66",
+    ],
+    extras_require={"report": REPORT, "app": APP, "dev": DEV + REPORT},
+)
