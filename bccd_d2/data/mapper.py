@@ -1,0 +1,308 @@
+"""From a dataset dict to what the model sees: one crop, its cells as boxes and bitmaps.
+
+The cells of an image live in one label map. It is cropped and resized once, and only then taken
+apart into one bitmap a cell, so the work does not grow with the size of the image times the number
+of its cells.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from detectron2.structures import BitMasks, Boxes, Instances
+
+from bccd_d2.data.augment import PhotometricOptions, photometric, turn_and_flip
+from bccd_d2.data.loader import PairReader, read_rgb
+from bccd_d2.masks.labels import cell_boxes
+
+
+@dataclass(frozen=True)
+class MapperOptions:
+    """What `LabelMapMapper` does to an image.
+
+    Attributes:
+        image_scale: the detector's frame: its pixels per pixel of the file. 0.5 = half resolution.
+            A fixed factor, not a fixed edge, so that a cell has one size in every image.
+        short_edge: px; when set, each image's scale is short_edge / min(height, width) instead.
+        scale_range: random factor on top of that scale, log-uniform; training only.
+        crop_size: (height, width) of the training crop in the detector's frame; where the scaled
+            image is smaller, so is the crop (the batch is padded by the model).
+        crowd_candidates: places drawn for a crop, of which the one with the most cells is taken;
+            1 = any cell's surroundings.
+        uniform_probability: share of the crops whose place does not depend on the cells.
+        min_visible: cells of which less than this share of the area lies in the crop are left out:
+            a sliver at the edge cannot be told from its neighbour and its box says nothing about
+            the cell. Cells cut by the border of the image itself are whole in this sense.
+        min_pixels: cells with fewer pixels in the finished crop are left out.
+        flip: mirror at random.
+        rotate90: turn by quarters at random.
+        photometric: bounds of colour jitter, blur and noise; training only.
+        cache_mb: memory for decoded images and label maps, per process; see `PairReader`.
+    """
+
+    image_scale: float = 0.5
+    short_edge: int | None = None
+    scale_range: tuple[float, float] = (0.8, 1.25)
+    crop_size: tuple[int, int] = (320, 320)
+    crowd_candidates: int = 3
+    uniform_probability: float = 0.25
+    min_visible: float = 0.15
+    min_pixels: int = 10
+    flip: bool = True
+    rotate90: bool = True
+    photometric: PhotometricOptions = field(default_factory=PhotometricOptions)
+    cache_mb: float = 0
+
+    def __post_init__(self) -> None:
+        low, high = self.scale_range
+        checks = [
+            (self.image_scale > 0, f"image_scale must be above 0, got {self.image_scale}"),
+            (0 < low <= high, f"scale_range must be 0 < low <= high, got {self.scale_range}"),
+            (min(self.crop_size) > 0, f"crop_size must be (height, width), got {self.crop_size}"),
+            (self.crowd_candidates >= 1, "crowd_candidates must be at least 1"),
+            (0 <= self.uniform_probability <= 1, "uniform_probability must lie in [0, 1]"),
+            (0 <= self.min_visible <= 1, "min_visible must lie in [0, 1]"),
+            (self.short_edge is None or self.short_edge > 0, "short_edge must be above 0 or None"),
+        ]
+        for passed, message in checks:
+            if not passed:
+                raise ValueError(message)
+
+    def scale_of(self, height: int, width: int) -> float:
+        """Detector pixels per pixel of a file of this size."""
+        if self.short_edge is not None:
+            return self.short_edge / min(height, width)
+        return self.image_scale
+
+
+def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
+    """(height, width) in whole pixels, at least 1 each, of an image resized by ``scale``."""
+    return max(1, round(float(height * scale))), max(1, round(float(width * scale)))
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The image at ``size`` (height, width): pixel averages when it shrinks, else bilinear."""
+    height, width = (int(n) for n in size)
+    if image.shape[:2] == (height, width):
+        return np.ascontiguousarray(image)
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=method)
+
+
+def resize_labels(label_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The label map at ``size`` (height, width) by the label under each new pixel's centre.
+
+    No label is invented; cuts of 1 px between cells may vanish, their numbers keep them apart.
+    """
+    rows = ((np.arange(size[0]) + 0.5) * (label_map.shape[0] / size[0])).astype(np.int64)
+    columns = ((np.arange(size[1]) + 0.5) * (label_map.shape[1] / size[1])).astype(np.int64)
+    return label_map[rows[:, None], columns]
+
+
+def choose_window(
+    image_size: tuple[int, int],
+    window_size: tuple[int, int],
+    centres: np.ndarray,
+    options: MapperOptions,
+    rng: np.random.Generator,
+) -> tuple[int, int]:
+    """Top left corner (y0, x0) of a crop window, by preference in a crowded place.
+
+    With ``uniform_probability``, and in an image without cells, any place is as likely as another.
+    Else ``crowd_candidates`` windows are drawn, each around a random cell at a random offset, and
+    the one that holds the most cell centres is taken.
+
+    Args:
+        image_size: (height, width).
+        window_size: (height, width), not larger than the image.
+        centres: (N, 2) x, y of the cells.
+    """
+    room = np.subtract(image_size, window_size)
+    if rng.uniform() < options.uniform_probability or len(centres) == 0:
+        y0, x0 = rng.integers(0, room + 1)
+        return int(y0), int(x0)
+    picked = rng.integers(0, len(centres), size=options.crowd_candidates)
+    offsets = rng.uniform(size=(options.crowd_candidates, 2)) * window_size
+    corners = np.clip(np.floor(centres[picked][:, ::-1] - offsets), 0, room)
+    inside = np.ones((options.crowd_candidates, len(centres)), dtype=bool)
+    for axis, values in ((0, centres[:, 1]), (1, centres[:, 0])):
+        low = corners[:, axis, None]
+        inside &= (values >= low) & (values < low + window_size[axis])
+    y0, x0 = corners[inside.sum(axis=1).argmax()]
+    return int(y0), int(x0)
+
+
+def make_instances(
+    label_map: np.ndarray, whole_areas: np.ndarray, min_visible: float, min_pixels: int
+) -> Instances:
+    """Ground truth of a crop: tight boxes, class 0 and one bitmap a cell, in label order.
+
+    Args:
+        label_map: (H, W) integer, the finished crop.
+        whole_areas: (L + 1,) the area each label would have in the crop's scale if nothing of it
+            were cut off; index 0 is not used.
+        min_visible: smallest share of that area, else the cell is left out.
+        min_pixels: smallest number of pixels, else the cell is left out.
+
+    Returns:
+        Instances with ``gt_boxes``, ``gt_classes`` and ``gt_masks``, all present and empty when no
+        cell is left.
+    """
+    size = label_map.shape
+    areas = np.bincount(label_map.ravel(), minlength=len(whole_areas))
+    seen = areas >= np.maximum(max(min_pixels, 1), min_visible * whole_areas)
+    seen[0] = False
+    labels = np.flatnonzero(seen)
+    masks = torch.from_numpy(label_map[None] == labels.astype(label_map.dtype)[:, None, None])
+    compact = np.zeros(len(areas), dtype=np.int32)
+    compact[labels] = np.arange(1, len(labels) + 1)
+    boxes = cell_boxes(compact[label_map]).reshape(-1, 4)
+    instances = Instances(size)
+    instances.gt_boxes = Boxes(torch.from_numpy(boxes.astype(np.float32)))
+    instances.gt_classes = torch.zeros(len(labels), dtype=torch.int64)
+    instances.gt_masks = BitMasks(masks)
+    return instances
+
+
+class LabelMapMapper:
+    """Maps detectron2's dataset dicts, with a ``label_file``, to model inputs.
+
+    Training: a random crop at a random scale in one resize, flipped and turned exactly, colours
+    jittered. Otherwise: the whole image at its fixed scale.
+
+    The random stream follows ``seed`` and the loader worker; without a seed it follows torch's own,
+    which detectron2 sets for each worker. It starts anew in each process, so a resumed run repeats
+    its crops unless it gives another seed.
+
+    Args:
+        options: sizes, scales and strengths.
+        is_train: crops and augmentations on.
+        seed: whole number at least 0, or None.
+        with_instances: add ground truth (always so in training); in evaluation it is that of the
+            whole image, for a validation loss.
+    """
+
+    def __init__(
+        self,
+        options: MapperOptions | None = None,
+        *,
+        is_train: bool = True,
+        seed: int | None = None,
+        with_instances: bool = False,
+    ) -> None:
+        self.options = options or MapperOptions()
+        self.is_train = is_train
+        self.with_instances = with_instances or is_train
+        self.seed = seed
+        self._reader = PairReader(self.options.cache_mb)
+        self._rng: np.random.Generator | None = None
+        self._rng_owner: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rng": None, "_rng_owner": None}
+
+    def __call__(self, dataset_dict: Mapping[str, Any]) -> dict[str, Any]:
+        """The model input of one image.
+
+        Args:
+            dataset_dict: as `bccd_d2.data.catalog.load_split` makes it; it is not changed.
+                Evaluation without instances needs only ``file_name``.
+
+        Returns:
+            ``image`` (3, H, W) uint8 RGB tensor; ``height``, ``width`` of the file, to which the
+            model scales its answer; ``file_name``, ``image_id`` when given; ``instances``.
+
+        Raises:
+            FileNotFoundError: the image or its label map is missing.
+            ValueError: one cannot be read, or they do not belong together.
+        """
+        if self.is_train:
+            image, instances = self._training_crop(dataset_dict)
+        else:
+            image, instances = self._whole_image(dataset_dict)
+        kept = ("file_name", "image_id", "height", "width")
+        output = {key: dataset_dict[key] for key in kept if key in dataset_dict}
+        if "height" not in output:
+            raise KeyError(f"{dataset_dict['file_name']}: the dataset dict lacks height and width")
+        output["image"] = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        if instances is not None:
+            output["instances"] = instances
+        return output
+
+    def _generator(self) -> np.random.Generator:
+        """This process's random stream: a forked worker must not repeat its parent's."""
+        if self._rng is None or self._rng_owner != os.getpid():
+            worker = torch.utils.data.get_worker_info()
+            root = torch.initial_seed() if self.seed is None else self.seed
+            self._rng = np.random.default_rng([root, 0 if worker is None else worker.id + 1])
+            self._rng_owner = os.getpid()
+        return self._rng
+
+    def _training_crop(self, record: Mapping[str, Any]) -> tuple[np.ndarray, Instances]:
+        options, rng = self.options, self._generator()
+        image, label_map = self._reader.read(record["file_name"], record["label_file"])
+        boxes, areas = cell_table(record, int(label_map.max()))
+        low, high = np.log(options.scale_range)
+        scale = options.scale_of(*label_map.shape) * float(np.exp(rng.uniform(low, high)))
+        turns = int(rng.integers(4)) if options.rotate90 else 0
+        mirror = bool(rng.integers(2)) if options.flip else False
+
+        crop_size = options.crop_size[::-1] if turns % 2 else options.crop_size
+        window = np.minimum(label_map.shape, scaled_size(*crop_size, 1 / scale))
+        size = np.minimum(crop_size, scaled_size(*window, scale))
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        y0, x0 = choose_window(label_map.shape, window, centres, options, rng)
+        here = np.s_[y0 : y0 + window[0], x0 : x0 + window[1]]
+        crop = turn_and_flip(resize_image(image[here], size), turns, mirror)
+        labels = turn_and_flip(resize_labels(label_map[here], size), turns, mirror)
+        areas = areas * (size[0] / window[0]) * (size[1] / window[1])
+        instances = make_instances(labels, areas, options.min_visible, options.min_pixels)
+        return photometric(crop, rng, options.photometric), instances
+
+    def _whole_image(self, record: Mapping[str, Any]) -> tuple[np.ndarray, Instances | None]:
+        if not self.with_instances:
+            image = read_rgb(record["file_name"])
+            height, width = image.shape[:2]
+            size = scaled_size(height, width, self.options.scale_of(height, width))
+            return resize_image(image, size), None
+        image, label_map = self._reader.read(record["file_name"], record["label_file"])
+        height, width = label_map.shape
+        size = scaled_size(height, width, self.options.scale_of(height, width))
+        labels = resize_labels(label_map, size)
+        nothing_cut = np.zeros(int(label_map.max()) + 1)
+        instances = make_instances(labels, nothing_cut, 0.0, self.options.min_pixels)
+        return resize_image(image, size), instances
+
+
+def cell_table(record: Mapping[str, Any], largest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes and areas of an image's cells from its annotations, without touching its pixels.
+
+    Args:
+        record: a dataset dict whose annotations have ``label``, ``bbox`` (x, y, w, h) and ``area``.
+        largest: the largest label of the image's label map.
+
+    Returns:
+        (N, 4) float boxes x0 y0 x1 y1 of the annotations; (largest + 1,) float areas by label.
+
+    Raises:
+        ValueError: annotations and label map do not agree.
+    """
+    annotations: Sequence[Mapping[str, Any]] = record["annotations"]
+    labels = np.array([a["label"] for a in annotations], dtype=np.int64)
+    if len(labels) != largest or (len(labels) and labels.max() != largest):
+        raise ValueError(
+            f"{record['label_file']} holds labels up to {largest}, its annotations name "
+            f"{len(labels)} cells; one of the two is stale, convert the dataset again"
+        )
+    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    areas = np.zeros(largest + 1)
+    areas[labels] = [a["area"] for a in annotations]
+    return boxes, areas
