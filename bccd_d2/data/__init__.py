@@ -1,0 +1,1 @@
+"""From folders of images and masks to training samples: conversion, audit, catalog, mapper."""
