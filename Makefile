@@ -26,8 +26,8 @@ lint: $(READY)
 	@$(PY) -m ruff check .
 
 # The stamp comes last, so an interrupted set-up goes on where it stopped.
-$(READY): constraints.txt setup.py pyproject.toml tools/install_detectron2.py
-	@$(PY) -m pip --version >/dev/null 2>&1 || { \
+$(READY): constraints.txt setup.py tools/install_detectron2.py
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null 2>&1 || { \
 	  $(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || { \
 	    echo "$(PYTHON) is missing or not Python 3.10 to 3.12; try: make PYTHON=python3.11"; \
 	    exit 1; }; \

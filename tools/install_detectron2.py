@@ -62,7 +62,7 @@ _RESOURCE = """pkg_resources.resource_filename(
     )"""
 
 # numpy 1.24 removed the aliases np.bool, np.int, np.float and np.str, Pillow 10 Image.LINEAR,
-# setuptools 82 pkg_resources, PyTorch 2.4 caffe2; the compiled module detectron2._C is not built at all.
+# setuptools 82 pkg_resources, PyTorch 2.4 caffe2; the compiled detectron2._C is not built at all.
 MENDS = (
     Mend("detectron2/data/transforms/transform.py", "Image.LINEAR", "Image.BILINEAR", 1),
     Mend("detectron2/data/build.py", "dtype=np.int\n", "dtype=int\n", 1),
