@@ -1,0 +1,86 @@
+"""Pixel scores of the union of cells: IoU, Dice, precision, recall, accuracy.
+
+Computed from whole numbers of pixels, so a score is 1.0 exactly when the two unions are equal.
+Where neither truth nor prediction has a pixel every score is 1; where one of them has none, 0
+(accuracy, which counts background too, excepted).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from bccd_d2.evaluation.instances import ratio
+from bccd_d2.masks.cells import Cells
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """Pixels of one image, or summed over several: in both unions, in each, and in all."""
+
+    shared: int
+    truth: int
+    predicted: int
+    total: int
+
+    def __add__(self, other: PixelCounts) -> PixelCounts:
+        """The counts of both."""
+        return PixelCounts(
+            self.shared + other.shared,
+            self.truth + other.truth,
+            self.predicted + other.predicted,
+            self.total + other.total,
+        )
+
+
+def count_pixels(truth: Cells, predictions: Cells) -> PixelCounts:
+    """Counts of one image; nothing of the image's size is unpacked.
+
+    Raises:
+        ValueError: the two are of different image sizes.
+    """
+    if truth.image_size != predictions.image_size:
+        raise ValueError(
+            f"predictions must be of the truth's image size {truth.image_size}, got "
+            f"{predictions.image_size}; scale them to the original image first"
+        )
+    shared = true_pixels = predicted_pixels = 0
+    unions = [coco_mask.merge(cells.rles) for cells in (truth, predictions) if len(cells)]
+    if len(truth):
+        true_pixels = int(coco_mask.area(unions[0]))
+    if len(predictions):
+        predicted_pixels = int(coco_mask.area(unions[-1]))
+    if len(unions) == 2:
+        shared = int(coco_mask.area(coco_mask.merge(unions, intersect=True)))
+    height, width = truth.image_size
+    return PixelCounts(shared, true_pixels, predicted_pixels, height * width)
+
+
+def pixel_ratios(counts: PixelCounts) -> dict[str, float]:
+    """IoU, Dice, precision, recall and accuracy in [0, 1] of one image or of a sum over images."""
+    shared, truth, predicted = counts.shared, counts.truth, counts.predicted
+    empty = float(truth == 0 and predicted == 0)
+    union = truth + predicted - shared
+    return {
+        "IoU": ratio(shared, union, empty),
+        "Dice": ratio(2 * shared, truth + predicted, empty),
+        "precision": ratio(shared, predicted, empty),
+        "recall": ratio(shared, truth, empty),
+        "accuracy": ratio(counts.total - union + shared, counts.total, 1.0),
+    }
+
+
+def pixel_scores(images: Sequence[PixelCounts]) -> dict[str, float]:
+    """`pixel_ratios` of the summed counts and, as ``<name>_image_mean``, their mean over images.
+
+    Raises:
+        ValueError: no images.
+    """
+    if not images:
+        raise ValueError("images is empty: there is nothing to score; check the dataset's split")
+    each = [pixel_ratios(image) for image in images]
+    means = {f"{key}_image_mean": float(np.mean([row[key] for row in each])) for key in each[0]}
+    return pixel_ratios(sum(images[1:], start=images[0])) | means

@@ -1,0 +1,82 @@
+"""Scores as a short table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_INSTANCE_COLUMNS = (
+    "PQ",
+    "SQ",
+    "F1@.5",
+    "F1@.75",
+    "precision@.5",
+    "recall@.5",
+    "accuracy@.5",
+    "count_mae",
+    "count_bias",
+)
+_PIXEL_COLUMNS = ("IoU", "Dice", "precision", "recall", "accuracy")
+_COCO_COLUMNS = ("AP", "AP50", "AP75", "AR", "AP_small", "AP_medium", "AP_large")
+_HEADERS = {
+    "precision@.5": "prec@.5",
+    "accuracy@.5": "acc@.5",
+    "precision": "prec",
+    "accuracy": "acc",
+    "count_mae": "count MAE",
+    "count_bias": "bias",
+    "AP_small": "small",
+    "AP_medium": "medium",
+    "AP_large": "large",
+}
+
+
+def format_scores(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """An aligned table of the main scores that `CellEvaluator.evaluate` returned.
+
+    Scores are in [0, 1], counts in cells an image. A score that is not there shows as "-". Groups
+    named ``<dataset>/<group>`` get one table a dataset. {} gives "".
+    """
+    datasets: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for group, values in results.items():
+        dataset, _, name = group.rpartition("/")
+        datasets.setdefault(dataset, {})[name] = values
+    blocks = []
+    for dataset, groups in datasets.items():
+        coco = [("masks", groups.get("segm")), ("boxes", groups.get("bbox"))]
+        cells = [("all cells", groups.get("instances")), ("interior", groups.get("interior"))]
+        pixels = groups.get("pixels")
+        means = pixels and {column: pixels.get(f"{column}_image_mean") for column in _PIXEL_COLUMNS}
+        parts = (
+            _block(coco, _COCO_COLUMNS),
+            _block(cells, _INSTANCE_COLUMNS),
+            _block([("pixels", pixels), ("image mean", means)], _PIXEL_COLUMNS),
+        )
+        text = "\n".join(part for part in parts if part)
+        blocks.append(f"{dataset}\n{text}" if dataset else text)
+    return "\n\n".join(blocks)
+
+
+def _block(rows: list[tuple[str, Mapping[str, Any] | None]], columns: tuple[str, ...]) -> str:
+    present = [(name, values) for name, values in rows if values]
+    columns = tuple(c for c in columns if any(values.get(c) is not None for _, values in present))
+    if not columns:
+        return ""
+    header = [""] + [_HEADERS.get(column, column) for column in columns]
+    lines = [header]
+    for name, values in present:
+        lines.append([name] + [_number(column, values.get(column)) for column in columns])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    widths[0] = max(widths[0], 10)
+    aligned = []
+    for name, *numbers in lines:
+        padded = [text.rjust(width) for text, width in zip(numbers, widths[1:], strict=True)]
+        aligned.append("  ".join([name.ljust(widths[0]), *padded]))
+    return "\n".join(aligned)
+
+
+def _number(column: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    formats = {"count_bias": "+.2f", "count_mae": ".2f"}
+    return format(value, formats.get(column, ".3f"))
