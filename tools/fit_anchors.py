@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sizes_per_level=args.sizes_per_level,
         ratio_count=args.ratio_count,
         growth=args.growth,
+        offset=current.offset if current else 0.0,
     )
     print(anchor_report.describe(table, proposed, current, clusters=args.clusters))
     if args.picture:

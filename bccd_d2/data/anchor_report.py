@@ -32,7 +32,7 @@ def anchors_of_config(config: Any) -> Anchors:
     if len(sizes) == 1:
         sizes = sizes * len(levels)
     strides = tuple(2 ** int(name[1:]) for name in levels)
-    return Anchors(sizes, tuple(given.ASPECT_RATIOS[0]), strides)
+    return Anchors(sizes, tuple(given.ASPECT_RATIOS[0]), strides, given.OFFSET)
 
 
 def describe(
@@ -62,7 +62,7 @@ def describe(
         "proposed:",
         f"  ANCHOR_GENERATOR.SIZES: {sizes}",
         f"  ANCHOR_GENERATOR.ASPECT_RATIOS: [{list(proposed.ratios)}]",
-        f"  strides {list(proposed.strides)}",
+        f"  strides {list(proposed.strides)}, ANCHOR_GENERATOR.OFFSET: {proposed.offset}",
         _recall_line("proposed", table, proposed),
     ]
     if current is not None:

@@ -2,8 +2,8 @@
 
 Sizes and boxes are in pixels of the detector's frame unless a function takes ``scale``, the
 frame's pixels per pixel of the file. Ratios are height / width and anchors lie on detectron2's
-grid: a level of stride s has centres at 0, s, 2s, ... and anchors are not clipped to the image,
-because its proposal network matches them unclipped.
+grid: with offset 0 a level of stride s has centres at 0, s, 2s, ... Anchors are not clipped to the
+image, because the proposal network matches them unclipped.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from bccd_d2.data.catalog import split_json
+
+POSITIVE_IOU = 0.7
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ class Anchors:
         sizes: one tuple a level; square root of the anchor's area in px.
         ratios: height / width.
         strides: px, one a level.
+        offset: of the first centre, in strides, in [0, 1); 0 is the default of detectron2's config.
     """
 
     sizes: tuple[tuple[float, ...], ...]
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     strides: tuple[int, ...] = (4, 8, 16, 32)
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.sizes) != len(self.strides):
@@ -169,7 +173,8 @@ def best_anchor_iou(table: BoxTable, anchors: Anchors, divisor: int = 32) -> np.
     best = np.zeros(len(table))
     for level, stride in enumerate(anchors.strides):
         last = -(-padded // stride) - 1
-        position = np.clip(np.round(centres / stride), 0, last) * stride
+        step = np.clip(np.round(centres / stride - anchors.offset), 0, last)
+        position = (step + anchors.offset) * stride
         for width, height in anchors.shapes(level):
             half = np.array([width, height]) / 2
             low = np.maximum(table.boxes[:, :2], position - half)
@@ -198,14 +203,14 @@ def propose_anchors(
     sizes_per_level: int = 1,
     ratio_count: int = 3,
     growth: float = 2**0.5,
-    enough: float = 0.7,
+    offset: float = 0.0,
     seed: int = 0,
 ) -> Anchors:
     """The anchors that meet the boxes best, among sizes that grow by one factor from level to level.
 
-    Best is the largest mean over the boxes of min(best IoU, ``enough``): beyond an IoU that already
-    makes a positive a better fit earns nothing, so rare shapes are served as well. The smallest
-    size is searched from 4 to 16 strides of the first level (24 steps), the ratios 1/r, 1, r for r
+    Best is the largest mean over the boxes of min(best IoU, 0.7): beyond the IoU from which
+    detectron2 calls an anchor positive a better fit earns nothing, so rare shapes are served too. The smallest
+    size is searched from 4 to 32 strides of the first level (32 steps), the ratios 1/r, 1, r for r
     from 1.2 to 2 (17 steps); they are symmetric because a crop may be turned by 90 degrees.
 
     Args:
@@ -215,7 +220,7 @@ def propose_anchors(
         ratio_count: 1 (squares only) or 3.
         growth: from the sizes of one level to those of the next. Cells differ little in size, so
             the usual 2 wastes most levels on sizes that no cell has.
-        enough: IoU, see above; the default is detectron2's for a positive anchor.
+        offset: see `Anchors`.
 
     Returns:
         Sizes in whole px, ratios to 0.01.
@@ -232,12 +237,12 @@ def propose_anchors(
     steps = growth ** (np.arange(sizes_per_level) / sizes_per_level)
     levels = strides[0] * growth ** np.arange(len(strides))
     best, best_score = None, -1.0
-    for base in np.geomspace(4, 16, 24):
+    for base in np.geomspace(4, 32, 32):
         sizes = tuple(tuple((base * level * steps).round().tolist()) for level in levels)
         for r in spread:
             ratios = (round(float(1 / r), 2), 1.0, float(r)) if ratio_count == 3 else (1.0,)
-            anchors = Anchors(sizes, ratios, tuple(strides))
-            score = float(np.minimum(best_anchor_iou(table, anchors), enough).mean())
+            anchors = Anchors(sizes, ratios, tuple(strides), offset)
+            score = float(np.minimum(best_anchor_iou(table, anchors), POSITIVE_IOU).mean())
             if score > best_score + 1e-9:
                 best, best_score = anchors, score
     return best
