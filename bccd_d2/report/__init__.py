@@ -1,0 +1,1 @@
+"""Pictures of cells: outlines, truth beside prediction, contact sheets, anchors."""

@@ -1,0 +1,337 @@
+"""Draw cells, comparisons and anchors onto images; every function leaves its input alone.
+
+Images are (H, W, 3) uint8 RGB. Line widths and letters are given for an image 1600 px long and grow
+and shrink with the picture.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.convert import decode_crop, rle_to_polygons
+from bccd_d2.masks.io import write_png_atomic
+from bccd_d2.report.compare import FOUND, MERGED, MISSED, SPURIOUS, Comparison, compare
+
+Colour = tuple[int, int, int]
+
+VERDICT_COLOURS: dict[str, Colour] = {
+    FOUND: (0, 190, 90),
+    MISSED: (230, 30, 30),
+    MERGED: (255, 165, 0),
+    SPURIOUS: (255, 0, 200),
+}
+_SUBPIXEL = 4  # bits; OpenCV draws antialiased at 1/16 px
+_INK, _PAPER = (20, 20, 20), (255, 255, 255)
+
+
+def cell_colour(index: int) -> Colour:
+    """A bright RGB colour for cell ``index``, far in hue from its neighbours in number."""
+    hue = (0.13 + index * 0.618034) % 1
+    return tuple(round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.95, (1.0, 0.8)[index % 2]))
+
+
+def _check_image(image: np.ndarray) -> np.ndarray:
+    """A contiguous copy.
+
+    Raises:
+        ValueError: not (H, W, 3) uint8.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    return np.array(image, order="C")
+
+
+def _width(image: np.ndarray, thickness: float) -> int:
+    return max(1, round(thickness * max(image.shape[:2]) / 1600))
+
+
+def draw_outlines(
+    image: np.ndarray,
+    cells: Cells,
+    *,
+    color: Colour | Sequence[Colour] | None = None,
+    thickness: float = 3,
+    fill_alpha: float = 0.0,
+    scores: bool = False,
+) -> np.ndarray:
+    """A copy of the image with each cell's outline on it; the same pixels when there is no cell.
+
+    Args:
+        color: one RGB for all, one a cell, or None for a different one each.
+        thickness: px on an image 1600 px long, at least 1 on any; centred on the mask's edge.
+        fill_alpha: 0 leaves the cells' inside as it is, 1 paints it over.
+        scores: write each score into its cell.
+
+    Raises:
+        ValueError: image and cells differ in size, or there are not as many colours as cells.
+    """
+    drawn = _check_image(image)
+    if drawn.shape[:2] != cells.image_size:
+        raise ValueError(f"cells of an image of {cells.image_size} do not fit {drawn.shape[:2]}")
+    colors = _colors(color, len(cells))
+    if fill_alpha > 0:
+        for rle, paint in zip(cells.rles, colors, strict=True):
+            crop, y0, x0 = decode_crop(rle)
+            window = drawn[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]]
+            window[crop] = np.round((1 - fill_alpha) * window[crop] + fill_alpha * np.array(paint))
+    width = _width(drawn, thickness)
+    for rle, paint in zip(cells.rles, colors, strict=True):
+        lines = [_fixed_point(polygon) for polygon in rle_to_polygons(rle, tolerance=0.75)]
+        cv2.polylines(drawn, lines, True, paint, width, cv2.LINE_AA, _SUBPIXEL)
+    if scores:
+        boxes = cells.boxes
+        texts = [f"{score:.2f}" for score in cells.scores]
+        _write_centred(drawn, texts, (boxes[:, :2] + boxes[:, 2:]) / 2)
+    return drawn
+
+
+def _colors(color: Colour | Sequence[Colour] | None, count: int) -> list[Colour]:
+    if color is None:
+        return [cell_colour(index) for index in range(count)]
+    if len(color) == 3 and np.isscalar(color[0]):
+        return [tuple(int(v) for v in color)] * count
+    if len(color) != count:
+        raise ValueError(f"color must be one RGB or one for each of {count} cells, got {color}")
+    return [tuple(int(v) for v in one) for one in color]
+
+
+def _fixed_point(polygon: list[float]) -> np.ndarray:
+    """Pixel corners to OpenCV's subpixel integers, which count from pixel centres."""
+    points = (np.array(polygon).reshape(-1, 2) - 0.5) * 2**_SUBPIXEL
+    return np.round(points).astype(np.int32)
+
+
+def _write_centred(image: np.ndarray, texts: Iterable[str], centres: np.ndarray) -> None:
+    scale = 0.5 * max(0.6, max(image.shape[:2]) / 1600)
+    width = max(1, round(2 * scale))
+    for text, (x, y) in zip(texts, centres, strict=True):
+        (across, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, width)
+        corner = (int(x - across / 2), int(y + high / 2))
+        for paint, line in ((_PAPER, 3 * width), (_INK, width)):
+            cv2.putText(
+                image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, paint, line, cv2.LINE_AA
+            )
+
+
+def side_by_side(
+    image: np.ndarray,
+    truth: Cells,
+    prediction: Cells,
+    *,
+    iou: float = 0.5,
+    width: int | None = None,
+) -> np.ndarray:
+    """Ground truth on the left, prediction on the right, captions with counts above.
+
+    Cells that match at IoU >= ``iou`` have thin green outlines. Errors are thick and tinted: missed
+    red and spurious magenta; orange where one prediction holds most of several true cells.
+
+    Args:
+        width: px of the whole picture; None keeps the image's own size twice.
+
+    Returns:
+        (h, w, 3) uint8.
+    """
+    verdicts = compare(truth, prediction, iou)
+    panels = [
+        _judged(image, truth, verdicts.truth),
+        _judged(image, prediction, verdicts.prediction),
+    ]
+    gap = max(2, image.shape[1] // 150)
+    spacer = np.full((image.shape[0], gap, 3), 255, dtype=np.uint8)
+    picture = np.hstack([panels[0], spacer, panels[1]])
+    if width is not None:
+        picture = _resize(picture, width)
+    words, middle = _comparison_captions(verdicts), (picture.shape[1] + 1) // 2
+    left = _caption_bar(words[0], middle)
+    right = _caption_bar(words[1], picture.shape[1] - middle)
+    return np.vstack([np.hstack([left, right]), picture])
+
+
+def _judged(image: np.ndarray, cells: Cells, verdicts: np.ndarray) -> np.ndarray:
+    drawn = _check_image(image)
+    for verdict, color in VERDICT_COLOURS.items():
+        chosen = cells[verdicts == verdict]
+        wrong = verdict != FOUND
+        drawn = draw_outlines(
+            drawn, chosen, color=color, thickness=6 if wrong else 3, fill_alpha=0.3 * wrong
+        )
+    return drawn
+
+
+def _comparison_captions(verdicts: Comparison) -> list[list[tuple[str, Colour]]]:
+    """For each side its words with their colours."""
+    captions = []
+    for side, title, bad in (
+        ("truth", "ground truth", (MISSED, MERGED)),
+        ("prediction", "prediction", (SPURIOUS, MERGED)),
+    ):
+        words = [(f"{title}: {len(getattr(verdicts, side))} cells,", _INK)]
+        for verdict in (FOUND, *bad):
+            text = f"{verdicts.count(side, verdict)} {verdict}"
+            words.append((text, tuple(int(0.8 * v) for v in VERDICT_COLOURS[verdict])))
+        captions.append(words)
+    return captions
+
+
+def _caption_bar(words: Sequence[tuple[str, Colour]], width: int) -> np.ndarray:
+    """(h, width, 3) uint8 white bar with coloured words; letters shrink until they fit."""
+    size = max(10, round(width / 36))
+    room = width - size
+    needed = sum(_font(size).getlength(text + "  ") for text, _ in words)
+    size = max(6, int(size * min(1, room / max(1, needed))))
+    bar = Image.new("RGB", (width, round(1.8 * size)), _PAPER)
+    pen, x = ImageDraw.Draw(bar), size / 2
+    for text, color in words:
+        pen.text((x, 0.3 * size), text, fill=color, font=_font(size))
+        x += _font(size).getlength(text + "  ")
+    return np.asarray(bar)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _resize(image: np.ndarray, width: int) -> np.ndarray:
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    shrink = width < image.shape[1]
+    method = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=method)
+
+
+def contact_sheet(
+    images: Sequence[np.ndarray],
+    columns: int = 4,
+    width: int = 1600,
+    *,
+    captions: Sequence[str] | None = None,
+    gap: int = 6,
+) -> np.ndarray:
+    """Images in rows on white, each as wide as a column, in proportion.
+
+    Args:
+        width: px of the sheet.
+        captions: a line above each image.
+
+    Raises:
+        ValueError: no images, or not one caption an image, or ``columns`` below 1.
+    """
+    if not len(images) or columns < 1:
+        raise ValueError(f"needs an image and a column, got {len(images)} and {columns}")
+    if captions is not None and len(captions) != len(images):
+        raise ValueError(f"captions must be one for each of {len(images)}, got {len(captions)}")
+    columns = min(columns, len(images))
+    each = (width - gap * (columns + 1)) // columns
+    if each < 1:
+        raise ValueError(f"width {width} is too small for {columns} columns; use fewer")
+    tiles = [_resize(_check_image(image), each) for image in images]
+    if captions is not None:
+        bars = [_caption_bar([(text, _INK)], each) for text in captions]
+        tiles = [np.vstack(pair) for pair in zip(bars, tiles, strict=True)]
+    return _grid(tiles, columns, gap, width)
+
+
+def _grid(tiles: Sequence[np.ndarray], columns: int, gap: int, width: int) -> np.ndarray:
+    """Tiles of one width in rows as high as their highest tile, on white."""
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    heights = [max(tile.shape[0] for tile in row) for row in rows]
+    sheet = np.full((sum(heights) + gap * (len(rows) + 1), width, 3), 255, dtype=np.uint8)
+    top = gap
+    for row, height in zip(rows, heights, strict=True):
+        for column, tile in enumerate(row):
+            left = gap + column * (tile.shape[1] + gap)
+            sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+        top += height + gap
+    return sheet
+
+
+def draw_anchors(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    anchors_by_level: Sequence[np.ndarray],
+    *,
+    names: Sequence[str] | None = None,
+) -> np.ndarray:
+    """The image with its boxes, and beside it one panel a level: its anchors round a fitting cell.
+
+    All panels have one scale. In each the cell that the level fits best lies in the middle, its
+    box black on white, the level's anchors in colour round the same centre.
+
+    Args:
+        boxes: (N, 4) x0 y0 x1 y1 in pixels of ``image``.
+        anchors_by_level: one (A, 2) array of widths and heights a level.
+        names: of the levels; "p2", "p3", ... by default.
+
+    Raises:
+        ValueError: no level, or not one name a level.
+    """
+    drawn, boxes = _check_image(image), np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    levels = [np.asarray(shapes, dtype=np.float64).reshape(-1, 2) for shapes in anchors_by_level]
+    names = [f"p{2 + index}" for index in range(len(levels))] if names is None else list(names)
+    if not levels or len(names) != len(levels):
+        raise ValueError(f"needs one name for each of {len(levels)} levels, got {len(names)}")
+    for box in boxes:
+        _rectangle(drawn, box, (0, 150, 60), _width(drawn, 2))
+    span = int(np.ceil(1.25 * max(shapes.max() for shapes in levels)))
+    side = drawn.shape[0] // (len(levels) if len(levels) <= 2 else (len(levels) + 1) // 2)
+    panels = []
+    for name, shapes in zip(names, levels, strict=True):
+        panel = _anchor_panel(image, _best_box(boxes, shapes, image.shape), shapes, span, side)
+        sizes = [(f"{w:.0f}x{h:.0f}", cell_colour(2 * i + 1)) for i, (w, h) in enumerate(shapes)]
+        panels.append(np.vstack([_caption_bar([(name, _INK), *sizes], side), panel]))
+    columns = 1 if len(levels) <= 2 else 2
+    gap = max(4, side // 60)
+    grid = _grid(panels, columns, gap, columns * (side + gap) + gap)
+    height = max(drawn.shape[0], grid.shape[0])
+    both = [
+        cv2.copyMakeBorder(part, 0, height - len(part), 0, 0, cv2.BORDER_CONSTANT, value=_PAPER)
+        for part in (drawn, grid)
+    ]
+    return np.hstack(both)
+
+
+def _best_box(boxes: np.ndarray, shapes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The box most like one of the shapes; one of the first shape mid-image when there is none."""
+    if not len(boxes):
+        centre = np.array([shape[1], shape[0]]) / 2
+        return np.concatenate([centre - shapes[0] / 2, centre + shapes[0] / 2])
+    sizes = boxes[:, None, 2:] - boxes[:, None, :2]
+    overlap = np.minimum(sizes, shapes[None]).prod(axis=2)
+    union = sizes.prod(axis=2) + shapes.prod(axis=1)[None] - overlap
+    return boxes[int((overlap / union).max(axis=1).argmax())]
+
+
+def _anchor_panel(
+    image: np.ndarray, box: np.ndarray, shapes: np.ndarray, span: int, side: int
+) -> np.ndarray:
+    """(side, side, 3): ``span`` px of the image round the box, with the anchors on top."""
+    centre = (box[:2] + box[2:]) / 2
+    zoom = side / span
+    shift = side / 2 - zoom * centre
+    move = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
+    panel = cv2.warpAffine(image, move, (side, side), borderValue=(230, 230, 230))
+    middle = np.tile(np.array([side / 2, side / 2]), 2)
+    half = np.concatenate([-(box[2:] - box[:2]), box[2:] - box[:2]]) / 2
+    _rectangle(panel, middle + zoom * half, _PAPER, 5)
+    _rectangle(panel, middle + zoom * half, _INK, 2)
+    for index, shape in enumerate(shapes):
+        half = np.concatenate([-shape, shape]) / 2
+        _rectangle(panel, middle + zoom * half, cell_colour(2 * index + 1), 2)
+    return panel
+
+
+def _rectangle(image: np.ndarray, box: np.ndarray, color: Colour, width: int) -> None:
+    x0, y0, x1, y1 = (round(float(v)) for v in box)
+    cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), color, width, cv2.LINE_AA)
+
+
+def write_png(path: str | Path, image: np.ndarray) -> Path:
+    """Write (H, W, 3) uint8 RGB as PNG, whole or not at all; answers the path."""
+    return write_png_atomic(path, _check_image(image))
