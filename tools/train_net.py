@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from bccd_d2.training.config import load_config
     from bccd_d2.training.launch import Processes, launch
+    from bccd_d2.training.run import run
 
     try:
         config = load_config(args.config_file, args.options)
@@ -53,23 +54,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
         return 2
     return 0
-
-
-def run(config, eval_only: bool, resume: bool) -> None:
-    """What each process does."""
-    from detectron2.utils import comm
-    from detectron2.utils.logger import setup_logger
-
-    from bccd_d2.evaluation.evaluators import format_scores
-    from bccd_d2.training.run import evaluate, prepare, train
-
-    for name in ("detectron2", "fvcore", "bccd_d2"):
-        setup_logger(config.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
-    config = prepare(config)
-    results = evaluate(config) if eval_only else train(config, resume=resume)
-    if results and comm.is_main_process():
-        names = config.DATASETS.TEST if eval_only else config.DATASETS.VALIDATION
-        print(f"\n{', '.join(names)}\n{format_scores(results)}\nwritten to {config.OUTPUT_DIR}")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,8 @@ def layer_index(name: str, depth: int) -> int:
     """Depth of a detector's parameter, for layer-wise learning-rate decay.
 
     Args:
-        name: parameter name inside the whole model, such as ``backbone.net.vit.blocks.3.norm1.bias``.
+        name: parameter name inside the whole model, such as
+            ``backbone.net.vit.blocks.3.norm1.bias``.
         depth: number of ViT blocks.
 
     Returns:

@@ -1,7 +1,7 @@
 """The published backbones: architecture, patch, native grid, normalisation, source and licence.
 
 Each preset states what its authors publish, so that a checkpoint loads tensor for tensor. Patch 14
-models are built with patch 16 and their kernel is resampled on loading (`weights.load_vit_weights`).
+models are built with patch 16; `weights.load_vit_weights` resamples their kernel.
 """
 
 from __future__ import annotations

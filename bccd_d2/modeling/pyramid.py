@@ -71,7 +71,7 @@ class SimpleFeaturePyramid(Backbone):
             layers += [ChannelNorm(out_channels)]
             self.levels[f"p{level}"] = nn.Sequential(*layers)
         self._out_features = [f"p{level}" for level in range(2, coarsest + 1)]
-        self._out_feature_channels = {name: out_channels for name in self._out_features}
+        self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
         self._out_feature_strides = {f"p{n}": 2**n for n in range(2, coarsest + 1)}
 
     @property

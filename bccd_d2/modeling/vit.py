@@ -29,7 +29,9 @@ POSITIONS = ("resize", "tile")
 _CLASSES = {"SwiGLUPacked": SwiGLUPacked, "SiLU": nn.SiLU, "GELU": nn.GELU}
 
 
-def create_vit(architecture: str, *, grid: int, patch: int = 16, **kwargs: Any) -> VisionTransformer:
+def create_vit(
+    architecture: str, *, grid: int, patch: int = 16, **kwargs: Any
+) -> VisionTransformer:
     """An untrained timm ViT without classifier that takes images of any size.
 
     Args:
@@ -132,9 +134,10 @@ class TimmViT(Backbone):
                 bias = bias.repeat(len(tokens), 1, 1, 1)
         for index, block in enumerate(vit.blocks):
             windowed = self.window_size and index not in self.global_blocks
-            tokens = self._windowed(block, tokens, shape, bias) if windowed else self._run(
-                block, tokens
-            )
+            if windowed:
+                tokens = self._windowed(block, tokens, shape, bias)
+            else:
+                tokens = self._run(block, tokens)
         tokens = vit.norm(tokens)[:, vit.num_prefix_tokens :]
         return {"tokens": tokens.transpose(1, 2).reshape(len(tokens), -1, *shape)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,22 @@ def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> 
     """
     config = get_cfg()
     add_bccd_config(config)
-    known = set(_leaves(config))
+    known = dict(_leaves(config))
     if path:
         if not Path(path).is_file():
             raise FileNotFoundError(f"config file {path} does not exist")
         loaded = CN.load_yaml_with_base(str(path))
-        _refuse_unknown(_leaves(loaded), known, str(path))
+        _refuse_unknown(dict(_leaves(loaded)), known, str(path))
+        _whole_to_float(loaded, config)
         _merge(config.merge_from_other_cfg, CN(loaded), str(path))
     if len(options) % 2:
         raise ValueError(f"options must be KEY VALUE pairs, got {list(options)}")
     _refuse_unknown(options[::2], known, "the command line")
-    _merge(config.merge_from_list, list(options), "the command line")
+    pairs = list(options)
+    for index in range(0, len(pairs), 2):
+        if isinstance(known.get(pairs[index]), float) and pairs[index + 1].lstrip("+-").isdigit():
+            pairs[index + 1] += ".0"
+    _merge(config.merge_from_list, pairs, "the command line")
     return config
 
 
@@ -47,16 +52,25 @@ def _merge(merge: Any, values: Any, where: str) -> None:
         raise ValueError(f"{where}: {error}") from error
 
 
-def _leaves(node: dict, prefix: str = "") -> Iterator[str]:
+def _whole_to_float(loaded: dict, config: CN) -> None:
+    """Let ``EPOCHS: 20`` stand for 20.0: yacs refuses an int where the default is a float."""
+    for key, value in loaded.items():
+        if isinstance(value, dict):
+            _whole_to_float(value, config[key])
+        elif type(value) is int and isinstance(config.get(key), float):
+            loaded[key] = float(value)
+
+
+def _leaves(node: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
             yield from _leaves(value, f"{name}.")
         else:
-            yield name
+            yield name, value
 
 
-def _refuse_unknown(keys: Any, known: set[str], where: str) -> None:
+def _refuse_unknown(keys: Iterable[str], known: Iterable[str], where: str) -> None:
     unknown = [key for key in keys if key not in known and key != "VERSION"]
     if not unknown:
         return

@@ -43,7 +43,7 @@ def _add_input(config: CN) -> None:
     config.INPUT.SCALE_RANGE = (0.8, 1.25)  # random zoom of a training crop
     config.INPUT.CROWD_CANDIDATES = 3  # places drawn for a crop; the one with most cells is taken
     config.INPUT.UNIFORM = 0.25  # share of crops whose place does not depend on the cells
-    config.INPUT.MIN_VISIBLE = 0.15  # a cell showing less of its area than this in a crop is dropped
+    config.INPUT.MIN_VISIBLE = 0.15  # cells showing less of their area in a crop are dropped
     config.INPUT.FLIP = True  # mirror at random
     config.INPUT.ROT90 = True  # turn by quarters at random
     jitter = config.INPUT.JITTER = CN()  # see bccd_d2.data.augment.PhotometricOptions

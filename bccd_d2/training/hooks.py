@@ -76,7 +76,9 @@ class Evaluation(HookBase):
         period: iterations; 0 = only after the last.
     """
 
-    def __init__(self, evaluate: Callable[[], Mapping[str, Mapping[str, Any]]], period: int) -> None:
+    def __init__(
+        self, evaluate: Callable[[], Mapping[str, Mapping[str, Any]]], period: int
+    ) -> None:
         self._evaluate = evaluate
         self._period = period
 

@@ -81,7 +81,7 @@ def test_loader(config: Any, name: str) -> Any:
 def validation_batches(config: Any) -> list[list[dict]]:
     """Fixed training-size crops of validation images, ``TEST.LOSS_BATCHES`` batches of them.
 
-    Crops are not jittered or zoomed, and are drawn once, so that the loss moves only with the model.
+    Crops are not jittered or zoomed, and are drawn once: the loss moves only with the model.
     """
     dataset = records(config.DATASETS.VALIDATION)
     count = config.TEST.LOSS_BATCHES

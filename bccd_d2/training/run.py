@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import weakref
 from collections.abc import Sequence
@@ -14,12 +15,13 @@ from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
+from detectron2.utils.logger import setup_logger
 from torch import nn
 
 import bccd_d2.modeling.build  # noqa: F401  (registers the backbone and meta-architecture)
 from bccd_d2.data.catalog import find_dataset, register_dataset
-from bccd_d2.evaluation.evaluators import CellEvaluator
-from bccd_d2.evaluation.thresholds import choose, sweep
+from bccd_d2.evaluation.evaluators import CellEvaluator, format_scores
+from bccd_d2.evaluation.thresholds import SweepTable, choose
 from bccd_d2.masks.io import write_json_atomic, write_text_atomic
 from bccd_d2.training import loaders
 from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint
@@ -35,6 +37,23 @@ from bccd_d2.training.optim import build_optimizer, build_schedule
 from bccd_d2.training.trainer import CellTrainer
 
 logger = logging.getLogger(__name__)
+
+
+def run(config: Any, eval_only: bool = False, resume: bool = False) -> dict[str, dict[str, Any]]:
+    """Prepare, then train or evaluate, with logs in ``OUTPUT_DIR``: what every process is to do.
+
+    Returns:
+        Scores on validation after training, on test with ``eval_only``; {} off the main process.
+    """
+    for name in ("detectron2", "fvcore", "bccd_d2"):
+        setup_logger(config.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
+    config = prepare(config)
+    results = evaluate(config) if eval_only else train(config, resume=resume)
+    if results and comm.is_main_process():
+        names = config.DATASETS.TEST if eval_only else config.DATASETS.VALIDATION
+        logger.info("scores on %s\n%s", ", ".join(names), format_scores(results))
+        logger.info("written to %s", config.OUTPUT_DIR)
+    return results
 
 
 def prepare(config: Any) -> Any:
@@ -93,30 +112,22 @@ def train(config: Any, resume: bool = False) -> dict[str, dict[str, Any]]:
 
 
 def _hooks(
-    config: Any, trainer: CellTrainer, checkpointer: CellCheckpointer, model: nn.Module, results: dict
+    config: Any,
+    trainer: CellTrainer,
+    checkpointer: CellCheckpointer,
+    model: nn.Module,
+    results: dict[str, dict[str, Any]],
 ) -> list:
     period = config.TEST.EVAL_PERIOD
-    point = checkpointer.checkpointables["operating_point"]
-
-    def evaluate_now() -> dict:
-        with trainer.autocast():
-            scores, chosen = score(config, model, config.DATASETS.VALIDATION, choose_point=True)
-        if chosen is not None:
-            point.score_threshold = chosen
-            point.origin = f"{', '.join(config.DATASETS.VALIDATION)} at iteration {trainer.iter + 1}"
-        results.clear()
-        results.update(scores)
-        return scores
-
-    listed = [
-        hooks.IterationTimer(),
-        hooks.LRScheduler(trainer.optimizer, build_schedule(config, trainer.optimizer)),
-    ]
+    schedule = build_schedule(config, trainer.optimizer)
+    listed = [hooks.IterationTimer(), hooks.LRScheduler(trainer.optimizer, schedule)]
     if config.DATASETS.VALIDATION:
+        point = checkpointer.checkpointables["operating_point"]
+        validate = functools.partial(_validate, config, trainer, model, point, results)
         batches = loaders.validation_batches(config)
         listed += [
             ValidationLoss(model, batches, period, trainer.autocast),
-            Evaluation(evaluate_now, period),
+            Evaluation(validate, period),
             BestCheckpoint(checkpointer, config.SOLVER.BEST_METRIC, period),
         ]
     listed.append(Checkpoints(checkpointer, config.SOLVER.CHECKPOINT_PERIOD))
@@ -128,44 +139,61 @@ def _hooks(
     return listed
 
 
+def _validate(
+    config: Any,
+    trainer: CellTrainer,
+    model: nn.Module,
+    point: OperatingPoint,
+    results: dict[str, dict[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """Score on validation and move the operating point to what is best there."""
+    names = config.DATASETS.VALIDATION
+    with trainer.autocast():
+        scores, sweep = score(config, model, names)
+    if sweep is not None:
+        point.score_threshold = choose(sweep)
+        point.origin = f"{', '.join(names)} at iteration {trainer.iter + 1}"
+        scores["operating_point"] = {"score_threshold": point.score_threshold}
+        path = Path(config.OUTPUT_DIR) / "threshold_sweep.json"
+        write_json_atomic(path, {"origin": point.origin} | sweep.to_dict())
+    results.clear()
+    results.update(scores)
+    return scores
+
+
 def score(
     config: Any,
     model: nn.Module,
     names: Sequence[str],
     *,
     score_threshold: float = 0.5,
-    choose_point: bool = False,
     folder: str | Path | None = None,
-) -> tuple[dict[str, dict[str, Any]], float | None]:
+) -> tuple[dict[str, dict[str, Any]], SweepTable | None]:
     """Scores of a model on registered datasets; with several, groups are prefixed by the name.
 
     Args:
         score_threshold: cells below it do not count in instance and pixel scores.
-        choose_point: choose that threshold on these very images and score with it; only right for
-            images that choose, never for test images.
         folder: where scores.json, per_image.csv and the predictions go; None writes nothing.
 
     Returns:
-        {group: {score: value}}, empty off the main process, and the chosen threshold or None.
+        {group: {score: value}} and the sweep over thresholds on the first dataset; {} and None off
+        the main process.
     """
     results: dict[str, dict[str, Any]] = {}
-    chosen = None
-    model_was_training = model.training
-    model.eval()
+    sweep = None
     for name in names:
         evaluator = CellEvaluator(
             name,
             max_detections=config.TEST.DETECTIONS_PER_IMAGE,
-            output_dir=None if folder is None else str(Path(folder) / name),
+            output_dir=None if folder is None else Path(folder) / name,
             score_threshold=score_threshold,
         )
         scores = inference_on_dataset(model, loaders.test_loader(config, name), evaluator) or {}
-        if choose_point and scores and comm.is_main_process():
-            chosen = choose(sweep(evaluator.truth(), evaluator.predictions()))
+        if scores and sweep is None:
+            sweep = evaluator.sweep()
         prefix = f"{name}/" if len(names) > 1 else ""
         results.update({prefix + group: values for group, values in scores.items()})
-    model.train(model_was_training)
-    return results, chosen
+    return results, sweep
 
 
 def evaluate(config: Any) -> dict[str, dict[str, Any]]:

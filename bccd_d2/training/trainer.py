@@ -103,8 +103,8 @@ class CellTrainer(TrainerBase):
         self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
-        state = super().state_dict()
-        return state | {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        parts = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        return super().state_dict() | parts
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)

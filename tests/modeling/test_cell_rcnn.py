@@ -8,6 +8,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils.events import EventStorage
 
 from bccd_d2.modeling.build import layer_index
 from bccd_d2.training.config import finalize, load_config
@@ -22,7 +23,8 @@ SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
 def model():
     torch.manual_seed(0)
     path = Path(__file__).resolve().parents[2] / "configs" / "cpu_tiny_maskrcnn.yaml"
-    return build_model(finalize(load_config(path, SMALL)))
+    with EventStorage():
+        yield build_model(finalize(load_config(path, SMALL)))
 
 
 def sample(cells: int) -> dict:

@@ -1,0 +1,56 @@
+"""Train or evaluate only what an earlier call with the same config and data did not finish."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from bccd_d2.masks.io import write_json_atomic
+from bccd_d2.training.launch import Processes, launch
+from bccd_d2.training.run import prepare, run
+
+
+def ensure_trained(config: Any, processes: Processes) -> Path:
+    """Train to the end unless that was done; a run that was interrupted goes on where it was.
+
+    What counts as the same run is the config and the conversion of the dataset, both recorded in
+    ``OUTPUT_DIR/inputs.json``. A run of other inputs in that folder is replaced.
+
+    Returns:
+        The best checkpoint.
+    """
+    folder = Path(config.OUTPUT_DIR)
+    record = folder / "inputs.json"
+    inputs = _inputs(config)
+    same = record.is_file() and json.loads(record.read_text()) == inputs
+    if not (same and (folder / "model_final.pth").is_file()):
+        if not same:
+            for old in [*folder.glob("*.pth"), folder / "last_checkpoint", folder / "metrics.json"]:
+                old.unlink(missing_ok=True)
+        write_json_atomic(record, inputs)
+        launch(run, processes, config, False, True)
+    return folder / "model_best.pth"
+
+
+def ensure_evaluated(config: Any, processes: Processes) -> dict[str, Any]:
+    """Score the best checkpoint on the test split unless that was done since it was written.
+
+    Returns:
+        The content of ``OUTPUT_DIR/evaluation/metrics.json``: weights, operating_point, scores.
+    """
+    folder = Path(config.OUTPUT_DIR)
+    summary, model = folder / "evaluation" / "metrics.json", folder / "model_best.pth"
+    if not summary.is_file() or summary.stat().st_mtime < model.stat().st_mtime:
+        launch(run, processes, config, True, False)
+    return json.loads(summary.read_text(encoding="utf-8"))
+
+
+def _inputs(config: Any) -> dict[str, str]:
+    prepared = prepare(config.clone())
+    dataset = Path(prepared.DATASETS.ROOT) / "dataset.json"
+    return {
+        "config": hashlib.sha256(prepared.dump().encode()).hexdigest(),
+        "dataset": hashlib.sha256(dataset.read_bytes()).hexdigest(),
+    }
