@@ -15,16 +15,16 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", help="converted folder; default: BCCD_DATASET and the like")
-    parser.add_argument("--split", default="train")
+    parser.add_argument("--split", default="train", help="whose boxes; default train")
     parser.add_argument("--config-file", help="judge its anchors, at its scale and strides")
     parser.add_argument("--scale", type=float, help="detector px per image px; default: config's")
     parser.add_argument("--strides", type=int, nargs="+", help="default: config's, or 4 8 16 32")
     parser.add_argument("--sizes", type=float, nargs="+", help="judge these sizes, one a level")
-    parser.add_argument("--ratios", type=float, nargs="+", default=[0.5, 1.0, 2.0])
+    parser.add_argument("--ratios", type=float, nargs="+", default=[0.5, 1, 2], help="of --sizes")
     parser.add_argument("--sizes-per-level", type=int, default=1, help="of the proposal")
     parser.add_argument("--ratio-count", type=int, default=3, choices=(1, 3), help="likewise")
     parser.add_argument("--growth", type=float, default=2**0.5, help="of sizes between levels")
-    parser.add_argument("--clusters", type=int, default=6)
+    parser.add_argument("--clusters", type=int, default=6, help="of box shapes")
     parser.add_argument("--picture", help="PNG of the anchors beside the cells of an image")
     return parser
 
@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         image, boxes = anchor_report.densest_image(folder, args.split, scale or 1.0)
         levels = [proposed.shapes(level) for level in range(len(proposed.strides))]
-        draw.write_png(args.picture, draw.draw_anchors(image, boxes, levels))
+        names = [f"stride {stride}" for stride in strides]
+        draw.write_png(args.picture, draw.draw_anchors(image, boxes, levels, names=names))
         print(f"wrote {args.picture}")
     return 0
 

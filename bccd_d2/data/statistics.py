@@ -206,12 +206,12 @@ def propose_anchors(
     offset: float = 0.0,
     seed: int = 0,
 ) -> Anchors:
-    """The anchors that meet the boxes best, among sizes that grow by one factor from level to level.
+    """The anchors that meet the boxes best, their sizes growing by one factor a level.
 
     Best is the largest mean over the boxes of min(best IoU, 0.7): beyond the IoU from which
-    detectron2 calls an anchor positive a better fit earns nothing, so rare shapes are served too. The smallest
-    size is searched from 4 to 32 strides of the first level (32 steps), the ratios 1/r, 1, r for r
-    from 1.2 to 2 (17 steps); they are symmetric because a crop may be turned by 90 degrees.
+    detectron2 calls an anchor positive a better fit earns nothing, so rare shapes are served too.
+    The smallest size is searched from 4 to 32 strides of the first level (32 steps), the ratios
+    1/r, 1, r for r from 1.2 to 2 (17 steps); symmetric, as a crop may be turned by 90 degrees.
 
     Args:
         table: boxes in the detector's frame; 4,000 of them are used when there are more.

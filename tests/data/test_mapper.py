@@ -68,7 +68,8 @@ def test_output_has_what_detectron2_wants(records):
     assert output["image_id"] == 1 and output["file_name"].endswith("é.png")
     instances = output["instances"]
     assert instances.image_size == (64, 96)
-    assert isinstance(instances.gt_masks, BitMasks) and instances.gt_masks.tensor.dtype == torch.bool
+    assert isinstance(instances.gt_masks, BitMasks)
+    assert instances.gt_masks.tensor.dtype == torch.bool
     assert instances.gt_classes.dtype == torch.int64 and not instances.gt_classes.any()
     # Boxes are tight and half-open, as detectron2 derives them from the masks.
     expected = instances.gt_masks.get_bounding_boxes().tensor
