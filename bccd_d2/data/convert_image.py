@@ -1,0 +1,224 @@
+"""One image and its mask: label PNG, COCO annotations and what the audit wants to know.
+
+It runs in worker processes. What goes back to the parent is a few hundred bytes and four numbers a
+cell; annotations wait on disk, so memory does not grow with them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from bccd_d2.data.images import NotBinaryError, read_image, read_mask
+from bccd_d2.data.sources import Pair, Skip
+from bccd_d2.masks import labels
+from bccd_d2.masks.clumps import solidities, suspect_clumps
+from bccd_d2.masks.components import Labelled, label_cells
+from bccd_d2.masks.convert import label_map_to_rles, rle_to_json, rle_to_polygons
+
+HASH_SIDE = 16
+MAX_CELLS = 65535
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """How a mask becomes annotations; see `bccd_d2.data.to_coco.ConvertOptions`."""
+
+    connectivity: int = 8
+    min_area: int = 16
+    fill_holes: bool = False
+    split_clumps: bool = False
+    threshold: float | None = None
+    polygons: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRecord:
+    """Figures of one converted image.
+
+    Attributes:
+        pair: where it came from.
+        image_size: height, width.
+        areas: (N,) int32 px.
+        boxes: (N, 4) int32 half-open x0 y0 x1 y1.
+        border: (N,) bool, the cell touches the image's edge.
+        is_split: (N,) bool, the cell is a piece of a clump.
+        suspects: labels of suspected clumps.
+        specks, speck_pixels, holes, hole_pixels: see `bccd_d2.masks.components.Labelled`.
+        grey_values: distinct grey values of the mask file.
+        mask_mode: its pixel format.
+        mask_pixels: foreground pixels of the mask file, specks included.
+        pixel_count: pixels that the two sums below are over (every 16th).
+        pixel_sum: (3,) float64, red, green, blue.
+        pixel_square_sum: (3,) float64.
+        image_hash: (32,) uint8, packed 256-bit perceptual hash.
+    """
+
+    pair: Pair
+    image_size: tuple[int, int]
+    areas: np.ndarray
+    boxes: np.ndarray
+    border: np.ndarray
+    is_split: np.ndarray
+    suspects: list[int]
+    specks: int
+    speck_pixels: int
+    holes: int
+    hole_pixels: int
+    grey_values: int
+    mask_mode: str
+    mask_pixels: int
+    pixel_count: int
+    pixel_sum: np.ndarray
+    pixel_square_sum: np.ndarray
+    image_hash: np.ndarray
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return len(self.areas)
+
+    @property
+    def covered(self) -> float:
+        """Share of the image that cells cover, in [0, 1]."""
+        return float(self.areas.sum() / max(self.image_size[0] * self.image_size[1], 1))
+
+
+def label_path(folder: Path, pair: Pair) -> Path:
+    """Where the label PNG of a pair lies in a converted dataset."""
+    return folder / "labels" / pair.source / f"{pair.stem}.png"
+
+
+def part_path(folder: Path, pair: Pair) -> Path:
+    """Where the annotations of a pair wait until the json of its split is put together."""
+    return folder / "parts" / pair.source / f"{pair.stem}.json"
+
+
+def convert_pair(pair: Pair, options: LabelOptions, folder: Path) -> ImageRecord | Skip:
+    """Write the label PNG and the annotations of one pair under ``folder``.
+
+    A file that cannot be used is answered with a `Skip`, not an exception: it must not end a batch.
+
+    Raises:
+        OSError: ``folder`` cannot be written.
+    """
+    read = _read(pair, options.threshold)
+    if isinstance(read, Skip):
+        return read
+    image, binary = read
+    labelled = label_cells(
+        binary.mask,
+        connectivity=options.connectivity,
+        min_area=options.min_area,
+        fill_holes=options.fill_holes,
+        split_clumps=options.split_clumps,
+    )
+    if len(labelled.is_split) > MAX_CELLS:
+        return _skip(
+            pair.mask, "too many cells",
+            f"{len(labelled.is_split)} components, a label PNG holds {MAX_CELLS}; is this a mask "
+            f"of cells? A larger --min-area drops specks",
+        )
+    record = _measure(pair, image, labelled)
+    record = {**record, "grey_values": binary.grey_values, "mask_mode": binary.mode}
+    record["mask_pixels"] = int(np.count_nonzero(binary.mask))
+    labels.write_label_map(label_path(folder, pair), labelled.label_map)
+    part = part_path(folder, pair)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_text(json.dumps(_annotations(labelled, record, options.polygons)), "utf-8")
+    return ImageRecord(pair=pair, **record)
+
+
+def _skip(path: Path, kind: str, reason: str) -> Skip:
+    return Skip(path.as_posix(), kind, reason)
+
+
+def _read(pair: Pair, threshold: float | None) -> tuple[np.ndarray, Any] | Skip:
+    """Image and mask of a pair, or why they cannot be used."""
+    try:
+        image = read_image(pair.image)
+    except (ValueError, OSError) as error:
+        return _skip(pair.image, "unreadable image", str(error))
+    try:
+        binary = read_mask(pair.mask, threshold)
+    except NotBinaryError as error:
+        return _skip(pair.mask, "not binary", str(error))
+    except (ValueError, OSError) as error:
+        return _skip(pair.mask, "unreadable mask", str(error))
+    if image.shape[:2] != binary.mask.shape:
+        wanted, got = image.shape[:2], binary.mask.shape
+        reason = (
+            f"the mask is {got[1]}x{got[0]} px, its image {pair.image.name} is "
+            f"{wanted[1]}x{wanted[0]}; export the mask again at the image's size"
+        )
+        if wanted == got[::-1]:
+            reason += " (one of them lies on its side: an EXIF orientation?)"
+        return _skip(pair.mask, "size mismatch", reason)
+    return image, binary
+
+
+def _measure(pair: Pair, image: np.ndarray, labelled: Labelled) -> dict[str, Any]:
+    """The part of an `ImageRecord` that image and label map tell."""
+    label_map = labelled.label_map
+    areas = labels.cell_areas(label_map)
+    boxes = labels.cell_boxes(label_map)
+    suspects = suspect_clumps(areas, solidities(label_map)) & ~labelled.is_split
+    sample = image[::4, ::4].reshape(-1, 3).astype(np.float64)
+    return {
+        "image_size": label_map.shape,
+        "areas": areas.astype(np.int32),
+        "boxes": boxes.astype(np.int32),
+        "border": labels.touches_border(boxes, label_map.shape),
+        "is_split": labelled.is_split,
+        "suspects": (np.flatnonzero(suspects) + 1).tolist(),
+        "specks": labelled.specks,
+        "speck_pixels": labelled.speck_pixels,
+        "holes": labelled.holes,
+        "hole_pixels": labelled.hole_pixels,
+        "pixel_count": len(sample),
+        "pixel_sum": sample.sum(axis=0),
+        "pixel_square_sum": np.square(sample).sum(axis=0),
+        "image_hash": perceptual_hash(image),
+    }
+
+
+def perceptual_hash(image: np.ndarray) -> np.ndarray:
+    """(32,) uint8, 256 bits packed: the signs of the image's lowest frequencies (DCT hash).
+
+    Images that differ in compression, brightness or size have nearly the same bits; unrelated ones
+    differ in about half of them.
+    """
+    import imagehash
+
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (128, 128), interpolation=cv2.INTER_AREA)
+    bits = imagehash.phash(Image.fromarray(small), hash_size=HASH_SIDE).hash
+    return np.packbits(bits.ravel())
+
+
+def _annotations(
+    labelled: Labelled, record: dict[str, Any], polygons: bool
+) -> list[dict[str, Any]]:
+    """COCO annotations without their ids, in label order."""
+    rles, result = label_map_to_rles(labelled.label_map), []
+    for index, rle in enumerate(rles):
+        x0, y0, x1, y1 = record["boxes"][index].tolist()
+        result.append(
+            {
+                "category_id": 1,
+                "segmentation": rle_to_polygons(rle) if polygons else rle_to_json(rle),
+                "area": int(record["areas"][index]),
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "iscrowd": 0,
+                "touches_border": bool(record["border"][index]),
+                "label": index + 1,
+                "rule": labelled.rules[index],
+            }
+        )
+    return result
