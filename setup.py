@@ -13,7 +13,7 @@ README = HERE / "README.md"
 
 REPORT = ["jinja2>=3.1"]
 APP = ["gradio>=5"]
-DEV = ["pytest>=8", "ruff>=0.6"]
+DEV = ["pytest>=8", "ruff>=0.6", "shapely>=2"]
 
 setup(
     name="bccd_d2",
