@@ -83,12 +83,7 @@ def write_dataset(
         OSError: ``root`` cannot be written.
     """
     root = Path(root)
-    if image_format not in FORMATS:
-        raise ValueError(f"image_format must be one of {', '.join(FORMATS)}, got {image_format!r}")
-    if n_train < 0 or n_test < 0 or seed < 0:
-        raise ValueError(
-            f"n_train, n_test and seed must not be negative, got {n_train}, {n_test}, {seed}"
-        )
+    _check_counts(n_train, n_test, seed, image_format)
     size = check_arguments(size, n_cells)
     jobs = [
         _Job(str(root), split, number, seed, size, image_format, n_cells)
@@ -101,6 +96,15 @@ def write_dataset(
     _run(jobs, workers)
     write_json_atomic(root / MANIFEST, manifest, indent=1)
     return root
+
+
+def _check_counts(n_train: int, n_test: int, seed: int, image_format: str) -> None:
+    if image_format not in FORMATS:
+        raise ValueError(f"image_format must be one of {', '.join(FORMATS)}, got {image_format!r}")
+    if n_train < 0 or n_test < 0 or seed < 0:
+        raise ValueError(
+            f"n_train, n_test and seed must not be negative, got {n_train}, {n_test}, {seed}"
+        )
 
 
 def _manifest(jobs: list[_Job], **counts: int) -> dict:
