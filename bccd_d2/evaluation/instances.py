@@ -117,7 +117,8 @@ def count_instances(
     """
     if min(iou_thresholds) < IOU_THRESHOLDS[0]:
         raise ValueError(f"iou_thresholds must be at least .5, got {iou_thresholds}")
-    pred_counts = comparison.scores >= score_threshold
+    # A plain float: against np.float64 a float32 score of .45 would count as below .45.
+    pred_counts = comparison.scores >= float(score_threshold)
     truth_counts = np.ones(len(comparison.truth_border), dtype=bool)
     pairs = comparison.pairs[pred_counts[comparison.pairs.pred_index]]
     if interior:
