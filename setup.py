@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bccd_d2/__init__.py").read_text()).group(1)
 README = HERE / "README.md"
 
-REPORT = ["jinja2>=3.1"]
+REPORT = ["jinja2>=3.1", "matplotlib>=3.8"]
 APP = ["gradio>=5"]
 DEV = ["pytest>=8", "ruff>=0.6", "shapely>=2"]
 
@@ -36,7 +36,6 @@ setup(
     install_requires=[
         "ImageHash>=4.3",
         "faster-coco-eval>=1.6",
-        "matplotlib>=3.8",
         "numpy>=1.26",
         "opencv-python-headless>=4.8",
         "pillow>=10",
@@ -45,7 +44,6 @@ setup(
         "scikit-image>=0.22",
         "scipy>=1.11",
         "tensorboard>=2.14",
-        "tifffile>=2023.8",
         "timm>=1.0.3",
         "torch>=2.4",
         "torchvision>=0.19",
