@@ -138,3 +138,12 @@ def test_find_dataset_order(hand_made, tmp_path, monkeypatch):
     monkeypatch.setenv("BCCD_DATASET", str(tmp_path / "typo"))
     with pytest.raises(FileNotFoundError, match="typo"):
         find_dataset()
+
+
+def test_the_converters_own_output_registers(tiny_dataset):
+    names = register_dataset(tiny_dataset, prefix="t")
+    assert {"train", "val", "test"} <= set(names)
+    for name in names.values():
+        records, metadata = DatasetCatalog.get(name), MetadataCatalog.get(name)
+        assert metadata.max_cells == max(len(record["annotations"]) for record in records)
+        assert {33, 67} <= set(metadata.area_percentiles)

@@ -324,3 +324,17 @@ def test_detectron2s_train_loader_takes_it(records):
     )  # fmt: skip
     batch = next(iter(loader))
     assert len(batch) == 4 and all(item["image"].shape == (3, 64, 64) for item in batch)
+
+
+def test_a_converted_dataset_maps_without_loss(tiny_dataset):
+    from bccd_d2.masks.cells import Cells
+
+    options = MapperOptions(image_scale=1.0, min_pixels=1)
+    whole = LabelMapMapper(options, is_train=False, with_instances=True)
+    crop = LabelMapMapper(MapperOptions(image_scale=0.5, crop_size=(96, 96)), seed=0)
+    for record in load_split(tiny_dataset, "train"):
+        instances = whole(record)["instances"]
+        cells = Cells.from_coco(record["annotations"], instances.image_size)
+        assert instances.gt_masks.tensor.sum(dim=(1, 2)).tolist() == cells.areas.tolist()
+        assert np.array_equal(instances.gt_boxes.tensor.numpy(), cells.boxes)
+        assert crop(record)["image"].shape == (3, 96, 96)
