@@ -96,9 +96,14 @@ def label_map_to_rles(label_map: np.ndarray) -> list[Rle]:
     ]
 
 
+def _decode(rle: Rle) -> np.ndarray:
+    """(H, W) uint8; decoding a list of one avoids an array copy that numpy 2 warns of."""
+    return coco_mask.decode([rle])[..., 0]
+
+
 def rle_to_mask(rle: Rle) -> np.ndarray:
     """(H, W) bool mask of one RLE."""
-    return coco_mask.decode(rle).astype(bool)
+    return _decode(rle).astype(bool)
 
 
 def rle_box(rle: Rle) -> tuple[int, int, int, int]:
@@ -114,7 +119,7 @@ def decode_crop(rle: Rle) -> tuple[np.ndarray, int, int]:
         (h, w) bool crop, row y0, column x0; a (0, 0) crop at (0, 0) for an empty mask.
     """
     x0, y0, x1, y1 = rle_box(rle)
-    return coco_mask.decode(rle)[y0:y1, x0:x1].astype(bool), y0, x0
+    return _decode(rle)[y0:y1, x0:x1].astype(bool), y0, x0
 
 
 def rle_to_polygons(rle: Rle, tolerance: float = 0.0) -> list[list[float]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.engine import create_ddp_model, hooks
+from detectron2.engine import hooks
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.utils import comm
@@ -88,7 +88,9 @@ def train(config: Any, resume: bool = False) -> dict[str, dict[str, Any]]:
     point = OperatingPoint()
     bare = model
     if comm.get_world_size() > 1:
-        model = create_ddp_model(model, broadcast_buffers=False)
+        on_gpu = config.MODEL.DEVICE.startswith("cuda")
+        devices = [torch.cuda.current_device()] if on_gpu else None
+        model = nn.parallel.DistributedDataParallel(model, devices, broadcast_buffers=False)
     checkpointer = CellCheckpointer(bare, config.OUTPUT_DIR, operating_point=point)
     trainer = CellTrainer(
         model,

@@ -1,0 +1,54 @@
+"""Every shipped config: short, documented, normalised as its weights want, and buildable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("detectron2")
+
+from detectron2.modeling import build_model
+from detectron2.modeling.anchor_generator import build_anchor_generator
+
+from bccd_d2.modeling.presets import get_preset
+from bccd_d2.training.config import finalize, load_config
+
+CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
+IDS = [path.stem for path in CONFIGS]
+OFFLINE = ["MODEL.DEVICE", "cpu", "MODEL.VIT.WEIGHTS", ""]
+
+
+def test_there_are_configs() -> None:
+    assert {"uni_maskrcnn", "vitb_maskrcnn", "cpu_tiny_maskrcnn"} <= set(IDS)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=IDS)
+def test_a_leaf_is_short_and_opens_with_its_command_and_result(path: Path) -> None:
+    text = path.read_text()
+    head = "".join(line for line in text.splitlines(True) if line.startswith("#"))
+    assert len(text.splitlines()) <= 36 and f"configs/{path.name}" in head
+    assert "result" in head
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=IDS)
+def test_pixels_are_normalised_as_the_weights_were_trained(path: Path) -> None:
+    config = load_config(path)
+    if not config.MODEL.VIT.WEIGHTS:
+        return
+    preset = get_preset(config.MODEL.VIT.PRESET)
+    assert config.MODEL.PIXEL_MEAN == pytest.approx([255 * m for m in preset.mean], abs=0.01)
+    assert config.MODEL.PIXEL_STD == pytest.approx([255 * s for s in preset.std], abs=0.01)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=IDS)
+def test_the_model_builds_on_the_cpu(path: Path) -> None:
+    config = finalize(load_config(path, OFFLINE), train_images=100)
+    model = build_model(config)
+    shapes = model.backbone.output_shape()
+    used = [shapes[name] for name in config.MODEL.RPN.IN_FEATURES]
+    generator = build_anchor_generator(config, used)
+    assert generator.num_cell_anchors and generator.strides == [s.stride for s in used]
+    names = {name for name, _ in model.named_parameters()}
+    depth = len(model.backbone.net.vit.blocks)
+    assert f"backbone.net.vit.blocks.{depth - 1}.mlp.fc2.weight" in names
