@@ -22,7 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--eval-only", action="store_true", help="score DATASETS.TEST; train nothing")
     add("--resume", action="store_true", help="go on from OUTPUT_DIR's last checkpoint")
     add("--num-gpus", type=int, default=1, help="processes a machine, on GPU or CPU (default 1)")
-    add("--num-machines", type=int, default=1)
+    add("--num-machines", type=int, default=1, help="machines that train together (default 1)")
     add("--machine-rank", type=int, default=0, help="which machine this is, from 0")
     add("--dist-url", default="auto", help="where machines meet: tcp://HOST:PORT")
     add("options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")

@@ -25,9 +25,11 @@ class OperatingPoint:
         self.origin = origin
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
         return {"score_threshold": float(self.score_threshold), "origin": self.origin}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the values of `state_dict`."""
         self.score_threshold = state["score_threshold"]
         self.origin = state["origin"]
 
