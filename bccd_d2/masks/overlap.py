@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from bccd_d2.masks import convert, labels
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.convert import Rle
+from bccd_d2.masks.runs import paint
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +137,13 @@ def resolve_overlaps(cells: Cells) -> Cells:
     involved = np.flatnonzero((overlap > 0).any(axis=1))
     if not involved.size:
         return cells
-    label_map = cells[involved].to_label_map()
-    visible = labels.cell_areas(label_map) > 0
-    remaining = iter(convert.label_map_to_rles(labels.relabel(label_map)))
-    nothing = convert.encode_crop(np.zeros((0, 0), dtype=bool), 0, 0, cells.image_size)
+    involved = involved[np.argsort(cells.scores[involved], kind="stable")]
     rles = list(cells.rles)
-    for position, index in enumerate(involved):
-        seen = position < len(visible) and visible[position]
+    label_map = paint([rles[index] for index in involved], cells.image_size)
+    visible = np.bincount(label_map.T.ravel(), minlength=len(involved) + 1)[1:] > 0
+    numbers = np.concatenate(([0], np.cumsum(visible))).astype(np.int32)
+    remaining = iter(convert.label_map_to_rles(numbers[label_map.T].T))
+    nothing = convert.encode_crop(np.zeros((0, 0), dtype=bool), 0, 0, cells.image_size)
+    for index, seen in zip(involved, visible, strict=True):
         rles[index] = next(remaining) if seen else nothing
     return Cells(cells.image_size, rles, cells.scores, cells.class_ids)
