@@ -96,16 +96,8 @@ def coco_scores(
     """
     _check(truth, predictions, task, max_detections, boxes)
     bins = dict(bins or {})
-    true_number = sum(len(cells) for cells in truth)
-    predicted_number = sum(len(cells) for cells in predictions)
-    if not true_number or not predicted_number:
-        value = float(true_number == 0 and predicted_number == 0)
-        names = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
-        values = dict.fromkeys(names, value)
-        for name, (least, greatest) in bins.items():
-            if any(((c.areas >= least) & (c.areas <= greatest)).any() for c in truth):
-                values |= {f"AP_{name}": value, f"AR_{name}": value}
-        return CocoScores(values, np.full((IOU_THRESHOLDS.size, RECALL_POINTS.size), value))
+    if not any(map(len, truth)) or not any(map(len, predictions)):
+        return _empty_case(truth, bins, value=float(not any(map(len, (*truth, *predictions)))))
     boxes = [None] * len(truth) if boxes is None else boxes
     found = _run(
         _dataset(truth, "segm", [None] * len(truth)),
@@ -121,6 +113,16 @@ def coco_scores(
             values[f"AP_{name}"] = float(precision[..., index].mean())
             values[f"AR_{name}"] = float(recall[:, index].mean())
     return CocoScores(values, precision[..., 0].copy())
+
+
+def _empty_case(
+    truth: Sequence[Cells], bins: Mapping[str, tuple[float, float]], value: float
+) -> CocoScores:
+    values = dict.fromkeys(("AP", "AP50", "AP75", "AR", "AR50", "AR75"), value)
+    for name, (least, greatest) in bins.items():
+        if any(((cells.areas >= least) & (cells.areas <= greatest)).any() for cells in truth):
+            values |= {f"AP_{name}": value, f"AR_{name}": value}
+    return CocoScores(values, np.full((IOU_THRESHOLDS.size, RECALL_POINTS.size), value))
 
 
 def _summary(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
