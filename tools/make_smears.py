@@ -21,8 +21,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--train", type=int, default=40, metavar="N", help="training images")
     parser.add_argument("--test", type=int, default=10, metavar="N", help="test images")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same files")
-    parser.add_argument("--size", type=_size, default=(1200, 1600), metavar="WIDTHxHEIGHT", help="pixels")
-    parser.add_argument("--format", choices=("png", "jpg", "mixed"), default="png", help="of the images")
+    parser.add_argument(
+        "--size", type=_size, default=(1200, 1600), metavar="WIDTHxHEIGHT", help="pixels"
+    )
+    parser.add_argument(
+        "--format", choices=("png", "jpg", "mixed"), default="png", help="of the images"
+    )
     parser.add_argument("--cells", type=int, metavar="N", help="cells an image, 0 to 190; varied")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: CPU cores)")
     return parser

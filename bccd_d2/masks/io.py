@@ -28,7 +28,9 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror}. Choose a writable folder.") from error
+        raise OSError(
+            f"cannot write {path}: {error.strerror}. Choose a writable folder."
+        ) from error
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)

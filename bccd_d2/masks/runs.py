@@ -6,10 +6,11 @@ pycocotools only unpacks whole images, 2 MB a cell; the runs of a cell are a few
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from bccd_d2.masks.convert import Rle
+Rle = dict[str, Any]
 
 
 def rle_runs(rle: Rle) -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +47,13 @@ def rle_runs(rle: Rle) -> tuple[np.ndarray, np.ndarray]:
     return ends - lengths[1::2], ends
 
 
+def run_pixels(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Every index inside the half-open runs, int64, run by run."""
+    lengths = ends - starts
+    offsets = np.cumsum(lengths) - lengths
+    return np.repeat(starts - offsets, lengths) + np.arange(lengths.sum())
+
+
 def paint(rles: Sequence[Rle], image_size: tuple[int, int]) -> np.ndarray:
     """(H, W) int32 with mask i as i + 1; where masks overlap the later one shows.
 
@@ -57,8 +65,5 @@ def paint(rles: Sequence[Rle], image_size: tuple[int, int]) -> np.ndarray:
     for label, rle in enumerate(rles, start=1):
         if tuple(rle["size"]) != (height, width):
             raise ValueError(f"mask of size {rle['size']} in an image of size {image_size}")
-        starts, ends = rle_runs(rle)
-        lengths = ends - starts
-        offsets = np.cumsum(lengths) - lengths
-        flat[np.repeat(starts - offsets, lengths) + np.arange(lengths.sum())] = label
+        flat[run_pixels(*rle_runs(rle))] = label
     return flat.reshape(width, height).T
