@@ -1,7 +1,7 @@
 """Measure a converted dataset's box sizes and propose anchors for them.
 
-    python tools/fit_anchors.py --dataset OUT --scale 0.5 --picture anchors.png
-    python tools/fit_anchors.py --dataset OUT --config-file configs/cpu_tiny_maskrcnn.yaml
+python tools/fit_anchors.py --dataset OUT --scale 0.5 --picture anchors.png
+python tools/fit_anchors.py --dataset OUT --config-file configs/cpu_tiny_maskrcnn.yaml
 """
 
 from __future__ import annotations

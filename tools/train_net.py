@@ -1,8 +1,8 @@
 """Train or evaluate a cell segmentation model.
 
-    python tools/train_net.py --config-file configs/cpu_tiny_maskrcnn.yaml
-    python tools/train_net.py --config-file configs/cpu_tiny_maskrcnn.yaml --eval-only
-    torchrun --nproc-per-node 2 tools/train_net.py --config-file ... MODEL.DEVICE cpu
+python tools/train_net.py --config-file configs/cpu_tiny_maskrcnn.yaml
+python tools/train_net.py --config-file configs/cpu_tiny_maskrcnn.yaml --eval-only
+torchrun --nproc-per-node 2 tools/train_net.py --config-file ... MODEL.DEVICE cpu
 """
 
 from __future__ import annotations
