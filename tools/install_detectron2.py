@@ -193,8 +193,8 @@ def probe() -> dict | None:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise InstallError(
             f"detectron2 is installed but importing it fails: {reason}\n"
-            f"Repair it (upstream's main needs setuptools<81), or replace it by the pure-Python 0.6: "
-            f"{TO_RUN} --force"
+            "Repair it (upstream's main needs setuptools<81), or replace it by the pure-Python "
+            f"0.6: {TO_RUN} --force"
         )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
