@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+ORIENTATION = 0x0112
 
 
 class NotBinaryError(ValueError):
@@ -59,14 +60,16 @@ def read_image(path: str | Path) -> np.ndarray:
         FileNotFoundError: no such file.
         ValueError: unreadable or cut short.
     """
-    picture = ImageOps.exif_transpose(_load(Path(path), "image"))
+    picture = _load(Path(path), "image")
+    if picture.getexif().get(ORIENTATION, 1) != 1:
+        picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I") or picture.mode == "F":
         grey = np.asarray(picture, dtype=np.float64)
         if picture.mode.startswith("I"):
             grey = grey / 257
         grey = np.clip(np.nan_to_num(grey), 0, 255).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    return np.ascontiguousarray(np.asarray(picture.convert("RGB")))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def read_mask(path: str | Path, threshold: float | None = None) -> BinaryMask:
@@ -112,7 +115,7 @@ def _grey(picture: Image.Image) -> np.ndarray:
         colour = np.asarray(picture)
         grey = _brightest(colour).astype(np.uint16)
         return ((grey * colour[..., 3] + 127) // 255).astype(np.uint8)
-    return _brightest(np.asarray(picture.convert("RGB")))
+    return _brightest(np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB")))
 
 
 def _brightest(colour: np.ndarray) -> np.ndarray:
@@ -122,6 +125,8 @@ def _brightest(colour: np.ndarray) -> np.ndarray:
 
 def _distinct(grey: np.ndarray) -> np.ndarray:
     """Ascending distinct values; counting is ten times faster than sorting where it is possible."""
-    if grey.dtype in (np.uint8, np.uint16):
+    if grey.dtype == np.uint8:
+        return np.flatnonzero(cv2.calcHist([grey], [0], None, [256], [0, 256]))
+    if grey.dtype == np.uint16:
         return np.flatnonzero(np.bincount(grey.ravel()))
     return np.unique(grey)

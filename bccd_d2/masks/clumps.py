@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from bccd_d2.masks.labels import cell_boxes
+
 LOW_SOLIDITY = 0.90
 WORTH_A_TRY = 0.93
 DENTED_AREA = 1.25
@@ -20,22 +22,26 @@ SMALLEST_PIECE = 0.35
 LOWEST_GAIN = 0.02
 
 
-def solidities(label_map: np.ndarray) -> np.ndarray:
+def solidities(label_map: np.ndarray, boxes: np.ndarray | None = None) -> np.ndarray:
     """(N,) float64 in (0, 1]: each cell's area over the area of its convex hull; 0 where absent.
 
     Pixels count as unit squares, so a rectangle has exactly 1. Holes lower it.
+
+    Args:
+        label_map: (H, W) int32.
+        boxes: (N, 4) whole half-open x0 y0 x1 y1 of the cells, where they are known already.
     """
-    slices = ndimage.find_objects(label_map)
-    values = np.zeros(len(slices))
-    for index, window in enumerate(slices):
-        if window is not None:
-            values[index] = _solidity(label_map[window] == index + 1)
+    boxes = cell_boxes(label_map) if boxes is None else boxes
+    values = np.zeros(len(boxes))
+    for index, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
+        if x1 > x0:
+            values[index] = _solidity(label_map[y0:y1, x0:x1] == index + 1)
     return values
 
 
 def _solidity(crop: np.ndarray) -> float:
     outlines, _ = cv2.findContours(
-        crop.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+        crop.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
     points = np.concatenate(outlines)
     width, height = (points.max(axis=(0, 1)) - points.min(axis=(0, 1))).tolist()
@@ -81,12 +87,14 @@ def split_clumps(label_map: np.ndarray, *, min_area: int = 16) -> tuple[np.ndarr
         numbered from N + 1; and (M,) bool, True for every piece of a clump that was cut.
     """
     areas = np.bincount(label_map.ravel(), minlength=1)[1:]
-    slices = ndimage.find_objects(label_map)
-    candidates = np.flatnonzero(suspect_clumps(areas, solidities(label_map), WORTH_A_TRY))
+    boxes = cell_boxes(label_map)
+    dents = solidities(label_map, boxes)
+    candidates = np.flatnonzero(suspect_clumps(areas, dents, WORTH_A_TRY))
     least = max(float(min_area), SMALLEST_PIECE * float(np.median(areas))) if len(areas) else 0.0
     result, pieces_of = label_map.copy(), list(np.zeros(len(areas), dtype=bool))
     for index in candidates:
-        window = slices[index]
+        x0, y0, x1, y1 = boxes[index]
+        window = np.s_[y0:y1, x0:x1]
         crop = label_map[window] == index + 1
         pieces = _cut(crop, least)
         if pieces is None:
