@@ -105,13 +105,11 @@ def assemble(
         initial_weights=config.MODEL.WEIGHTS,
     )
     trainer.register_hooks(
-        [
-            *_step_hooks(config, training),
-            *_validation_hooks(config, training, validate),
-            *extra_hooks,
-            Checkpoints(training.checkpointer, solver.CHECKPOINT_PERIOD),
-            *_writers(config),
-        ]
+        _step_hooks(config, training)
+        + _validation_hooks(config, training, validate)
+        + list(extra_hooks)
+        + [Checkpoints(training.checkpointer, solver.CHECKPOINT_PERIOD)]
+        + _writers(config)
     )
     return training
 

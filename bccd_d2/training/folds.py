@@ -103,20 +103,26 @@ def cross_validate(config: Any, processes: Processes, merge: Merge | None = None
         "validation": spread([fold["scores"] for fold in folds]),
         "score_threshold": pooled_threshold([c for fold in comparisons for c in fold]),
     }
-    if tests:
+    if merge:
         answers = [_read_all(place, tests) for place in places]
-        merged = [merge(views) for views in zip(*(found for _, found in answers), strict=True)]
-        options = {
-            "score_threshold": summary["score_threshold"],
-            "max_detections": config.TEST.DETECTIONS_PER_IMAGE,
-        }
-        summary["test"] = spread([score_cells(*pair, **options) for pair in answers])
-        summary["test_ensemble"] = score_cells(answers[0][0], merged, **options)
+        cap = config.TEST.DETECTIONS_PER_IMAGE
+        summary |= _on_test(answers, merge, summary["score_threshold"], cap)
     out = Path(config.OUTPUT_DIR)
     write_json_atomic(out / "cross_validation.json", summary, indent=1)
     tables = {key: summary[key] for key in ("validation", "test") if key in summary}
     write_text_atomic(out / "cross_validation.csv", spread_csv(tables))
     return summary
+
+
+def _on_test(
+    answers: list[tuple[list[Cells], list[Cells]]], merge: Merge, threshold: float, cap: int
+) -> dict[str, Any]:
+    options = {"score_threshold": threshold, "max_detections": cap}
+    merged = [merge(views) for views in zip(*(found for _, found in answers), strict=True)]
+    return {
+        "test": spread([score_cells(*pair, **options) for pair in answers]),
+        "test_ensemble": score_cells(answers[0][0], merged, **options),
+    }
 
 
 def _train_and_predict(config: Any, processes: Processes, names: list[str]) -> Path:
