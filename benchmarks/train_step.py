@@ -5,8 +5,9 @@
 
 Both sides train the same model with the same optimizer on the same batches, made beforehand. The
 bare loop is forward, backward, clipping and the optimizer's step, nothing else. They take turns in
-short rounds, so that a machine that slows down slows both; the ratio is the median over rounds. The
-data loader is measured apart, with the trainer: the share of a step that waits for the next batch.
+short rounds, so that a machine that slows down slows both; the ratio is the median over rounds. On
+a CPU processor time is compared, which other programs hardly change, on a GPU wall time. The data
+loader is measured apart, with the trainer: the share of a step's wall time that waits for data.
 """
 
 from __future__ import annotations
@@ -49,38 +50,44 @@ def bare_step(trainer: Any, batch: list[dict], clip: float) -> None:
     trainer.optimizer.step()
 
 
-def timed(function: Callable[[], None]) -> float:
-    """Seconds of a call, with the GPU's work done."""
+def timed(function: Callable[[], None], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of a call by the clock, with the GPU's work done."""
     import torch
 
-    start = time.perf_counter()
+    start = clock()
     function()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def compare(config: Any, training: Any, batches: list, args: argparse.Namespace) -> list[float]:
+def advance(trainer: Any, steps: int) -> None:
+    """Steps with hooks, as the trainer's own loop makes them."""
+    for _ in range(steps):
+        trainer.before_step()
+        trainer.run_step()
+        trainer.after_step()
+        trainer.iter += 1
+
+
+def compare(config: Any, trainer: Any, batches: list, args: argparse.Namespace) -> list[float]:
     """Trainer's time over the bare loop's, one ratio a round."""
-    from detectron2.utils.events import EventStorage
-
-    trainer = training.trainer
     clip = config.SOLVER.CLIP_GRADIENTS.CLIP_VALUE if config.SOLVER.CLIP_GRADIENTS.ENABLED else 0
+    clock = time.perf_counter if config.MODEL.DEVICE.startswith("cuda") else time.process_time
+    chosen = list(itertools.islice(itertools.cycle(batches), args.steps))
+
+    def bare() -> None:
+        for batch in chosen:
+            bare_step(trainer, batch, clip)
+
+    def ours() -> None:
+        trainer.set_loader(chosen)
+        advance(trainer, args.steps)
+
     ratios = []
     for number in range(args.rounds + 1):
-        chosen = list(itertools.islice(itertools.cycle(batches), args.steps))
-
-        def bare(chosen: list = chosen) -> None:
-            with EventStorage():
-                for batch in chosen:
-                    bare_step(trainer, batch, clip)
-
-        def ours(start: int = number * args.steps, chosen: list = chosen) -> None:
-            trainer.set_loader(chosen)
-            trainer.train(start, start + args.steps)
-
         pair = (bare, ours) if number % 2 else (ours, bare)
-        seconds = {side: timed(side) / args.steps for side in pair}
+        seconds = {side: timed(side, clock) / args.steps for side in pair}
         ratio = seconds[ours] / seconds[bare]
         kept = "" if number else "  (warm-up, not counted)"
         print(f"round {number}: bare {seconds[bare]:.4f} s a step, trainer {seconds[ours]:.4f}, "
@@ -89,24 +96,24 @@ def compare(config: Any, training: Any, batches: list, args: argparse.Namespace)
     return ratios
 
 
-def idle_share(config: Any, training: Any, steps: int) -> float:
+def idle_share(config: Any, trainer: Any, steps: int) -> float:
     """Share of the steps' time that waits for data; the loader's start is left out."""
     from bccd_d2.training import loaders
 
-    trainer = training.trainer
     records = loaders.records(config.DATASETS.TRAIN)
-    warm = max(2, 2 * config.DATALOADER.NUM_WORKERS)
     trainer.set_loader(loaders.train_loader(config, records))
-    trainer.train(0, warm)
-    seconds = timed(lambda: trainer.train(warm, warm + steps))
-    waited = [value for value, _ in trainer.storage.history("data_time").values()]
-    return sum(waited) / seconds
+    advance(trainer, max(2, 2 * config.DATALOADER.NUM_WORKERS))
+    first = trainer.iter
+    seconds = timed(lambda: advance(trainer, steps))
+    history = trainer.storage.history("data_time").values()
+    return sum(value for value, iteration in history if iteration >= first) / seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the ratio of each round, their median, and the share of time without data."""
     args = get_parser().parse_args(argv)
     import torch
+    from detectron2.utils.events import EventStorage
 
     from bccd_d2.training import loaders
     from bccd_d2.training.assemble import assemble
@@ -120,23 +127,24 @@ def main(argv: Sequence[str] | None = None) -> int:
                    "SOLVER.EPOCHS", "0", "SOLVER.CHECKPOINT_PERIOD", "0",
                    "SOLVER.ACCUMULATE", "1"]  # fmt: skip
         config = prepare(load_config(args.config_file, [*args.options, *options]))
-        training = assemble(config, lambda training: {})
-        # Checkpoints belong to an interval, not to a step, and each round would end with one.
-        hooks = training.trainer._hooks
-        hooks[:] = [hook for hook in hooks if type(hook).__name__ != "Checkpoints"]
+        trainer = assemble(config, lambda training: {}).trainer
         loader = loaders.train_loader(config, loaders.records(config.DATASETS.TRAIN))
         batches = list(itertools.islice(loader, args.batches))
         del loader
         print(f"{args.config_file}: {config.MODEL.DEVICE}, {torch.get_num_threads()} threads, "
               f"batch {config.SOLVER.IMS_PER_BATCH}, crop {config.INPUT.CROP_SIZE}, "
               f"{config.SOLVER.PRECISION}")  # fmt: skip
-        ratios = compare(config, training, batches, args)
-        print(f"trainer over bare loop: {statistics.median(ratios):.3f} "
-              f"(from {min(ratios):.3f} to {max(ratios):.3f})")  # fmt: skip
-        if args.loader_steps:
-            share = idle_share(config, training, args.loader_steps)
-            print(f"waiting for data: {100 * share:.1f}% of a step, "
-                  f"{config.DATALOADER.NUM_WORKERS} loader processes")  # fmt: skip
+        trainer.max_iter = config.SOLVER.MAX_ITER
+        with EventStorage(0) as trainer.storage:
+            trainer.before_train()
+            ratios = compare(config, trainer, batches, args)
+            print(f"trainer over bare loop: {statistics.median(ratios):.3f} "
+                  f"(from {min(ratios):.3f} to {max(ratios):.3f})")  # fmt: skip
+            if args.loader_steps:
+                share = idle_share(config, trainer, args.loader_steps)
+                print(f"waiting for data: {100 * share:.1f}% of a step, "
+                      f"{config.DATALOADER.NUM_WORKERS} loader processes")  # fmt: skip
+            trainer.after_train()
     return 0
 
 

@@ -13,11 +13,15 @@ from optuna.visualization import matplotlib as plots
 
 logger = logging.getLogger(__name__)
 
+# PED-ANOVA compares the best share of trials with the rest. Its own 10% is one trial of a dozen; on
+# a known function, 14 trials and 12 seeds, that named the decisive parameter 3 times, half 9 times.
+BEST_SHARE = 0.5
+
 
 def draw_search(study: optuna.Study, folder: str | Path) -> list[Path]:
     """Write importances.png, history.png and curves.png; answers what was written.
 
-    Importances say how much of the difference between good and other trials goes with each
+    Importances say how much the better half of the complete trials differs from the rest in each
     parameter (PED-ANOVA, Watanabe et al., arXiv 2304.10255); over a dozen trials they are a hint,
     no more. Without two complete trials of different value there are none.
     """
@@ -30,7 +34,7 @@ def draw_search(study: optuna.Study, folder: str | Path) -> list[Path]:
             "curves": plots.plot_intermediate_values(study),
         }
         if len({trial.value for trial in complete}) > 1:
-            evaluator = PedAnovaImportanceEvaluator()
+            evaluator = PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE)
             drawn["importances"] = plots.plot_param_importances(study, evaluator=evaluator)
         else:
             logger.warning("no importances: fewer than two complete trials of different value")
