@@ -11,6 +11,7 @@ pytest.importorskip("detectron2")
 from detectron2.modeling import build_model
 from detectron2.modeling.anchor_generator import build_anchor_generator
 
+import bccd_d2.modeling.build  # noqa: F401  (registers the meta-architecture)
 from bccd_d2.modeling.presets import get_preset
 from bccd_d2.training.config import finalize, load_config
 
