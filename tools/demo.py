@@ -32,7 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 when all went well."""
+    """Run the command line; 0 when all went well, 1 when images had to be skipped."""
     args = get_parser().parse_args(argv)
     from bccd_d2._detectron2 import require_detectron2
 
@@ -52,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_dataset(root, n_train=args.smears, n_test=max(2, args.smears // 4), seed=0)
     print(f"2 of 5: masks to COCO in {coco}", flush=True)
     split = ConvertOptions(val_fraction=0.2)
+    skipped = []
     if not is_current(coco, root, split):
-        convert(root=root, out=coco, options=split, progress=True)
+        skipped = convert(root=root, out=coco, options=split, progress=True).skips
     config = load_config(CONFIG, args.options)
     config.DATASETS.ROOT, config.OUTPUT_DIR = str(coco), str(args.out / "train")
     config.SOLVER.MAX_ITER, config.TEST.EVAL_PERIOD = args.iterations, 0
@@ -68,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"\n{format_scores(summary['scores'])}\n")
     print(f"pictures: {pictures[0].parent}\nscores:   {folder / 'metrics.json'}")
     print(f"model:    {config.OUTPUT_DIR}/model_best.pth")
-    return 0
+    for skip in skipped:
+        print(f"skipped:  {skip.file}: {skip.reason}", file=sys.stderr)
+    return 1 if skipped else 0
 
 
 if __name__ == "__main__":
