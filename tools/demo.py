@@ -63,11 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ensure_trained(config, processes)
     print("4 of 5: scores on the test split, which neither training nor threshold saw", flush=True)
     summary = ensure_evaluated(config, processes)
-    folder = Path(config.OUTPUT_DIR) / "evaluation"
+    folder = Path(config.OUTPUT_DIR) / "evaluation" / config.DATASETS.TEST[0]
     print("5 of 5: pictures of truth and prediction", flush=True)
     pictures = draw_predictions(coco, "test", folder, args.out / "overlays")
     print(f"\n{format_scores(summary['scores'])}\n")
-    print(f"pictures: {pictures[0].parent}\nscores:   {folder / 'metrics.json'}")
+    print(f"pictures: {pictures[0].parent}\nscores:   {folder / 'scores.json'}")
     print(f"model:    {config.OUTPUT_DIR}/model_best.pth")
     for skip in skipped:
         print(f"skipped:  {skip.file}: {skip.reason}", file=sys.stderr)
