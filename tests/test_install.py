@@ -176,3 +176,23 @@ def test_rooms_on_detectron2_say_what_to_run_without_it(room):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert "ImportError: bccd_d2 needs detectron2" in done.stderr and INSTALL_COMMAND in done.stderr
+
+
+def test_known_noise_is_hushed_here_and_in_children(monkeypatch):
+    import warnings
+
+    from bccd_d2 import _detectron2
+
+    monkeypatch.setenv("PYTHONWARNINGS", "error::ResourceWarning")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        _detectron2.hush_detectron2()
+        warnings.warn_explicit("old", FutureWarning, "script.py", 1, module="torch.jit._script")
+        warnings.warn_explicit("mine", FutureWarning, "mine.py", 1, module="bccd_d2.x")
+        code = (
+            "import warnings; "
+            "warnings.warn_explicit('old', FutureWarning, 's', 1, 'torch.jit._script')"
+        )
+        child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert [str(w.message) for w in seen] == ["mine"] and child.stderr == ""
+    assert os.environ["PYTHONWARNINGS"].endswith(",error::ResourceWarning")

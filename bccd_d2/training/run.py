@@ -95,7 +95,7 @@ def train(config: Any, resume: bool = False) -> dict[str, dict[str, Any]]:
     if comm.get_world_size() > 1:
         on_gpu = config.MODEL.DEVICE.startswith("cuda")
         devices = [torch.cuda.current_device()] if on_gpu else None
-        model = nn.parallel.DistributedDataParallel(model, devices, broadcast_buffers=False)
+        model = nn.parallel.DistributedDataParallel(model, devices)
     checkpointer = CellCheckpointer(bare, config.OUTPUT_DIR, operating_point=point)
     trainer = CellTrainer(
         model,
