@@ -52,7 +52,8 @@ def principal_colours(maps: Sequence[torch.Tensor]) -> list[np.ndarray]:
     """Token maps (C, h, w) as (h, w, 3) uint8 RGB: their first three principal components.
 
     All maps share one basis and one scale, so that one colour means one thing; each counts the same
-    whatever its size. Red is the strongest component; the 1st and 99th percentile become 0 and 255.
+    whatever its size. Red is the strongest component; what lies outside the 1st to 99th percentile
+    of every map is clipped.
 
     Raises:
         ValueError: no map, or maps of different or fewer than three channels.
@@ -67,8 +68,9 @@ def principal_colours(maps: Sequence[torch.Tensor]) -> list[np.ndarray]:
     basis = np.linalg.eigh(covariance)[1][:, :-4:-1]
     basis *= np.sign(basis[np.abs(basis).argmax(axis=0), range(3)])
     projected = [tokens @ basis for tokens in centred]
-    ends = np.mean([np.percentile(part, [1, 99], axis=0) for part in projected], axis=0)
-    low, span = ends[0], np.maximum(ends[1] - ends[0], 1e-12)
+    ends = np.stack([np.percentile(part, [1, 99], axis=0) for part in projected])
+    low, high = ends[:, 0].min(axis=0), ends[:, 1].max(axis=0)
+    span = np.maximum(high - low, 1e-12)
     return [
         np.round(255 * np.clip((part - low) / span, 0, 1))
         .astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Pictures of what a config's backbone sees of an image; drawn together by tools/show_features.py."""
+"""Pictures of what a config's backbone sees of an image, for tools/show_features.py."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def feature_panels(config: Any, image_file: str | Path) -> dict[str, np.ndarray]
     for feed, net.position in feeds.values():
         maps.append(image_tokens(net, pixels, feed))
     panels = {f"image, {size[0]} x {size[1]} px": image}
-    for caption, colours in zip(feeds, principal_colours(maps), strict=True):
+    for (caption, (feed, _)), colours in zip(feeds.items(), principal_colours(maps), strict=True):
+        if feed != "resize":  # Tokens of whole patches reach beyond the image.
+            colours = colours.repeat(net.patch, axis=0).repeat(net.patch, axis=1)
+            colours = colours[: size[1], : size[0]]
         panels[caption] = cv2.resize(colours, size, interpolation=cv2.INTER_NEAREST)
     return panels
 

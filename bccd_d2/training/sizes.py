@@ -20,9 +20,7 @@ def preset_parameters(name: str) -> int:
     """
     preset = get_preset(name)
     with torch.device("meta"):
-        vit = create_vit(
-            preset.architecture, patch=preset.patch, grid=preset.grid, **preset.kwargs
-        )
+        vit = create_vit(preset.architecture, patch=preset.patch, grid=preset.grid, **preset.kwargs)
     return _count(vit)
 
 
