@@ -207,6 +207,10 @@ def test_every_preset_is_covered() -> None:
         preset = get_preset(name)
         assert (preset.patch, preset.patch * preset.grid) == (model.patch, model.input)
         assert preset.hub.startswith(("timm:", "hf-hub:")) and preset.licence
+        if preset.hub.startswith("timm:"):
+            told = timm.get_pretrained_cfg(preset.hub.removeprefix("timm:"))
+            assert (told.mean, told.std) == (preset.mean, preset.std)
+            assert told.license == preset.licence.lower()
 
 
 @pytest.mark.parametrize(("name", "layout"), CASES, ids=["-".join(case) for case in CASES])
