@@ -43,7 +43,7 @@ setup(
         "scikit-image>=0.22",
         "scipy>=1.11",
         "tensorboard>=2.14",
-        "timm>=1.0.3",
+        "timm>=1.0.21",
         "torch>=2.4",
         "torchvision>=0.19",
         "tqdm>=4.66",

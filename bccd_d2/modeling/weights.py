@@ -127,12 +127,18 @@ def read_state_dict(source: str) -> dict:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path} holds more than tensors and is refused, because reading it would run code "
-            f"from the file ({str(error).splitlines()[0]}). Save its state_dict alone, on a "
-            "machine where you trust it, and name that file."
+            f"{path} holds more than tensors ({_foreign(error)}) and is refused, because reading "
+            "it would run code from the file. Save its state_dict alone, on a machine where you "
+            "trust it, and name that file."
         ) from error
     except (RuntimeError, EOFError, KeyError) as error:
         raise ValueError(f"{path} is no readable checkpoint: {error}") from error
+
+
+def _foreign(error: pickle.UnpicklingError) -> str:
+    """What torch stumbled over: the name of the Python object where its message has one."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return found.group(1) if found else "pickled objects"
 
 
 def _read_hub(source: str) -> State:
