@@ -46,6 +46,7 @@ setup(
         "tensorboard>=2.14",
         "timm>=1.0.3",
         "torch>=2.4",
+        "torchstain>=1.3",
         "torchvision>=0.19",
         "tqdm>=4.66",
     ],
