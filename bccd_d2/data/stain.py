@@ -26,6 +26,7 @@ _PIXELS = 40_000  # looked at in an image, on an even grid
 _DRAWN = 3_000  # of cells, and as many of background
 _CONTRAST = 12  # grey levels of green between cells and background; below, there is no stain
 _LEAST_SHARE = 0.003  # of the image that either must cover
+_COLOUR = 0.5  # spread of a and b in CIE Lab, below which an image is grey (Reinhard)
 _GAIN = 2.0  # a channel's spread (Reinhard), a stain's concentration (Macenko) changes at most so
 _STRETCH = 4.0  # largest factor on any optical density (Macenko)
 _ANGLE = 0.03  # rad between the two stains, below which they are one (Macenko)
@@ -68,7 +69,7 @@ def measure(image: np.ndarray, method: str) -> StainStatistics | None:
             optical density against the image's own background, so Macenko balances white too.
 
     Returns:
-        None for a blank image, one of noise, or (Macenko) one whose pixels span no two stains.
+        None for an image that is blank, grey or noise, or (Macenko) spans no two stains.
     """
     check_method(method)
     cells, background = sample_pixels(image)
@@ -78,7 +79,7 @@ def measure(image: np.ndarray, method: str) -> StainStatistics | None:
         fitted = NumpyReinhardNormalizer()
         fitted.fit(np.concatenate([cells, background])[None])
         values = [*fitted.target_means, *fitted.target_stds]
-        return _statistics(method, values) if min(values[3:]) > 0 else None
+        return _statistics(method, values) if min(values[3:]) > _COLOUR else None
     white = np.maximum(np.median(background, axis=0), 1.0)
     density = -np.log((cells.astype(float) + 1) / white)
     if np.count_nonzero((density >= 0.15).all(axis=1)) < 100:  # what torchstain would work with
