@@ -7,7 +7,8 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
 
 from bccd_d2.data.stain import check_method
 from bccd_d2.masks.io import write_text_atomic
@@ -125,11 +127,12 @@ def seconds_per_step(config: Any, steps: int = 4) -> float:
     model = build_model(ready).train()
     batches = iter(loaders.train_loader(ready, loaders.records(ready.DATASETS.TRAIN)))
     times = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        for _ in range(ready.SOLVER.ACCUMULATE):
-            sum(model(next(batches)).values()).backward()
-        times.append(time.perf_counter() - start)
+    with EventStorage():  # detectron2's heads write to it
+        for _ in range(steps):
+            start = time.perf_counter()
+            for _ in range(ready.SOLVER.ACCUMULATE):
+                sum(model(next(batches)).values()).backward()
+            times.append(time.perf_counter() - start)
     return float(np.median(times[1:] or times))
 
 
@@ -151,6 +154,23 @@ def read_scores(folder: str | Path) -> dict[str, float]:
     }
 
 
+@contextmanager
+def own_log_handlers() -> Iterator[None]:
+    """Take away afterwards the log handlers that a run sets up.
+
+    Else, with several runs in one process, each run would also write into the logs of those before.
+    """
+    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "bccd_d2")]
+    before = [list(one.handlers) for one in loggers]
+    try:
+        yield
+    finally:
+        for one, kept in zip(loggers, before, strict=True):
+            for handler in [h for h in one.handlers if h not in kept]:
+                one.removeHandler(handler)
+                handler.close()
+
+
 def run_ablation(
     runs: Sequence[Run],
     processes: Processes,
@@ -166,7 +186,8 @@ def run_ablation(
     scores: dict[tuple[str, int], dict[str, float]] = {}
     for number, run in enumerate(runs, start=1):
         logger.info("run %d of %d: %s, seed %d", number, len(runs), run.switch, run.seed)
-        ensure_trained(run.config, processes)
+        with own_log_handlers():
+            ensure_trained(run.config, processes)
         folder = Path(run.config.OUTPUT_DIR)
         scores[run.switch, run.seed] = read_scores(folder)
         for path in folder.glob("*.pth"):

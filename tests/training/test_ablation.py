@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,16 +89,24 @@ def test_means_spreads_and_paired_gains_by_hand():
     assert "| -0.100 | -0.100 |" in table[4]
 
 
-def test_the_tool_trains_tables_and_goes_on(tiny_dataset, tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def quiet():
+    """Leave no log handler behind that writes to this test's captured output."""
+    with ablation.own_log_handlers():
+        yield
+
+
+def test_the_tool_trains_tables_and_goes_on(tiny_dataset, tmp_path, quiet, capsys, monkeypatch):
     import ablate
 
+    dataset = shutil.copytree(tiny_dataset, tiny_dataset.parent / "ablated")
     switches = tmp_path / "switches.yaml"
     switches.write_text(
         "stain: {INPUT.STAIN.METHOD: reinhard}\nunused: {INPUT.CLAHE: 2.0}\n", encoding="utf-8"
     )
     out = tmp_path / "ablation"
     command = ["--config-file", str(CONFIG), "--switches", str(switches), "--only", "stain",
-               "--dataset", str(tiny_dataset), "--out", str(out), "--iterations", "2",
+               "--dataset", str(dataset), "--out", str(out), "--iterations", "2",
                "--processes", "1"]  # fmt: skip
     assert ablate.main([*command, "--plan", *SMALL]) == 0
     assert "2 runs, 2 to do: about 0.0 hours" in capsys.readouterr().out
@@ -113,6 +122,9 @@ def test_the_tool_trains_tables_and_goes_on(tiny_dataset, tmp_path, capsys, monk
     saved = torch.load(out / "stain/seed0/model_final.pth", weights_only=True)["treatment"]
     assert saved["method"] == "reinhard" and len(saved["reference"]) == 6
 
+    log = (out / "base/seed0/log.txt").read_text(encoding="utf-8")
+    assert "base" in log and str(out / "stain") not in log  # each run has its own log
+
     def never(*_):
         raise AssertionError("trained again")
 
@@ -126,7 +138,7 @@ def test_the_tool_trains_tables_and_goes_on(tiny_dataset, tmp_path, capsys, monk
     # The stored reference serves --eval-only; another treatment is refused.
     import train_net
 
-    run = ["--config-file", str(CONFIG), "--eval-only", *SMALL, "DATASETS.ROOT", str(tiny_dataset),
+    run = ["--config-file", str(CONFIG), "--eval-only", *SMALL, "DATASETS.ROOT", str(dataset),
            "OUTPUT_DIR", str(tmp_path / "scored"), "MODEL.WEIGHTS",
            str(out / "stain/seed0/model_final.pth")]  # fmt: skip
     assert train_net.main(run) == 2

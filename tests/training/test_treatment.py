@@ -28,11 +28,9 @@ STILL = [part for key in STILL for part in (key, "0")]
 
 
 @pytest.fixture(scope="module")
-def dataset(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dataset(tiny_dataset: Path) -> Path:
     """A copy that may be written to."""
-    folder = tiny_dataset.parent / "treated"
-    if not folder.is_dir():
-        shutil.copytree(tiny_dataset, folder)
+    folder = shutil.copytree(tiny_dataset, tiny_dataset.parent / "treated")
     register_dataset(folder)
     return folder
 
@@ -56,7 +54,6 @@ def test_the_reference_is_the_training_sets_and_is_kept(dataset, monkeypatch):
     with pytest.raises(ValueError, match="REFERENCE is empty"):
         loaders.mapper_options(config)
     filled = with_reference(config)
-    register_dataset(dataset)
     files = [r["file_name"] for r in load_split(dataset, "train")]
     assert filled.INPUT.STAIN.REFERENCE == fit_reference(files, "reinhard").values
     assert config.INPUT.STAIN.REFERENCE == ()
