@@ -67,6 +67,7 @@ def prepare(config: Any) -> Any:
     folder = config.DATASETS.ROOT or find_dataset()
     register_dataset(folder)
     config.defrost()
+    config.DATASETS.ROOT = str(folder)
     if config.MODEL.DEVICE == "auto":
         config.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     return finalize(config, train_images=len(loaders.records(config.DATASETS.TRAIN)))

@@ -144,6 +144,10 @@ def test_the_tool_trains_tables_and_goes_on(tiny_dataset, tmp_path, quiet, capsy
     assert train_net.main(run) == 2
     assert "INPUT.STAIN.METHOD 'reinhard'" in capsys.readouterr().err
     assert train_net.main([*run, "INPUT.STAIN.METHOD", "reinhard"]) == 0
+    capsys.readouterr()
+    run[2], run[run.index("OUTPUT_DIR") + 1] = "--resume", str(out / "base/seed0")
+    assert train_net.main([*run, "INPUT.CLAHE", "2", "SOLVER.MAX_ITER", "4"]) == 2
+    assert "INPUT.CLAHE 0.0" in capsys.readouterr().err
 
 
 def test_the_preview_tools_write_their_sheets(tiny_dataset, tmp_path, capsys):
