@@ -34,7 +34,6 @@ setup(
     package_data={"bccd_d2": ["**/*.json", "**/*.yaml", "**/*.html", "**/*.safetensors"]},
     python_requires=">=3.10,<3.13",
     install_requires=[
-        "ImageHash>=4.3",
         "faster-coco-eval>=1.6",
         "numpy>=1.26",
         "opencv-python-headless>=4.8",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -162,3 +164,15 @@ def test_the_wheel_builds_from_the_archive(tmp_path, capsys):
     assert "detectron2/projects/point_rend/__init__.py" in names
     assert not [n for n in names if n.endswith((".so", ".cu", ".cpp"))]
     assert not [w for w in ("np.bool)", "np.int)", "np.float)", "Image.LINEAR") if w in text]
+
+
+@pytest.mark.parametrize("room", ["modeling", "training"])
+def test_rooms_on_detectron2_say_what_to_run_without_it(room):
+    code = (
+        "import importlib.util as u; find = u.find_spec; "
+        "u.find_spec = lambda name, *a: None if name == 'detectron2' else find(name, *a); "
+        f"import bccd_d2.{room}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "ImportError: bccd_d2 needs detectron2" in done.stderr and INSTALL_COMMAND in done.stderr

@@ -23,6 +23,8 @@ from bccd_d2.data.catalog import find_dataset, register_dataset
 from bccd_d2.evaluation.evaluators import CellEvaluator, format_scores
 from bccd_d2.evaluation.thresholds import SweepTable, choose
 from bccd_d2.masks.io import write_json_atomic, write_text_atomic
+from bccd_d2.modeling.presets import get_preset
+from bccd_d2.modeling.weights import check_source
 from bccd_d2.training import loaders
 from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint
 from bccd_d2.training.config import finalize
@@ -61,9 +63,12 @@ def prepare(config: Any) -> Any:
     """Register the dataset, choose the device, derive and freeze; the config that training uses.
 
     Raises:
-        FileNotFoundError: no converted dataset.
+        KeyError: no such backbone preset.
+        FileNotFoundError: no converted dataset, or no such backbone weights.
         ValueError: see `config.finalize`.
     """
+    get_preset(config.MODEL.VIT.PRESET)
+    check_source(config.MODEL.VIT.WEIGHTS)
     folder = config.DATASETS.ROOT or find_dataset()
     register_dataset(folder)
     config.defrost()
