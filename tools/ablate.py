@@ -28,7 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--dataset", default="", help="converted folder; default: the config's")
     add("--out", type=Path, required=True, help="folder for the runs and the tables")
     add("--seeds", type=int, nargs="+", default=[0], help="a run each (default: 0)")
-    add("--iterations", type=int, default=360, help="steps a run (360: about 6 minutes, 2 cores)")
+    add("--iterations", type=int, default=540, help="steps a run (540: about 6 minutes, 2 cores)")
     add("--processes", type=int, default=2, help="training processes on the CPU (default 2)")
     add("--plan", action="store_true", help="say what would be run and how long; train nothing")
     add("options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys of all runs")
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         switches = [s for s in switches if not args.only or s.name in args.only]
         runs = ablation.plan(args.config_file, switches, args.seeds, args.out, options)
         todo = [run for run in runs if not Path(run.config.OUTPUT_DIR, "model_final.pth").is_file()]
-        hours = ablation.expected_hours(todo)
+        hours = ablation.expected_hours(todo, args.processes)
         print(f"{len(runs)} runs, {len(todo)} to do: about {hours:.1f} hours", flush=True)
         if not args.plan:
             report = partial(ablation.report, out=args.out)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
@@ -113,26 +115,31 @@ def _check(config: Any) -> None:
     loaders.mapper_options(tried)
 
 
-def expected_hours(runs: Sequence[Run]) -> float:
+def expected_hours(runs: Sequence[Run], processes: int = 1) -> float:
     """About how long these runs take here, from a few steps of the first; 0 for none."""
     if not runs:
         return 0.0
-    step = seconds_per_step(runs[0].config)
+    step = seconds_per_step(runs[0].config, processes)
     return sum(step * run.config.SOLVER.MAX_ITER + _OVERHEAD for run in runs) / 3600
 
 
-def seconds_per_step(config: Any, steps: int = 4) -> float:
-    """Seconds of a forward and backward pass over one effective batch in this process, measured."""
-    ready = with_reference(prepare(config.clone()))
+def seconds_per_step(config: Any, processes: int = 1, steps: int = 4) -> float:
+    """Seconds that one of several processes needs for its share of a batch, measured here."""
+    ready = with_reference(prepare(config.clone())).clone()
+    ready.defrost()
+    ready.SOLVER.IMS_PER_BATCH = max(1, ready.SOLVER.IMS_PER_BATCH // processes)
     model = build_model(ready).train()
     batches = iter(loaders.train_loader(ready, loaders.records(ready.DATASETS.TRAIN)))
     times = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     with EventStorage():  # detectron2's heads write to it
         for _ in range(steps):
             start = time.perf_counter()
             for _ in range(ready.SOLVER.ACCUMULATE):
                 sum(model(next(batches)).values()).backward()
             times.append(time.perf_counter() - start)
+    torch.set_num_threads(threads)
     return float(np.median(times[1:] or times))
 
 
