@@ -45,6 +45,7 @@ setup(
         "tensorboard>=2.14",
         "timm>=1.0.21",
         "torch>=2.4",
+        "torchstain>=1.3",
         "torchvision>=0.19",
         "tqdm>=4.66",
     ],

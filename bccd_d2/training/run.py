@@ -37,6 +37,7 @@ from bccd_d2.training.hooks import (
 )
 from bccd_d2.training.optim import build_optimizer, build_schedule
 from bccd_d2.training.trainer import CellTrainer
+from bccd_d2.training.treatment import Treatment, with_reference
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ def prepare(config: Any) -> Any:
     folder = config.DATASETS.ROOT or find_dataset()
     register_dataset(folder)
     config.defrost()
+    config.DATASETS.ROOT = str(folder)
     if config.MODEL.DEVICE == "auto":
         config.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     return finalize(config, train_images=len(loaders.records(config.DATASETS.TRAIN)))
@@ -84,6 +86,7 @@ def train(config: Any, resume: bool = False) -> dict[str, dict[str, Any]]:
         resume: go on from the last checkpoint in ``OUTPUT_DIR``, with optimizer, schedule, best
             score and iteration; start anew where there is none.
     """
+    config = with_reference(config)
     if comm.is_main_process():
         write_text_atomic(Path(config.OUTPUT_DIR) / "config.yaml", config.dump())
     loaders.seed_everything(config.SEED)
@@ -96,7 +99,9 @@ def train(config: Any, resume: bool = False) -> dict[str, dict[str, Any]]:
         on_gpu = config.MODEL.DEVICE.startswith("cuda")
         devices = [torch.cuda.current_device()] if on_gpu else None
         model = nn.parallel.DistributedDataParallel(model, devices)
-    checkpointer = CellCheckpointer(bare, config.OUTPUT_DIR, operating_point=point)
+    checkpointer = CellCheckpointer(
+        bare, config.OUTPUT_DIR, operating_point=point, treatment=Treatment.of(config)
+    )
     trainer = CellTrainer(
         model,
         [],
@@ -111,6 +116,8 @@ def train(config: Any, resume: bool = False) -> dict[str, dict[str, Any]]:
     state = checkpointer.resume_or_load(config.MODEL.WEIGHTS, resume=resume)
     resumed = resume and checkpointer.has_checkpoint()
     start = state.get("iteration", -1) + 1 if resumed else 0
+    if resumed:
+        config = checkpointer.checkpointables["treatment"].given_to(config)
     trainer.set_loader(
         loaders.train_loader(config, loaders.records(config.DATASETS.TRAIN), start_iter=start)
     )
@@ -220,7 +227,10 @@ def evaluate(config: Any) -> dict[str, dict[str, Any]]:
         )
     model = build_model(config)
     point = OperatingPoint()
-    CellCheckpointer(model, operating_point=point).load(weights, ["operating_point"])
+    treatment = Treatment()
+    checkpointer = CellCheckpointer(model, operating_point=point, treatment=treatment)
+    checkpointer.load(weights, ["operating_point", "treatment"])
+    config = treatment.given_to(config)
     logger.info("score threshold %.2f, chosen on %s", point.score_threshold, point.origin)
     folder = Path(config.OUTPUT_DIR) / "evaluation"
     results, _ = score(
