@@ -1,6 +1,6 @@
 # make demo                    from nothing to scored cells on synthetic smears
 # make demo DATA="path/to it"  the same on real data (spaces are fine)
-# make test                    lint and tests
+# make test                    lint and tests; make test-slow runs those that take minutes
 # Both set up .venv first; PYTHON=python3.12 chooses the interpreter it is made with.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 READY := .venv/.bccd_d2_ready
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-slow lint clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,9 @@ demo: $(READY)
 
 test: lint
 	@$(PY) -m pytest -q
+
+test-slow: $(READY)
+	@$(PY) -m pytest -q --runslow -m slow
 
 lint: $(READY)
 	@$(PY) -m ruff check .

@@ -35,7 +35,6 @@ setup(
     package_data={"bccd_d2": ["**/*.json", "**/*.yaml", "**/*.html", "**/*.safetensors"]},
     python_requires=">=3.10,<3.13",
     install_requires=[
-        "ImageHash>=4.3",
         "faster-coco-eval>=1.6",
         "numpy>=1.26",
         "opencv-python-headless>=4.8",
@@ -45,8 +44,9 @@ setup(
         "scikit-image>=0.22",
         "scipy>=1.11",
         "tensorboard>=2.14",
-        "timm>=1.0.3",
+        "timm>=1.0.21",
         "torch>=2.4",
+        "torchstain>=1.3",
         "torchvision>=0.19",
         "tqdm>=4.66",
     ],

@@ -3,8 +3,30 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import warnings
 
 INSTALL_COMMAND = "python tools/install_detectron2.py"
+
+# What detectron2 0.6 sets off in current torch and no user can act on: category and module.
+_NOISE = (
+    (FutureWarning, "torch.jit._script"),
+    (UserWarning, "torch.functional"),
+    (UserWarning, "torch.autograd.graph"),
+    (UserWarning, "detectron2.utils.comm"),
+)
+
+
+def hush_detectron2() -> None:
+    """Silence known warnings of detectron2 on torch, here and in processes started from here.
+
+    For command lines, before they import detectron2; the library itself leaves warnings alone.
+    """
+    rules = [f"ignore::{category.__name__}:{module}" for category, module in _NOISE]
+    given = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join([*rules, *([given] if given else [])])
+    for category, module in _NOISE:
+        warnings.filterwarnings("ignore", category=category, module=module.replace(".", r"\."))
 
 
 def require_detectron2() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import sys
 from pathlib import Path
@@ -56,6 +57,17 @@ def find_sample() -> Path | None:
         return Path(named)
     beside = REPO.parent / "shared" / "data" / "bccd_sample"
     return beside if beside.is_dir() else None
+
+
+@pytest.fixture(autouse=True)
+def fresh_loggers():
+    """Take off the log handlers a test's runs put on: they hold streams that pytest closes."""
+    yield
+    logger = sys.modules.get("detectron2.utils.logger")
+    if logger is not None:
+        for name in ("detectron2", "fvcore", "bccd_d2"):
+            logging.getLogger(name).handlers.clear()
+        getattr(logger.setup_logger, "cache_clear", lambda: None)()
 
 
 @pytest.fixture(scope="session")

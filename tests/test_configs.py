@@ -11,6 +11,7 @@ pytest.importorskip("detectron2")
 from detectron2.modeling import build_model
 from detectron2.modeling.anchor_generator import build_anchor_generator
 
+import bccd_d2.modeling.build  # noqa: F401  (registers the backbone and meta-architecture)
 from bccd_d2.modeling.presets import get_preset
 from bccd_d2.training.config import finalize, load_config
 
@@ -20,15 +21,16 @@ OFFLINE = ["MODEL.DEVICE", "cpu", "MODEL.VIT.WEIGHTS", ""]
 
 
 def test_there_are_configs() -> None:
-    assert {"uni_maskrcnn", "vitb_maskrcnn", "cpu_tiny_maskrcnn"} <= set(IDS)
+    backbones = "uni uni2h vitb dinov2s dinov2l dinobloom_s dinobloom_b cpu_tiny".split()
+    assert {f"{name}_maskrcnn" for name in backbones} <= set(IDS)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=IDS)
 def test_a_leaf_is_short_and_opens_with_its_command_and_result(path: Path) -> None:
     text = path.read_text()
     head = "".join(line for line in text.splitlines(True) if line.startswith("#"))
-    assert len(text.splitlines()) <= 36 and f"configs/{path.name}" in head
-    assert "result" in head
+    assert len(text.splitlines()) <= 30 and f"configs/{path.name}" in head
+    assert "result" in head.lower()
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=IDS)
@@ -39,6 +41,14 @@ def test_pixels_are_normalised_as_the_weights_were_trained(path: Path) -> None:
     preset = get_preset(config.MODEL.VIT.PRESET)
     assert config.MODEL.PIXEL_MEAN == pytest.approx([255 * m for m in preset.mean], abs=0.01)
     assert config.MODEL.PIXEL_STD == pytest.approx([255 * s for s in preset.std], abs=0.01)
+    assert config.MODEL.VIT.WEIGHTS == preset.hub
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=IDS)
+def test_tiled_positions_fit_the_window(path: Path) -> None:
+    vit = load_config(path).MODEL.VIT
+    if vit.POSITION == "tile":
+        assert vit.WINDOW_SIZE == (vit.GRID or get_preset(vit.PRESET).grid)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=IDS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -162,3 +164,35 @@ def test_the_wheel_builds_from_the_archive(tmp_path, capsys):
     assert "detectron2/projects/point_rend/__init__.py" in names
     assert not [n for n in names if n.endswith((".so", ".cu", ".cpp"))]
     assert not [w for w in ("np.bool)", "np.int)", "np.float)", "Image.LINEAR") if w in text]
+
+
+@pytest.mark.parametrize("room", ["modeling", "training"])
+def test_rooms_on_detectron2_say_what_to_run_without_it(room):
+    code = (
+        "import importlib.util as u; find = u.find_spec; "
+        "u.find_spec = lambda name, *a: None if name == 'detectron2' else find(name, *a); "
+        f"import bccd_d2.{room}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "ImportError: bccd_d2 needs detectron2" in done.stderr and INSTALL_COMMAND in done.stderr
+
+
+def test_known_noise_is_hushed_here_and_in_children(monkeypatch):
+    import warnings
+
+    from bccd_d2 import _detectron2
+
+    monkeypatch.setenv("PYTHONWARNINGS", "error::ResourceWarning")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        _detectron2.hush_detectron2()
+        warnings.warn_explicit("old", FutureWarning, "script.py", 1, module="torch.jit._script")
+        warnings.warn_explicit("mine", FutureWarning, "mine.py", 1, module="bccd_d2.x")
+        code = (
+            "import warnings; "
+            "warnings.warn_explicit('old', FutureWarning, 's', 1, 'torch.jit._script')"
+        )
+        child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert [str(w.message) for w in seen] == ["mine"] and child.stderr == ""
+    assert os.environ["PYTHONWARNINGS"].endswith(",error::ResourceWarning")

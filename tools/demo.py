@@ -25,19 +25,20 @@ def get_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("output/demo"), help="folder for all results")
     add("--data", type=Path, help="BCCD's own folder; default: synthetic smears, drawn here")
     add("--smears", type=int, default=40, help="synthetic training images to draw")
-    add("--iterations", type=int, default=600, help="training steps (600: about 5 minutes)")
+    add("--iterations", type=int, default=450, help="training steps (default 450)")
     add("--processes", type=int, default=2, help="training processes on the CPU")
     add("options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 when all went well."""
+    """Run the command line; 0 when all went well, 1 when images had to be skipped."""
     args = get_parser().parse_args(argv)
-    from bccd_d2._detectron2 import require_detectron2
+    from bccd_d2._detectron2 import hush_detectron2, require_detectron2
 
+    hush_detectron2()
     require_detectron2()
-    from bccd_d2.data.to_coco import ConvertOptions, convert
+    from bccd_d2.data.to_coco import ConvertOptions, convert, is_current
     from bccd_d2.evaluation.evaluators import format_scores
     from bccd_d2.report.gallery import draw_predictions
     from bccd_d2.synth.dataset import write_dataset
@@ -51,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"1 of 5: synthetic smears in {root}", flush=True)
         write_dataset(root, n_train=args.smears, n_test=max(2, args.smears // 4), seed=0)
     print(f"2 of 5: masks to COCO in {coco}", flush=True)
-    convert(root=root, out=coco, options=ConvertOptions(val_fraction=0.2))
+    split = ConvertOptions(val_fraction=0.2)
+    skipped = []
+    if not is_current(coco, root, split):
+        skipped = convert(root=root, out=coco, options=split, progress=True).skips
     config = load_config(CONFIG, args.options)
     config.DATASETS.ROOT, config.OUTPUT_DIR = str(coco), str(args.out / "train")
     config.SOLVER.MAX_ITER, config.TEST.EVAL_PERIOD = args.iterations, 0
@@ -60,13 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     ensure_trained(config, processes)
     print("4 of 5: scores on the test split, which neither training nor threshold saw", flush=True)
     summary = ensure_evaluated(config, processes)
-    folder = Path(config.OUTPUT_DIR) / "evaluation"
+    folder = Path(config.OUTPUT_DIR) / "evaluation" / config.DATASETS.TEST[0]
     print("5 of 5: pictures of truth and prediction", flush=True)
     pictures = draw_predictions(coco, "test", folder, args.out / "overlays")
     print(f"\n{format_scores(summary['scores'])}\n")
-    print(f"pictures: {pictures[0].parent}\nscores:   {folder / 'metrics.json'}")
+    print(f"pictures: {pictures[0].parent}\nscores:   {folder / 'scores.json'}")
     print(f"model:    {config.OUTPUT_DIR}/model_best.pth")
-    return 0
+    for skip in skipped:
+        print(f"skipped:  {skip.file}: {skip.reason}", file=sys.stderr)
+    return 1 if skipped else 0
 
 
 if __name__ == "__main__":

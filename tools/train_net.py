@@ -32,14 +32,15 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
     args = get_parser().parse_args(argv)
-    from bccd_d2._detectron2 import require_detectron2
+    from bccd_d2._detectron2 import hush_detectron2, require_detectron2
 
+    hush_detectron2()
     require_detectron2()
     import torch
 
     from bccd_d2.training.config import load_config
     from bccd_d2.training.launch import Processes, launch
-    from bccd_d2.training.run import run
+    from bccd_d2.training.run import prepare, run
 
     try:
         config = load_config(args.config_file, args.options)
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         processes = Processes(
             args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, device.split(":")[0]
         )
+        prepare(config.clone())  # Mistakes end here, in one process and one line.
         launch(run, processes, config, args.eval_only, args.resume)
     except (KeyError, ValueError, OSError) as error:
         print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)

@@ -20,7 +20,13 @@ from bccd_d2.data.sources import Pair, Skip
 from bccd_d2.masks import labels
 from bccd_d2.masks.clumps import solidities, suspect_clumps
 from bccd_d2.masks.components import Labelled, label_cells
-from bccd_d2.masks.convert import Rle, label_map_to_rles, rle_to_json, rle_to_polygons
+from bccd_d2.masks.convert import (
+    Rle,
+    label_map_to_rles,
+    rle_areas,
+    rle_to_json,
+    rle_to_polygons,
+)
 
 HASH_SIDE = 16
 MAX_CELLS = 65535
@@ -185,7 +191,7 @@ def _read(pair: Pair, threshold: float | None) -> tuple[np.ndarray, Any] | Skip:
 def _measure(image: np.ndarray, labelled: Labelled, rles: list[Rle]) -> dict[str, Any]:
     """The part of an `ImageRecord` that image and label map tell."""
     label_map = labelled.label_map
-    areas = np.array(coco_mask.area(rles) if rles else [], dtype=np.int32)
+    areas = rle_areas(rles).astype(np.int32)
     boxes = np.array(coco_mask.toBbox(rles) if rles else [], dtype=np.int32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     suspects = suspect_clumps(areas, solidities(label_map, boxes)) & ~labelled.is_split

@@ -17,8 +17,11 @@ import numpy as np
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances
 
+from bccd_d2.data.appearance import Appearance, AppearanceOptions
 from bccd_d2.data.augment import PhotometricOptions, photometric, turn_and_flip
+from bccd_d2.data.extras import ExtraOptions, augment_pair
 from bccd_d2.data.loader import PairReader, read_rgb
+from bccd_d2.data.stain_jitter import stain_jitter
 from bccd_d2.masks.labels import cell_boxes
 
 
@@ -43,6 +46,8 @@ class MapperOptions:
         flip: mirror at random.
         rotate90: turn by quarters at random.
         photometric: bounds of colour jitter, blur and noise; training only.
+        extras: stain jitter, elastic deformation, erasing, copied cells; training only.
+        appearance: stain normalisation, denoising and CLAHE; always.
         cache_mb: memory for decoded images and label maps, per process; see `PairReader`.
     """
 
@@ -57,6 +62,8 @@ class MapperOptions:
     flip: bool = True
     rotate90: bool = True
     photometric: PhotometricOptions = field(default_factory=PhotometricOptions)
+    extras: ExtraOptions = field(default_factory=ExtraOptions)
+    appearance: AppearanceOptions = field(default_factory=AppearanceOptions)
     cache_mb: float = 0
 
     def __post_init__(self) -> None:
@@ -202,6 +209,7 @@ class LabelMapMapper:
         self.with_instances = with_instances or is_train
         self.seed = seed
         self._reader = PairReader(self.options.cache_mb)
+        self._appearance = Appearance(self.options.appearance)
         self._rng: np.random.Generator | None = None
         self._rng_owner: int | None = None
 
@@ -272,7 +280,10 @@ class LabelMapMapper:
         crop = turn_and_flip(resize_image(image[here], size), turns, mirror)
         labels = turn_and_flip(resize_labels(label_map[here], size), turns, mirror)
         areas = areas * (size[0] / window[0]) * (size[1] / window[1])
+        crop = self._appearance(crop, image, record["file_name"])
+        crop, labels, areas = augment_pair(crop, labels, areas, rng, options.extras)
         instances = make_instances(labels, areas, options.min_visible, options.min_pixels)
+        crop = stain_jitter(crop, rng, options.extras.stain_jitter)
         return photometric(crop, rng, options.photometric), instances
 
     def _whole_image(self, record: Mapping[str, Any]) -> tuple[np.ndarray, Instances | None]:
@@ -280,14 +291,14 @@ class LabelMapMapper:
             image = read_rgb(record["file_name"])
             height, width = image.shape[:2]
             size = scaled_size(height, width, self.options.scale_of(height, width))
-            return resize_image(image, size), None
+            return self._appearance(resize_image(image, size), image, record["file_name"]), None
         image, label_map = self._reader.read(record["file_name"], record["label_file"])
         height, width = label_map.shape
         size = scaled_size(height, width, self.options.scale_of(height, width))
         labels = resize_labels(label_map, size)
         nothing_cut = np.zeros(int(label_map.max()) + 1)
         instances = make_instances(labels, nothing_cut, 0.0, self.options.min_pixels)
-        return resize_image(image, size), instances
+        return self._appearance(resize_image(image, size), image, record["file_name"]), instances
 
 
 def cell_table(record: Mapping[str, Any], largest: int) -> tuple[np.ndarray, np.ndarray]:

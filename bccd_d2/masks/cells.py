@@ -126,7 +126,7 @@ class Cells:
     @property
     def areas(self) -> np.ndarray:
         """(N,) int64 pixels."""
-        return np.asarray(coco_mask.area(self.rles) if self.rles else [], dtype=np.int64)
+        return convert.rle_areas(self.rles)
 
     def touches_border(self, margin: int = 1) -> np.ndarray:
         """(N,) bool: the cell comes within ``margin`` px of the image's edge."""

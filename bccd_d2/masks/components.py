@@ -65,7 +65,7 @@ def label_cells(
     Raises:
         ValueError: not a (H, W) bool mask, or an option out of range.
     """
-    mask = np.asarray(mask)
+    mask = np.ascontiguousarray(mask)
     if mask.ndim != 2 or mask.dtype != bool:
         raise ValueError(f"mask must be (H, W) bool, got {mask.shape} {mask.dtype}")
     if connectivity not in (4, 8):
@@ -102,7 +102,8 @@ def _large_components(
     lookup = (np.cumsum(large) * large).astype(np.int32)
     small = ~large
     small[0] = False
-    return np.take(lookup, components), int(small.sum()), int(areas[small].sum())
+    label_map = np.take(lookup, components) if small.any() else components
+    return label_map, int(small.sum()), int(areas[small].sum())
 
 
 def _may_have_holes(mask: np.ndarray) -> bool:

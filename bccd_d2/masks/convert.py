@@ -102,6 +102,11 @@ def rle_to_mask(rle: Rle) -> np.ndarray:
     return coco_mask.decode([rle])[..., 0].astype(bool)
 
 
+def rle_areas(rles: Sequence[Rle]) -> np.ndarray:
+    """(N,) int64 pixels; one call a mask, for pycocotools overflows on lists of over 255."""
+    return np.array([int(coco_mask.area(rle)) for rle in rles], dtype=np.int64)
+
+
 def rle_box(rle: Rle) -> tuple[int, int, int, int]:
     """Tight half-open box (x0, y0, x1, y1) in pixels; (0, 0, 0, 0) for an empty mask."""
     x, y, w, h = coco_mask.toBbox(rle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, ROI_BOX_HEAD_REGISTRY, GeneralizedRCNN
@@ -10,8 +9,8 @@ from detectron2.modeling.roi_heads import ROI_MASK_HEAD_REGISTRY
 from detectron2.modeling.roi_heads.box_head import FastRCNNConvFCHead
 from detectron2.modeling.roi_heads.mask_head import MaskRCNNConvUpsampleHead
 from detectron2.structures import Boxes, Instances
-from pycocotools import mask as coco_mask
 
+from bccd_d2.masks.convert import rle_areas
 from bccd_d2.modeling.paste import paste_masks
 from bccd_d2.modeling.pyramid import ChannelNorm
 
@@ -58,8 +57,7 @@ def to_image(result: Instances, image_size: tuple[int, int]) -> Instances:
     if result.has("pred_masks"):
         masks = result.pred_masks[:, 0].detach().float().cpu().numpy()
         rles = paste_masks(masks, boxes.tensor.numpy(), (height, width))
-        areas = coco_mask.area(rles) if rles else []
-        keep &= torch.as_tensor(np.asarray(areas, dtype=np.int64) > 0)
+        keep &= torch.as_tensor(rle_areas(rles) > 0)
     image = Instances((height, width))
     image.pred_boxes = boxes[keep]
     image.scores = result.scores.detach().float().cpu()[keep]

@@ -20,6 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 logger = logging.getLogger(__name__)
 State = dict[str, torch.Tensor]
 
+HUBS = ("timm:", "hf-hub:")
 _WRAPPERS = ("teacher", "student", "model", "state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "backbone.", "encoder.")
 _NOT_BACKBONE = ("dino_head.", "ibot_head.", "head.", "mask_token", "pre_logits.")
@@ -95,16 +96,25 @@ def load_vit_weights(vit: VisionTransformer, source: str) -> LoadReport:
     return report
 
 
-def read_state_dict(source: str) -> dict:
-    """The content of a checkpoint file or hub entry, as published; see `load_vit_weights`."""
-    if source.startswith(("timm:", "hf-hub:")):
-        return _read_hub(source)
-    path = Path(source).expanduser()
-    if not path.is_file():
+def check_source(source: str) -> None:
+    """Pass "", a hub entry (which is not asked) or a file that exists.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    if source and not source.startswith(HUBS) and not Path(source).expanduser().is_file():
         raise FileNotFoundError(
             f"MODEL.VIT.WEIGHTS {source!r} is no file. Give a local .bin, .pth or .safetensors "
             "file, 'timm:NAME', 'hf-hub:OWNER/NAME', or '' for random weights."
         )
+
+
+def read_state_dict(source: str) -> dict:
+    """The content of a checkpoint file or hub entry, as published; see `load_vit_weights`."""
+    check_source(source)
+    if source.startswith(HUBS):
+        return _read_hub(source)
+    path = Path(source).expanduser()
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -117,12 +127,18 @@ def read_state_dict(source: str) -> dict:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path} holds more than tensors and is refused, because reading it would run code "
-            f"from the file ({str(error).splitlines()[0]}). Save its state_dict alone, on a "
-            "machine where you trust it, and name that file."
+            f"{path} holds more than tensors ({_foreign(error)}) and is refused, because reading "
+            "it would run code from the file. Save its state_dict alone, on a machine where you "
+            "trust it, and name that file."
         ) from error
     except (RuntimeError, EOFError, KeyError) as error:
         raise ValueError(f"{path} is no readable checkpoint: {error}") from error
+
+
+def _foreign(error: pickle.UnpicklingError) -> str:
+    """What torch stumbled over: the name of the Python object where its message has one."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return found.group(1) if found else "pickled objects"
 
 
 def _read_hub(source: str) -> State:

@@ -30,6 +30,7 @@ from bccd_d2.training.hooks import (
 from bccd_d2.training.optim import build_optimizer, build_schedule
 from bccd_d2.training.order import StepSeed
 from bccd_d2.training.trainer import CellTrainer
+from bccd_d2.training.treatment import Treatment
 from bccd_d2.training.unfreeze import Unfreezing
 
 
@@ -45,6 +46,7 @@ class Training:
             is an average.
         average: the average itself, or None.
         point: score threshold that goes into the checkpoints.
+        treatment: of the images; it goes into the checkpoints too.
         initial_weights: checkpoint to start from when nothing is resumed; "" for none.
     """
 
@@ -54,6 +56,7 @@ class Training:
     evaluated: nn.Module
     average: nn.Module | None
     point: OperatingPoint
+    treatment: Treatment
     initial_weights: str
 
     def restore(self, resume: bool) -> int:
@@ -83,16 +86,10 @@ def assemble(
     average = None
     if solver.EMA_DECAY > 0:
         average = averaged_model(model, solver.EMA_DECAY, solver.EMA_WARMUP)
-    trainer = CellTrainer(
-        _distribute(config, model),
-        [],
-        optimizer,
-        accumulate=solver.ACCUMULATE,
-        precision=solver.PRECISION,
-        clip=solver.CLIP_GRADIENTS.CLIP_VALUE if solver.CLIP_GRADIENTS.ENABLED else 0,
-    )
+    trainer = _trainer(config, _distribute(config, model), optimizer)
     point = OperatingPoint()
-    parts = {"operating_point": point, "trainer": weakref.proxy(trainer)}
+    treatment = Treatment.of(config)
+    parts = {"operating_point": point, "treatment": treatment, "trainer": weakref.proxy(trainer)}
     if average is not None:
         parts["ema"] = average
     training = Training(
@@ -102,6 +99,7 @@ def assemble(
         evaluated=model if average is None else average.module,
         average=average,
         point=point,
+        treatment=treatment,
         initial_weights=config.MODEL.WEIGHTS,
     )
     trainer.register_hooks(
@@ -114,6 +112,18 @@ def assemble(
     return training
 
 
+def _trainer(config: Any, model: nn.Module, optimizer: torch.optim.Optimizer) -> CellTrainer:
+    solver = config.SOLVER
+    return CellTrainer(
+        model,
+        [],
+        optimizer,
+        accumulate=solver.ACCUMULATE,
+        precision=solver.PRECISION,
+        clip=solver.CLIP_GRADIENTS.CLIP_VALUE if solver.CLIP_GRADIENTS.ENABLED else 0,
+    )
+
+
 def _distribute(config: Any, model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
@@ -121,7 +131,6 @@ def _distribute(config: Any, model: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(
         model,
         [torch.cuda.current_device()] if on_gpu else None,
-        broadcast_buffers=False,
         find_unused_parameters=config.MODEL.VIT.FROZEN_ITERS > 0,
     )
 
@@ -147,9 +156,8 @@ def _validation_hooks(config: Any, training: Training, validate: Callable) -> li
         return []
     solver, period = config.SOLVER, config.TEST.EVAL_PERIOD
     batches = loaders.validation_batches(config)
-    to_save = CellCheckpointer(
-        training.evaluated, config.OUTPUT_DIR, operating_point=training.point
-    )
+    parts = {"operating_point": training.point, "treatment": training.treatment}
+    to_save = CellCheckpointer(training.evaluated, config.OUTPUT_DIR, **parts)
     best = BestCheckpoint(to_save, solver.BEST_METRIC, period, solver.BEST_MODE)
     listed = [
         ValidationLoss(training.evaluated, batches, period, training.trainer.autocast),

@@ -53,7 +53,23 @@ def _add_input(config: CN) -> None:
     jitter.HUE = 0.02  # largest turn of the colour circle, in full turns
     jitter.BLUR = 0.15  # probability of a mild Gaussian blur
     jitter.NOISE = 0.15  # probability of mild grey noise
+    _add_treatments(config.INPUT)
     config.DATALOADER.CACHE_MB = 0  # decoded images kept in memory by each loading process
+
+
+def _add_treatments(given: CN) -> None:
+    extra = given.EXTRA = CN()  # more random augmentations, all off; bccd_d2.data.extras
+    extra.STAIN_JITTER = 0.0  # largest relative change of each stain; 0.05 mild, 0.2 strong
+    extra.ELASTIC = 0.0  # largest displacement, px of the crop, at most 12
+    extra.ERASE = 0.0  # probability of one to three erased rectangles
+    extra.COPY_PASTE = 0  # largest number of cells copied into a crop
+    # Fixed treatment of every image, in training and in use; a checkpoint records and checks it.
+    given.STAIN = CN()
+    given.STAIN.METHOD = ""  # "" (off), "reinhard" or "macenko"
+    given.STAIN.STRENGTH = 0.5  # 0 = unchanged, 1 = the colours of the reference
+    given.STAIN.REFERENCE = ()  # numbers of StainStatistics; () = median of DATASETS.TRAIN
+    given.DENOISE = 0.0  # grey levels within which neighbours are averaged; 0 = off
+    given.CLAHE = 0.0  # clip limit of local contrast, 2 is mild; 0 = off
 
 
 def _add_model(config: CN) -> None:

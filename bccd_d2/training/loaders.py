@@ -12,13 +12,15 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from bccd_d2.data.augment import PhotometricOptions
+from bccd_d2.data.extras import ExtraOptions
 from bccd_d2.data.mapper import LabelMapMapper, MapperOptions
 from bccd_d2.training.order import Positions, Samples
+from bccd_d2.training.treatment import appearance_options
 
 
 def mapper_options(config: Any) -> MapperOptions:
     """``config.INPUT`` as the mapper's options."""
-    given, jitter = config.INPUT, config.INPUT.JITTER
+    given, jitter, extra = config.INPUT, config.INPUT.JITTER, config.INPUT.EXTRA
     return MapperOptions(
         image_scale=given.IMAGE_SCALE,
         scale_range=tuple(given.SCALE_RANGE),
@@ -36,6 +38,13 @@ def mapper_options(config: Any) -> MapperOptions:
             blur_probability=jitter.BLUR,
             noise_probability=jitter.NOISE,
         ),
+        extras=ExtraOptions(
+            copy_paste=extra.COPY_PASTE,
+            elastic=extra.ELASTIC,
+            erase=extra.ERASE,
+            stain_jitter=extra.STAIN_JITTER,
+        ),
+        appearance=appearance_options(config),
         cache_mb=config.DATALOADER.CACHE_MB,
     )
 
@@ -43,6 +52,24 @@ def mapper_options(config: Any) -> MapperOptions:
 def records(names: Any) -> list[dict]:
     """The dataset dicts of several registered names, in order."""
     return [record for name in names for record in DatasetCatalog.get(name)]
+
+
+def find_record(names: Any, wanted: str) -> dict:
+    """The dataset dict of one image: its number, from 0, or a part of its file's name.
+
+    Raises:
+        KeyError: no such image, or several.
+    """
+    listed = records(names)
+    if wanted.isdigit() and int(wanted) < len(listed):
+        return listed[int(wanted)]
+    found = [r for r in listed if wanted in r["file_name"].replace("\\", "/").rpartition("/")[2]]
+    if len(found) != 1:
+        raise KeyError(
+            f"{wanted!r} names {len(found)} of the {len(listed)} images of {', '.join(names)}; "
+            f"give a number below {len(listed)} or more of the file name"
+        )
+    return found[0]
 
 
 def train_loader(config: Any, dataset: list[dict], start_iter: int = 0) -> Any:
@@ -96,8 +123,9 @@ def validation_batches(config: Any) -> list[list[dict]]:
     plain = config.clone()
     plain.defrost()
     plain.INPUT.SCALE_RANGE = (1.0, 1.0)
-    for key in plain.INPUT.JITTER:
-        plain.INPUT.JITTER[key] = 0.0
+    for group in (plain.INPUT.JITTER, plain.INPUT.EXTRA):
+        for key, value in group.items():
+            group[key] = type(value)(0)
     mapper = LabelMapMapper(mapper_options(plain), is_train=True, seed=1)
     size = max(1, config.SOLVER.IMS_PER_BATCH // config.SOLVER.ACCUMULATE)
     chosen = np.linspace(0, len(dataset) - 1, count * size).round().astype(int)

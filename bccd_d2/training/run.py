@@ -21,10 +21,13 @@ from bccd_d2.data.catalog import find_dataset, register_dataset
 from bccd_d2.evaluation.evaluators import CellEvaluator, format_scores
 from bccd_d2.evaluation.thresholds import SweepTable, choose
 from bccd_d2.masks.io import write_json_atomic, write_text_atomic
+from bccd_d2.modeling.presets import get_preset
+from bccd_d2.modeling.weights import check_source
 from bccd_d2.training import loaders
 from bccd_d2.training.assemble import Training, assemble
 from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint
 from bccd_d2.training.config import finalize
+from bccd_d2.training.treatment import Treatment, with_reference
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +65,16 @@ def prepare(config: Any) -> Any:
     """Register the dataset, choose the device, derive and freeze; the config that training uses.
 
     Raises:
-        FileNotFoundError: no converted dataset.
+        KeyError: no such backbone preset.
+        FileNotFoundError: no converted dataset, or no such backbone weights.
         ValueError: see `config.finalize`.
     """
+    get_preset(config.MODEL.VIT.PRESET)
+    check_source(config.MODEL.VIT.WEIGHTS)
     folder = config.DATASETS.ROOT or find_dataset()
     register_dataset(folder)
     config.defrost()
+    config.DATASETS.ROOT = str(folder)
     if config.MODEL.DEVICE == "auto":
         config.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
     return finalize(config, train_images=len(loaders.records(config.DATASETS.TRAIN)))
@@ -84,11 +91,13 @@ def train(
             weights, best score and iteration; start anew where there is none.
         extra_hooks: called after evaluation and before checkpoints are written.
     """
+    config = with_reference(config)
     if comm.is_main_process():
         write_text_atomic(Path(config.OUTPUT_DIR) / "config.yaml", config.dump())
     results: dict[str, dict[str, Any]] = {}
     training = assemble(config, functools.partial(_validate, config, results), extra_hooks)
     start = training.restore(resume)
+    config = training.treatment.given_to(config)
     training.trainer.set_loader(
         loaders.train_loader(config, loaders.records(config.DATASETS.TRAIN), start_iter=start)
     )
@@ -100,6 +109,7 @@ def _validate(
     config: Any, results: dict[str, dict[str, Any]], training: Training
 ) -> dict[str, dict[str, Any]]:
     """Score on validation and move the operating point to what is best there."""
+    config = training.treatment.given_to(config)
     names = config.DATASETS.VALIDATION
     with training.trainer.autocast():
         scores, sweep = score(config, training.evaluated, names)
@@ -167,8 +177,10 @@ def evaluate(config: Any) -> dict[str, dict[str, Any]]:
         )
     model = build_model(config)
     point = OperatingPoint()
-    checkpointer = CellCheckpointer(model, use_average=True, operating_point=point)
-    checkpointer.load(weights, ["operating_point"])
+    treatment = Treatment()
+    parts = {"operating_point": point, "treatment": treatment}
+    CellCheckpointer(model, use_average=True, **parts).load(weights, list(parts))
+    config = treatment.given_to(config)
     logger.info("score threshold %.2f, chosen on %s", point.score_threshold, point.origin)
     folder = Path(config.OUTPUT_DIR) / "evaluation"
     results, _ = score(

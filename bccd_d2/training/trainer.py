@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from detectron2.engine import SimpleTrainer, TrainerBase
+from detectron2.engine import TrainerBase
+from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch import nn
 
@@ -106,7 +107,7 @@ class CellTrainer(TrainerBase):
             for name, value in parts.items():
                 losses[name] = losses.get(name, 0.0) + value.detach() / self.accumulate
         self._step()
-        SimpleTrainer.write_metrics(losses, data_time)
+        self._record(losses, data_time)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The precision that the model runs in, also for validation."""
@@ -116,6 +117,15 @@ class CellTrainer(TrainerBase):
     def _gradient_sync(self, last: bool) -> contextlib.AbstractContextManager:
         distributed = isinstance(self.model, nn.parallel.DistributedDataParallel)
         return self.model.no_sync() if distributed and not last else contextlib.nullcontext()
+
+    def _record(self, losses: dict[str, torch.Tensor], data_time: float) -> None:
+        """Store each loss's mean over the processes, their sum, and the slowest data time."""
+        own = {name: float(value) for name, value in losses.items()} | {"data_time": data_time}
+        ranks = comm.gather(own)
+        if comm.is_main_process():
+            means = {name: sum(rank[name] for rank in ranks) / len(ranks) for name in losses}
+            slowest = max(rank["data_time"] for rank in ranks)
+            self.storage.put_scalars(total_loss=sum(means.values()), data_time=slowest, **means)
 
     def _step(self) -> None:
         if self.clip:

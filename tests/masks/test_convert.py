@@ -46,6 +46,12 @@ def test_runs_over_full_columns_are_joined() -> None:
     assert rle == coco_mask.encode(np.asfortranarray(mask))
 
 
+def test_areas_of_more_cells_than_a_byte_counts() -> None:
+    rles = [convert.encode_crop(np.ones((2, 3), bool), i, 0, (400, 9)) for i in range(300)]
+    np.testing.assert_array_equal(convert.rle_areas(rles), np.full(300, 6))
+    assert convert.rle_areas([]).shape == (0,)
+
+
 def test_empty_masks() -> None:
     assert convert.label_map_to_rles(np.zeros((4, 5), np.int32)) == []
     rle = convert.encode_crop(np.zeros((2, 2), bool), 1, 1, (4, 5))
