@@ -24,7 +24,7 @@ ROOMS = {
 }
 FENCES = {  # library: the files or rooms that may import it
     "timm": {"modeling/vit.py", "modeling/weights.py"},
-    "matplotlib": {"report/draw.py"},
+    "matplotlib": {"report/draw.py", "report/comparison_plots.py"},
     "torch": ROOMS.keys() - {"masks", "synth", "export"},
     "torchvision": ROOMS.keys() - {"masks", "synth", "export", "losses"},
     "detectron2": ROOMS.keys() - {"masks", "synth", "export", "losses"},

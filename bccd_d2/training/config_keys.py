@@ -95,6 +95,18 @@ def _add_model(config: CN) -> None:
     config.MODEL.PYRAMID.COARSEST = 5  # 5: p2 to p5 (strides 4 to 32); 6: with p6 (64)
     config.MODEL.BACKBONE.NAME = "build_vit_pyramid"
     config.MODEL.ROI_MASK_HEAD.LOSS_WEIGHT = 1.0  # factor of loss_mask
+    _add_otsu(config)
+
+
+def _add_otsu(config: CN) -> None:
+    otsu = config.MODEL.OTSU = CN()  # of META_ARCHITECTURE "OtsuWatershed"; bccd_d2.masks.otsu
+    otsu.CHANNEL = "green"  # what is thresholded: "red", "green", "blue" or "grey"
+    otsu.BLUR = 1.0  # sigma before thresholding, px at INPUT.IMAGE_SCALE as all lengths here
+    otsu.THRESHOLD_FACTOR = 1.0  # times Otsu's threshold
+    otsu.SEED_BLUR = 2.0  # sigma over the distance map
+    otsu.SEED_DISTANCE = 12.0  # least distance of two cells' centres
+    otsu.CELL_DIAMETER = 50.0  # of a typical cell, for the scores
+    otsu.MIN_AREA = 150  # px; smaller cells are dropped
 
 
 def _add_solver(config: CN) -> None:

@@ -31,6 +31,8 @@ from bccd_d2.training.treatment import Treatment, with_reference
 
 logger = logging.getLogger(__name__)
 
+WITHOUT_WEIGHTS = ("OtsuWatershed",)  # meta-architectures with nothing to learn
+
 
 def run(
     config: Any,
@@ -91,6 +93,8 @@ def train(
             weights, best score and iteration; start anew where there is none.
         extra_hooks: called after evaluation and before checkpoints are written.
     """
+    if config.MODEL.META_ARCHITECTURE in WITHOUT_WEIGHTS:
+        raise ValueError(f"{config.MODEL.META_ARCHITECTURE} has nothing to train: add --eval-only")
     config = with_reference(config)
     if comm.is_main_process():
         write_text_atomic(Path(config.OUTPUT_DIR) / "config.yaml", config.dump())
@@ -160,6 +164,35 @@ def score(
     return results, sweep
 
 
+def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
+    """The model of ``MODEL.WEIGHTS``, or of the run's best checkpoint.
+
+    A model without parameters needs no weights; of its cells all count.
+
+    Returns:
+        The config with the treatment of images that the model learned with, the model, its
+        operating point and the path of the weights, "" for a model without any.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: it does not fit the config's model.
+    """
+    weights = config.MODEL.WEIGHTS or str(Path(config.OUTPUT_DIR) / "model_best.pth")
+    learned = config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS
+    if learned and not Path(weights).is_file():
+        raise FileNotFoundError(
+            f"no weights at {weights}: train first, or add MODEL.WEIGHTS PATH to the command"
+        )
+    model = build_model(config)
+    if not learned:
+        return with_reference(config), model, OperatingPoint(0.0, "no data: all cells count"), ""
+    point = OperatingPoint()
+    treatment = Treatment()
+    parts = {"operating_point": point, "treatment": treatment}
+    CellCheckpointer(model, use_average=True, **parts).load(weights, list(parts))
+    return treatment.given_to(config), model, point, weights
+
+
 def evaluate(config: Any) -> dict[str, dict[str, Any]]:
     """Score ``MODEL.WEIGHTS``, or the run's best checkpoint, on ``DATASETS.TEST``.
 
@@ -170,17 +203,7 @@ def evaluate(config: Any) -> dict[str, dict[str, Any]]:
         FileNotFoundError: there is no checkpoint.
         ValueError: it does not fit the config's model.
     """
-    weights = config.MODEL.WEIGHTS or str(Path(config.OUTPUT_DIR) / "model_best.pth")
-    if not Path(weights).is_file():
-        raise FileNotFoundError(
-            f"no weights at {weights}: train first, or add MODEL.WEIGHTS PATH to the command"
-        )
-    model = build_model(config)
-    point = OperatingPoint()
-    treatment = Treatment()
-    parts = {"operating_point": point, "treatment": treatment}
-    CellCheckpointer(model, use_average=True, **parts).load(weights, list(parts))
-    config = treatment.given_to(config)
+    config, model, point, weights = load_trained(config)
     logger.info("score threshold %.2f, chosen on %s", point.score_threshold, point.origin)
     folder = Path(config.OUTPUT_DIR) / "evaluation"
     results, _ = score(

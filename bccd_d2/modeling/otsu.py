@@ -1,0 +1,84 @@
+"""The baseline without learning as a meta-architecture, so that all evaluation works on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from detectron2.config import configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Boxes, Instances
+from torch import nn
+
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.otsu import OtsuOptions, segment, typicality
+
+
+def options_from_config(cfg: Any) -> OtsuOptions:
+    """The options that ``cfg.MODEL.OTSU`` describes.
+
+    Raises:
+        ValueError: see `OtsuOptions`.
+    """
+    return OtsuOptions(**{key.lower(): value for key, value in cfg.MODEL.OTSU.items()})
+
+
+@META_ARCH_REGISTRY.register()
+class OtsuWatershed(nn.Module):
+    """`masks.otsu.segment` behind a detector's interface; it has no weights and runs on the CPU.
+
+    Scores are `masks.otsu.typicality`: they rank cells, but do not judge them, so every cell counts
+    at the operating point (score threshold 0).
+
+    Args:
+        options: lengths in pixels of the images it is given, after ``INPUT.IMAGE_SCALE``.
+        max_cells: the best-scored are kept.
+    """
+
+    @configurable
+    def __init__(self, options: OtsuOptions | None = None, *, max_cells: int = 300) -> None:
+        super().__init__()
+        self.options = options or OtsuOptions()
+        self.max_cells = max_cells
+
+    @classmethod
+    def from_config(cls, cfg):
+        return {
+            "options": options_from_config(cfg),
+            "max_cells": cfg.TEST.DETECTIONS_PER_IMAGE,
+        }
+
+    def forward(self, batched_inputs):
+        return [{"instances": self._instances(given)} for given in batched_inputs]
+
+    def _instances(self, given: dict[str, Any]) -> Instances:
+        image = given["image"].cpu().numpy().transpose(1, 2, 0)
+        label_map = segment(image, self.options)
+        scores = typicality(label_map, self.options.cell_diameter)
+        height, width = label_map.shape
+        size = int(given.get("height", height)), int(given.get("width", width))
+        label_map = enlarge(label_map, size)
+        present = np.bincount(label_map.ravel(), minlength=len(scores) + 1)[1:] > 0
+        cells = Cells.from_label_map(label_map, scores[present])
+        cells = cells[np.argsort(-scores, kind="stable")[: self.max_cells]]
+        instances = Instances(size)
+        instances.pred_boxes = Boxes(torch.from_numpy(cells.boxes))
+        instances.scores = torch.from_numpy(cells.scores)
+        instances.pred_classes = torch.from_numpy(cells.class_ids)
+        instances.pred_rles = cells.rles
+        return instances
+
+
+def enlarge(label_map: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """The label map at another size (height, width), by nearest neighbours.
+
+    When it shrinks, a cell may vanish; its number then has no pixel.
+    """
+    if label_map.shape == tuple(image_size):
+        return label_map
+    resized = cv2.resize(
+        label_map.astype(np.float32), image_size[::-1], interpolation=cv2.INTER_NEAREST_EXACT
+    )
+    return resized.astype(np.int32)

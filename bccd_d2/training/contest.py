@@ -1,0 +1,204 @@
+"""Several methods on one test split under one evaluator: models, and other tools' label images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import inference_on_dataset
+from detectron2.structures import Instances
+
+from bccd_d2.evaluation.entries import COSTS, Entry, pick_scores, read_per_image
+from bccd_d2.evaluation.evaluators import CellEvaluator
+from bccd_d2.evaluation.truth import read_truth
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.label_files import find_label_file, read_label_file
+from bccd_d2.training import loaders
+from bccd_d2.training.budget import train_within
+from bccd_d2.training.config import load_config
+from bccd_d2.training.cost import PeakMemory, Timed, gflops, parameters
+from bccd_d2.training.launch import Processes
+from bccd_d2.training.run import WITHOUT_WEIGHTS, load_trained, prepare
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A config to compare.
+
+    Attributes:
+        name: as it stands in tables and names its folder.
+        config_file: a YAML file of configs/.
+        weights: a checkpoint, or a run's folder (its model_best.pth); "" for a config that needs
+            none, or one that is trained for the comparison.
+    """
+
+    name: str
+    config_file: str
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class LabelFolder:
+    """A folder with one label image a test image; see `masks.label_files`."""
+
+    name: str
+    folder: str
+
+
+def parse_model(text: str) -> Model:
+    """A `Model` from ``NAME=CONFIG`` or ``NAME=CONFIG,WEIGHTS``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    name, _, rest = text.partition("=")
+    config_file, _, weights = rest.partition(",")
+    if not (name and config_file):
+        raise ValueError(f"a model must be NAME=CONFIG or NAME=CONFIG,WEIGHTS, got {text!r}")
+    return Model(name, config_file, weights)
+
+
+def parse_labels(text: str) -> LabelFolder:
+    """A `LabelFolder` from ``NAME=FOLDER``.
+
+    Raises:
+        ValueError: it is something else.
+        FileNotFoundError: no such folder.
+    """
+    name, _, folder = text.partition("=")
+    if not (name and folder):
+        raise ValueError(f"label images must be NAME=FOLDER, got {text!r}")
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"folder of label images {folder} does not exist")
+    return LabelFolder(name, folder)
+
+
+def run_contest(
+    contestants: Sequence[Model | LabelFolder],
+    out: str | Path,
+    options: Sequence[str] = (),
+    *,
+    minutes: float = 0.0,
+    processes: Processes | None = None,
+) -> list[Entry]:
+    """Score every contestant on ``DATASETS.TEST``'s first split; the entries in the given order.
+
+    What the evaluator writes goes to ``out/<name>/<split>``; models trained here go to
+    ``out/runs/<name>``.
+
+    Args:
+        options: config keys and values in turn, for all models.
+        minutes: > 0: models without weights are trained for so long each; see `train_within`.
+        processes: that train together.
+
+    Raises:
+        ValueError: names are not unique, or a contestant does not fit the split.
+        FileNotFoundError: weights or a label image are missing.
+    """
+    names = [one.name for one in contestants]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"needs contestants with names of their own, got {names}")
+    configs = {m.name: _config(m, out, options) for m in contestants if isinstance(m, Model)}
+    for model in (m for m in contestants if isinstance(m, Model)):  # what is missing stops it now
+        trained = minutes > 0 or configs[model.name].MODEL.META_ARCHITECTURE in WITHOUT_WEIGHTS
+        weights = configs[model.name].MODEL.WEIGHTS
+        if not Path(weights).is_file() and (weights or not trained):
+            raise FileNotFoundError(
+                f"{model.name}: no weights at {weights!r}; give NAME=CONFIG,WEIGHTS or a budget to "
+                f"train it"
+            )
+    entries = []
+    for number, one in enumerate(contestants, start=1):
+        logger.info("%d of %d: %s", number, len(contestants), one.name)
+        if isinstance(one, Model):
+            entries.append(_score_model(one.name, configs[one.name], out, minutes, processes))
+        else:
+            entries.append(score_labels(one, prepare(load_config(None, options)), out))
+    return entries
+
+
+def _config(model: Model, out: str | Path, options: Sequence[str]) -> Any:
+    config = load_config(model.config_file, options)
+    weights = Path(model.weights) if model.weights else None
+    if weights is not None:
+        config.MODEL.WEIGHTS = str(weights / "model_best.pth" if weights.is_dir() else weights)
+    config.OUTPUT_DIR = str(Path(out) / "runs" / model.name)
+    return config
+
+
+def _score_model(
+    name: str, config: Any, out: str | Path, minutes: float, processes: Processes | None
+) -> Entry:
+    learned = config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS
+    if learned and not config.MODEL.WEIGHTS:
+        config.MODEL.WEIGHTS = str(train_within(config, minutes, processes or Processes()))
+    config, model, point, _ = load_trained(prepare(config))
+    split = config.DATASETS.TEST[0]
+    folder = Path(out) / name / split
+    evaluator = CellEvaluator(
+        split,
+        max_detections=config.TEST.DETECTIONS_PER_IMAGE,
+        output_dir=folder,
+        score_threshold=point.score_threshold,
+    )
+    timed = Timed(model)
+    with PeakMemory(config.MODEL.DEVICE) as memory:
+        results = inference_on_dataset(timed, loaders.test_loader(config, split), evaluator)
+    first = next(iter(loaders.test_loader(config, split)))
+    values = (parameters(model) / 1e6, gflops(model, first), timed.median(), memory.megabytes)
+    cost = dict(zip(COSTS, values, strict=True))
+    return _entry(name, results, folder, evaluator, point.score_threshold, cost)
+
+
+def score_labels(labels: LabelFolder, config: Any, out: str | Path) -> Entry:
+    """The entry of a folder of label images, on ``DATASETS.TEST``'s first split.
+
+    Label images have no scores: every cell counts alike, and AP is that of one operating point, so
+    below what the tool could reach with scores.
+
+    Raises:
+        FileNotFoundError: an image of the split has no label image.
+        ValueError: a label image is unreadable, or not of its image's size.
+    """
+    split = config.DATASETS.TEST[0]
+    folder = Path(out) / labels.name / split
+    cap = config.TEST.DETECTIONS_PER_IMAGE
+    evaluator = CellEvaluator(split, max_detections=cap, output_dir=folder, score_threshold=0.0)
+    evaluator.reset()
+    for image_id, true in read_truth(MetadataCatalog.get(split).json_file).items():
+        path = find_label_file(labels.folder, Path(true.file_name).stem)
+        cells = Cells.from_label_map(read_label_file(path))
+        instances = Instances(cells.image_size)
+        instances.scores = torch.from_numpy(cells.scores)
+        instances.pred_classes = torch.from_numpy(cells.class_ids)
+        instances.pred_rles = cells.rles
+        evaluator.process([{"image_id": image_id}], [{"instances": instances}])
+    return _entry(labels.name, evaluator.evaluate(), folder, evaluator, 0.0, {})
+
+
+def _entry(
+    name: str,
+    results: Mapping[str, Mapping[str, float]],
+    folder: Path,
+    evaluator: CellEvaluator,
+    score_threshold: float,
+    cost: Mapping[str, float | None],
+) -> Entry:
+    per_image = read_per_image(folder / "per_image.csv")
+    kept = [cells.above(score_threshold) for cells in evaluator.predictions()]
+    predictions = dict(zip(per_image, kept, strict=True))
+    return Entry(name, pick_scores(results), per_image, cost, predictions)
+
+
+def pictures(options: Sequence[str] = ()) -> dict[str, tuple[Path, Cells]]:
+    """For each file name of the test split, as entries have it, its path and its true cells."""
+    metadata = MetadataCatalog.get(prepare(load_config(None, options)).DATASETS.TEST[0])
+    truth = read_truth(metadata.json_file).values()
+    return {t.file_name: (Path(metadata.image_root) / t.file_name, t.cells) for t in truth}
