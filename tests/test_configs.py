@@ -55,6 +55,9 @@ def test_tiled_positions_fit_the_window(path: Path) -> None:
 def test_the_model_builds_on_the_cpu(path: Path) -> None:
     config = finalize(load_config(path, OFFLINE), train_images=100)
     model = build_model(config)
+    if config.MODEL.META_ARCHITECTURE == "OtsuWatershed":
+        assert not list(model.parameters())
+        return
     shapes = model.backbone.output_shape()
     used = [shapes[name] for name in config.MODEL.RPN.IN_FEATURES]
     generator = build_anchor_generator(config, used)

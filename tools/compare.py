@@ -4,8 +4,6 @@ python tools/compare.py --dataset OUT --out output/comparison \\
     --model otsu=configs/otsu_watershed.yaml \\
     --model tiny=configs/cpu_tiny_maskrcnn.yaml,output/cpu_tiny_maskrcnn \\
     --labels cellpose=FOLDER_OF_LABEL_IMAGES
-
-Models without weights are trained for --train-budget MINUTES each.
 """
 
 from __future__ import annotations
@@ -31,8 +29,6 @@ def get_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help="folder for tables, plots and runs")
     add("--reference", help="method that the others are held against (default: the first)")
     add("--error-maps", type=int, default=2, help="images a method, its worst by Dice (2)")
-    add("--train-budget", type=float, default=0, metavar="MINUTES", help="wall time a training")
-    add("--processes", type=int, default=1, help="that train together (1)")
     add("options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys of all models")
     return parser
 
@@ -46,7 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2.evaluation.paired import paired_differences
     from bccd_d2.report.comparison import score_table, write_comparison
     from bccd_d2.training import contest
-    from bccd_d2.training.launch import Processes
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = [*(["DATASETS.ROOT", args.dataset] if args.dataset else []), *args.options]
@@ -55,13 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen += [contest.parse_labels(text) for text in args.labels]
         if args.reference and args.reference not in [one.name for one in chosen]:
             raise ValueError(f"--reference {args.reference!r} is none of the methods given")
-        entries = contest.run_contest(
-            chosen,
-            args.out,
-            options,
-            minutes=args.train_budget,
-            processes=Processes(args.processes),
-        )
+        entries = contest.run_contest(chosen, args.out, options)
         differences = paired_differences(entries, args.reference)
         written = write_comparison(
             entries, differences, args.out, contest.pictures(options), args.error_maps

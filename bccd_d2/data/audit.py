@@ -149,7 +149,9 @@ def build_audit(
                 if r.suspects
             ],
         },
-        "images": [_row(n, r, s) for n, r, s in zip(names, records, assigned, strict=True)],
+        "images": [
+            _row(n, r, s) for n, r, s in zip(names, records, assigned, strict=True)
+        ],
     }
 
 
@@ -230,14 +232,8 @@ _TABLE = (
     ("holes in cells", lambda s: f"{s['holes']:,}"),
     ("suspected clumps", lambda s: f"{s['suspected_clumps']:,}"),
     ("pieces of split clumps", lambda s: f"{s['split_cells']:,}"),
-    (
-        "image sizes",
-        lambda s: (
-            ", ".join(s["image_sizes"])
-            if len(s["image_sizes"]) == 1
-            else f"{len(s['image_sizes'])} sizes"
-        ),
-    ),
+    ("image sizes", lambda s: ", ".join(s["image_sizes"]) if len(s["image_sizes"]) == 1
+     else f"{len(s['image_sizes'])} sizes"),
 )
 
 

@@ -127,8 +127,7 @@ def convert_pair(pair: Pair, options: LabelOptions, folder: Path) -> ImageRecord
     )
     if len(labelled.is_split) > MAX_CELLS:
         return _skip(
-            pair.mask,
-            "too many cells",
+            pair.mask, "too many cells",
             f"{len(labelled.is_split)} components, a label PNG holds {MAX_CELLS}; is this a mask "
             f"of cells? A larger --min-area drops specks",
         )

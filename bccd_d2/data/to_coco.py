@@ -168,7 +168,6 @@ def _work_folder(out: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 out.rmdir()
 
-
 # -- what is written --------------------------------------------------------------------------
 
 

@@ -40,7 +40,9 @@ def solidities(label_map: np.ndarray, boxes: np.ndarray | None = None) -> np.nda
 
 
 def _solidity(crop: np.ndarray) -> float:
-    outlines, _ = cv2.findContours(crop.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outlines, _ = cv2.findContours(
+        crop.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
     points = np.concatenate(outlines)
     width, height = (points.max(axis=(0, 1)) - points.min(axis=(0, 1))).tolist()
     # The hull of unit squares is the hull of their centres plus a unit square (Minkowski).

@@ -52,7 +52,7 @@ def read_label_file(path: str | Path) -> np.ndarray:
             array = np.load(path, allow_pickle=False)
         else:
             array = tifffile.imread(path)
-    except (ValueError, OSError, tifffile.TiffFileError) as error:
+    except Exception as error:  # tifffile raises struct.error, TypeError, ... on broken files
         raise ValueError(f"label image {path} is unreadable ({error})") from error
     array = np.squeeze(array)
     if np.issubdtype(array.dtype, np.floating) and np.array_equal(array, np.rint(array)):

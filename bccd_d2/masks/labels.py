@@ -22,7 +22,9 @@ def check_label_map(label_map: np.ndarray) -> np.ndarray:
     """
     array = np.asarray(label_map)
     if array.ndim != 2 or not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
-        raise ValueError(f"label_map must be (H, W) of integers, got {array.shape} {array.dtype}")
+        raise ValueError(
+            f"label_map must be (H, W) of integers, got {array.shape} {array.dtype}"
+        )
     if array.size and array.min() < 0:
         raise ValueError(f"label_map must not hold negative labels, got {array.min()}")
     return array.astype(np.int32, copy=False)

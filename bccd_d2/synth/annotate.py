@@ -55,7 +55,9 @@ def leave_out_border_cells(
     return np.where(keep[label_map], label_map, 0)
 
 
-def annotate(label_map: np.ndarray, full_areas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def annotate(
+    label_map: np.ndarray, full_areas: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """(H, W) int32 cells 1..M as an annotator would draw them.
 
     Each is one 8-connected component of the foreground, and each component one cell: parts that an

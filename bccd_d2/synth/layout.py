@@ -74,7 +74,9 @@ def _beside(
     return centres[hosts] + step, turns
 
 
-def _room(spots: np.ndarray, radius: float, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
+def _room(
+    spots: np.ndarray, radius: float, centres: np.ndarray, radii: np.ndarray
+) -> np.ndarray:
     """(K,) smallest distance over sum of radii from each spot to the discs; large for no discs."""
     if len(centres) == 0:
         return np.full(len(spots), 9.0)

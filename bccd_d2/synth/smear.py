@@ -143,7 +143,9 @@ def _cell_count(rng: np.random.Generator, size: tuple[int, int], n_cells: int | 
     return drawn if n_cells is None else int(n_cells)
 
 
-def _lay_film(rng: np.random.Generator, size: tuple[int, int], count: int, stain: Stain) -> _Film:
+def _lay_film(
+    rng: np.random.Generator, size: tuple[int, int], count: int, stain: Stain
+) -> _Film:
     """All cells and platelets of an image, laid out and drawn."""
     fitting = np.sqrt(_COVER * size[0] * size[1] / max(1, count) / (np.pi / 4))
     diameter = min(_DIAMETER * rng.lognormal(0, 0.08), fitting)

@@ -19,10 +19,8 @@ from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.label_files import find_label_file, read_label_file
 from bccd_d2.training import loaders
-from bccd_d2.training.budget import train_within
 from bccd_d2.training.config import load_config
 from bccd_d2.training.cost import PeakMemory, Timed, gflops, parameters
-from bccd_d2.training.launch import Processes
 from bccd_d2.training.run import WITHOUT_WEIGHTS, load_trained, prepare
 
 logger = logging.getLogger(__name__)
@@ -36,7 +34,7 @@ class Model:
         name: as it stands in tables and names its folder.
         config_file: a YAML file of configs/.
         weights: a checkpoint, or a run's folder (its model_best.pth); "" for a config that needs
-            none, or one that is trained for the comparison.
+            none.
     """
 
     name: str
@@ -84,19 +82,13 @@ def run_contest(
     contestants: Sequence[Model | LabelFolder],
     out: str | Path,
     options: Sequence[str] = (),
-    *,
-    minutes: float = 0.0,
-    processes: Processes | None = None,
 ) -> list[Entry]:
     """Score every contestant on ``DATASETS.TEST``'s first split; the entries in the given order.
 
-    What the evaluator writes goes to ``out/<name>/<split>``; models trained here go to
-    ``out/runs/<name>``.
+    What the evaluator writes goes to ``out/<name>/<split>``.
 
     Args:
         options: config keys and values in turn, for all models.
-        minutes: > 0: models without weights are trained for so long each; see `train_within`.
-        processes: that train together.
 
     Raises:
         ValueError: names are not unique, or a contestant does not fit the split.
@@ -107,18 +99,17 @@ def run_contest(
         raise ValueError(f"needs contestants with names of their own, got {names}")
     configs = {m.name: _config(m, out, options) for m in contestants if isinstance(m, Model)}
     for model in (m for m in contestants if isinstance(m, Model)):  # what is missing stops it now
-        trained = minutes > 0 or configs[model.name].MODEL.META_ARCHITECTURE in WITHOUT_WEIGHTS
+        trained = configs[model.name].MODEL.META_ARCHITECTURE in WITHOUT_WEIGHTS
         weights = configs[model.name].MODEL.WEIGHTS
         if not Path(weights).is_file() and (weights or not trained):
             raise FileNotFoundError(
-                f"{model.name}: no weights at {weights!r}; give NAME=CONFIG,WEIGHTS or a budget to "
-                f"train it"
+                f"{model.name}: no weights at {weights!r}; give NAME=CONFIG,WEIGHTS"
             )
     entries = []
     for number, one in enumerate(contestants, start=1):
         logger.info("%d of %d: %s", number, len(contestants), one.name)
         if isinstance(one, Model):
-            entries.append(_score_model(one.name, configs[one.name], out, minutes, processes))
+            entries.append(_score_model(one.name, configs[one.name], out))
         else:
             entries.append(score_labels(one, prepare(load_config(None, options)), out))
     return entries
@@ -133,12 +124,7 @@ def _config(model: Model, out: str | Path, options: Sequence[str]) -> Any:
     return config
 
 
-def _score_model(
-    name: str, config: Any, out: str | Path, minutes: float, processes: Processes | None
-) -> Entry:
-    learned = config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS
-    if learned and not config.MODEL.WEIGHTS:
-        config.MODEL.WEIGHTS = str(train_within(config, minutes, processes or Processes()))
+def _score_model(name: str, config: Any, out: str | Path) -> Entry:
     config, model, point, _ = load_trained(prepare(config))
     split = config.DATASETS.TEST[0]
     folder = Path(out) / name / split
