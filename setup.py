@@ -13,6 +13,7 @@ README = HERE / "README.md"
 
 REPORT = ["jinja2>=3.1", "matplotlib>=3.8"]
 APP = ["gradio>=5"]
+TUNE = ["matplotlib>=3.8", "optuna>=4", "pyyaml>=6"]
 DEV = ["pytest>=8", "ruff>=0.6", "shapely>=2"]
 
 setup(
@@ -49,5 +50,5 @@ setup(
         "torchvision>=0.19",
         "tqdm>=4.66",
     ],
-    extras_require={"report": REPORT, "app": APP, "dev": DEV + REPORT},
+    extras_require={"report": REPORT, "app": APP, "tune": TUNE, "dev": DEV + REPORT + TUNE},
 )

@@ -186,7 +186,7 @@ class LabelMapMapper:
 
     The random stream follows ``seed`` and the loader worker; without a seed it follows torch's own,
     which detectron2 sets for each worker. It starts anew in each process, so a resumed run repeats
-    its crops unless it gives another seed.
+    its crops unless it gives another seed or calls `restart` before each sample.
 
     Args:
         options: sizes, scales and strengths.
@@ -243,6 +243,15 @@ class LabelMapMapper:
         if instances is not None:
             output["instances"] = instances
         return output
+
+    def restart(self, position: int) -> None:
+        """Begin a random stream that depends on the seed and ``position`` alone.
+
+        Called with its number before each sample, it makes the samples the same whichever process
+        draws them and wherever training was resumed.
+        """
+        self._rng = np.random.default_rng([self.seed or 0, position])
+        self._rng_owner = os.getpid()
 
     def _generator(self) -> np.random.Generator:
         """This process's random stream: a forked worker must not repeat its parent's."""

@@ -97,4 +97,5 @@ class CellMaskHead(MaskRCNNConvUpsampleHead):
     @classmethod
     def from_config(cls, cfg, input_shape):
         parts = super().from_config(cfg, input_shape)
-        return parts | {"conv_norm": _norm(parts["conv_norm"])}
+        weight = cfg.MODEL.ROI_MASK_HEAD.LOSS_WEIGHT
+        return parts | {"conv_norm": _norm(parts["conv_norm"]), "loss_weight": weight}

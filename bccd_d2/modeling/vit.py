@@ -97,6 +97,7 @@ class TimmViT(Backbone):
         self.position = position
         self.activation_checkpointing = activation_checkpointing
         self.frozen = frozen
+        self._trained_parts = len(vit.blocks) + 1
         self.patch = vit.patch_embed.patch_size[0]
         self._out_features = ["tokens"]
         self._out_feature_channels = {"tokens": vit.embed_dim}
@@ -113,11 +114,30 @@ class TimmViT(Backbone):
         return {"tokens": ShapeSpec(channels=self.vit.embed_dim, stride=self.patch)}
 
     def train(self, mode: bool = True) -> TimmViT:
-        """As `nn.Module.train`, but a frozen ViT stays in eval mode."""
+        """As `nn.Module.train`, but what is frozen stays in eval mode."""
         super().train(mode)
         if self.frozen:
             self.vit.eval()
+        for block in self.vit.blocks[: max(0, len(self.vit.blocks) - self._trained_parts)]:
+            block.eval()
         return self
+
+    def train_top(self, parts: int) -> None:
+        """Train only the ``parts`` topmost parts of the ViT; a frozen ViT is left as it is.
+
+        Part 1 is the last block with the norm after it, part ``depth`` the first block, part
+        ``depth + 1`` the embeddings and prefix tokens. The parts below get no gradient and no drop
+        path.
+        """
+        if self.frozen:
+            return
+        vit, depth = self.vit, len(self.vit.blocks)
+        self._trained_parts = parts
+        vit.requires_grad_(parts > depth)
+        for block in vit.blocks[max(0, depth - parts) :]:
+            block.requires_grad_(True)
+        vit.norm.requires_grad_(parts > 0)
+        self.train(self.training)
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """``images`` (B, 3, H, W) float, normalised."""

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from torch import nn
 
 from bccd_d2.masks.io import write_bytes_atomic, write_text_atomic
+from bccd_d2.training.ema import average_weights
 
 
 class OperatingPoint:
@@ -39,7 +41,25 @@ class CellCheckpointer(DetectionCheckpointer):
 
     A run killed while saving keeps its last whole checkpoint; ``model_best`` does not become the
     point to resume from (detectron2's own marks whatever was saved last).
+
+    Args:
+        model: whose weights are saved and loaded.
+        save_dir: folder; "" to load only.
+        use_average: load the moving average of the weights where a checkpoint has one, as
+            evaluation does; training goes on from the weights themselves.
+        checkpointables: further parts with ``state_dict``, by name.
     """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        use_average: bool = False,
+        **checkpointables: Any,
+    ) -> None:
+        super().__init__(model, save_dir, **checkpointables)
+        self.use_average = use_average
 
     def save(self, name: str, *, resumable: bool = True, **extra: Any) -> None:
         """Write ``name``.pth; ``resumable`` says whether ``--resume`` should start from it."""
@@ -65,6 +85,8 @@ class CellCheckpointer(DetectionCheckpointer):
         if not str(filename).endswith(".pth"):
             return super()._load_file(filename)
         loaded = torch.load(filename, map_location="cpu", weights_only=True)
+        if self.use_average and "ema" in loaded:
+            loaded["model"] = average_weights(loaded["ema"])
         return loaded if "model" in loaded else {"model": loaded}
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:

@@ -109,6 +109,11 @@ def _epochs_to_iterations(config: CN, train_images: int) -> None:
         config.SOLVER.MAX_ITER = max(1, round(config.SOLVER.EPOCHS * epoch))
     if config.TEST.EVAL_EPOCHS > 0:
         config.TEST.EVAL_PERIOD = max(1, round(config.TEST.EVAL_EPOCHS * epoch))
+    vit = config.MODEL.VIT
+    if vit.FROZEN_EPOCHS > 0:
+        vit.FROZEN_ITERS = max(1, round(vit.FROZEN_EPOCHS * epoch))
+    if vit.UNFREEZE_EPOCHS > 0:
+        vit.UNFREEZE_ITERS = max(1, round(vit.UNFREEZE_EPOCHS * epoch))
     if config.SOLVER.STEP_FRACTIONS:
         fractions = config.SOLVER.STEP_FRACTIONS
         config.SOLVER.STEPS = tuple(round(f * config.SOLVER.MAX_ITER) for f in fractions)
@@ -133,3 +138,26 @@ def _check(config: CN) -> None:
         raise ValueError("INPUT.FORMAT must be RGB and INPUT.MASK_FORMAT bitmask in this package")
     if config.TEST.DETECTIONS_PER_IMAGE < 1:
         raise ValueError("TEST.DETECTIONS_PER_IMAGE must be at least 1")
+    _check_recipe(config)
+
+
+def _check_recipe(config: CN) -> None:
+    solver, vit = config.SOLVER, config.MODEL.VIT
+    periodic = config.TEST.EVAL_PERIOD > 0 or config.TEST.EVAL_EPOCHS > 0
+    thaws = vit.FROZEN_ITERS > 0 or vit.FROZEN_EPOCHS > 0
+    gradual = vit.UNFREEZE_ITERS > 0 or vit.UNFREEZE_EPOCHS > 0
+    checks = [
+        (solver.BEST_MODE in ("max", "min"), f"BEST_MODE must be max or min: {solver.BEST_MODE!r}"),
+        (0 <= solver.EMA_DECAY < 1, f"EMA_DECAY must lie in [0, 1), got {solver.EMA_DECAY}"),
+        (solver.EMA_WARMUP >= 1, f"EMA_WARMUP must be at least 1, got {solver.EMA_WARMUP}"),
+        (solver.PATIENCE >= 0, f"PATIENCE must be at least 0, got {solver.PATIENCE}"),
+        (
+            solver.PATIENCE == 0 or (periodic and config.DATASETS.VALIDATION),
+            "PATIENCE needs evaluations: set TEST.EVAL_PERIOD and DATASETS.VALIDATION",
+        ),
+        (not (vit.FROZEN and thaws), "MODEL.VIT.FROZEN and FROZEN_ITERS contradict each other"),
+        (thaws or not gradual, "MODEL.VIT.UNFREEZE_ITERS needs FROZEN_ITERS or FROZEN_EPOCHS"),
+    ]
+    for passed, message in checks:
+        if not passed:
+            raise ValueError(message)

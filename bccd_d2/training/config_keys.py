@@ -85,11 +85,16 @@ def _add_model(config: CN) -> None:
     vit.POSITION = "resize"  # "resize" or "tile" the position embedding over the image
     vit.DROP_PATH = 0.0  # stochastic depth rate of the last block
     vit.FROZEN = False  # train no parameter of the ViT
+    vit.FROZEN_ITERS = 0  # iterations before the ViT begins to train, from its top block
+    vit.FROZEN_EPOCHS = 0.0  # > 0 sets FROZEN_ITERS from the number of training images
+    vit.UNFREEZE_ITERS = 0  # then iterations from one block to the next below it; 0 = all at once
+    vit.UNFREEZE_EPOCHS = 0.0  # > 0 sets UNFREEZE_ITERS from the number of training images
     vit.ACTIVATION_CHECKPOINTING = False  # recompute activations to save memory
     config.MODEL.PYRAMID = CN()
     config.MODEL.PYRAMID.CHANNELS = 256
     config.MODEL.PYRAMID.COARSEST = 5  # 5: p2 to p5 (strides 4 to 32); 6: with p6 (64)
     config.MODEL.BACKBONE.NAME = "build_vit_pyramid"
+    config.MODEL.ROI_MASK_HEAD.LOSS_WEIGHT = 1.0  # factor of loss_mask
 
 
 def _add_solver(config: CN) -> None:
@@ -108,6 +113,10 @@ def _add_solver(config: CN) -> None:
     solver.CLIP_GRADIENTS.ENABLED = True
     solver.CLIP_GRADIENTS.CLIP_TYPE = "full_model"  # norm over all parameters; the only one here
     solver.CLIP_GRADIENTS.CLIP_VALUE = 1.0
-    solver.BEST_METRIC = "segm/AP"  # what model_best.pth maximises on validation
+    solver.EMA_DECAY = 0.0  # > 0: moving average of the weights (.999), evaluated in their place
+    solver.EMA_WARMUP = 10.0  # after n steps the decay is at most (1 + n) / (EMA_WARMUP + n)
+    solver.BEST_METRIC = "segm/AP"  # what model_best.pth is best in on validation: group/score
+    solver.BEST_MODE = "max"  # or "min", for validation/total_loss or instances/count_mae
+    solver.PATIENCE = 0  # evaluations in a row without a new best before training stops; 0 = never
     config.TEST.EVAL_EPOCHS = 0.0  # > 0 sets EVAL_PERIOD from the number of training images
     config.TEST.LOSS_BATCHES = 4  # validation crops, in batches, for the validation loss; 0 = none

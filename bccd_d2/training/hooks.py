@@ -95,35 +95,37 @@ class Evaluation(HookBase):
 
 
 class BestCheckpoint(HookBase):
-    """Saves ``model_best`` whenever the watched score is the highest so far.
+    """Saves ``model_best`` whenever the watched score is the best so far.
 
     The best value travels with the checkpoints, so a resumed run does not overwrite a better model.
+    A value that is not finite is never the best.
 
     Args:
         checkpointer: writes the file; the run does not resume from it.
-        metric: "group/score" as `Evaluation` stores it.
-        period: that of `Evaluation`, which must come before this hook.
+        metric: "group/score" as `Evaluation` or `ValidationLoss` stores it.
+        period: theirs; they must come before this hook.
+        mode: "max" or "min": which values are better.
     """
 
-    def __init__(self, checkpointer: CellCheckpointer, metric: str, period: int) -> None:
+    def __init__(
+        self, checkpointer: CellCheckpointer, metric: str, period: int, mode: str = "max"
+    ) -> None:
         self._checkpointer = checkpointer
         self._metric = metric
         self._period = period
+        self._sign = {"max": 1, "min": -1}[mode]
         self.best: float | None = None
         self.best_iteration: int | None = None
 
     def after_step(self) -> None:
         if not _due(self.trainer, self._period) or not comm.is_main_process():
             return
-        value, iteration = get_event_storage().latest().get(self._metric, (None, -1))
-        if value is None or iteration != self.trainer.iter:
-            raise KeyError(
-                f"SOLVER.BEST_METRIC {self._metric!r} was not computed; there are "
-                f"{sorted(k for k in get_event_storage().latest() if '/' in k)}"
-            )
-        if self.best is None or value > self.best:
-            self.best, self.best_iteration = float(value), iteration
-            score = {"metric": self._metric, "value": self.best, "iteration": iteration + 1}
+        value = watched(self._metric, self.trainer.iter)
+        if not math.isfinite(value):
+            return
+        if self.best is None or self._sign * (value - self.best) > 0:
+            self.best, self.best_iteration = value, self.trainer.iter
+            score = {"metric": self._metric, "value": value, "iteration": self.trainer.iter + 1}
             self._checkpointer.save("model_best", resumable=False, best=score)
 
     def state_dict(self) -> dict[str, Any]:
@@ -132,6 +134,60 @@ class BestCheckpoint(HookBase):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
         self.best_iteration = state_dict["best_iteration"]
+
+
+def watched(metric: str, iteration: int) -> float:
+    """The value of a score that was computed at this very iteration.
+
+    Raises:
+        KeyError: it was not; the message lists the scores there are.
+    """
+    latest = get_event_storage().latest()
+    value, when = latest.get(metric, (None, -1))
+    if value is None or when != iteration:
+        raise KeyError(
+            f"SOLVER.BEST_METRIC {metric!r} was not computed; there are "
+            f"{sorted(k for k in latest if '/' in k)}"
+        )
+    return float(value)
+
+
+class EarlyStopping(HookBase):
+    """Ends training when the best checkpoint is ``patience`` evaluations old.
+
+    It keeps no state: `BestCheckpoint`, which must come before it, remembers the iteration. The
+    iteration it stops after counts as the last, so the hooks behind it finish as ever; resuming the
+    run with the same patience does nothing.
+
+    Args:
+        best: the hook that watches the score.
+        patience: evaluations, at least 1.
+        period: iterations from one evaluation to the next, at least 1.
+    """
+
+    def __init__(self, best: BestCheckpoint, patience: int, period: int) -> None:
+        self._best = best
+        self._patience = patience
+        self._period = period
+
+    def _hopeless(self, iteration: int) -> bool:
+        """The same answer in every process, though only the main one knows the scores."""
+        last = self._best.best_iteration
+        old = last is not None and iteration - last >= self._patience * self._period
+        return any(comm.all_gather(old and comm.is_main_process()))
+
+    def before_train(self) -> None:
+        if self._hopeless(self.trainer.start_iter - 1):
+            logger.info("this run was stopped early; raise SOLVER.PATIENCE to go on")
+            self.trainer.max_iter = self.trainer.start_iter
+
+    def after_step(self) -> None:
+        if _due(self.trainer, self._period) and self._hopeless(self.trainer.iter):
+            logger.info(
+                "stopped after %d iterations: no better score since iteration %s",
+                self.trainer.iter + 1, self._best.best_iteration,
+            )  # fmt: skip
+            self.trainer.max_iter = self.trainer.iter + 1
 
 
 class Checkpoints(HookBase):

@@ -6,17 +6,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.data import (
-    DatasetCatalog,
-    build_detection_test_loader,
-    build_detection_train_loader,
-)
-from detectron2.data.samplers import TrainingSampler
+from detectron2.data import DatasetCatalog, build_detection_test_loader
+from detectron2.data.build import worker_init_reset_seed
 from detectron2.utils import comm
+from torch.utils.data import DataLoader
 
 from bccd_d2.data.augment import PhotometricOptions
 from bccd_d2.data.extras import ExtraOptions
 from bccd_d2.data.mapper import LabelMapMapper, MapperOptions
+from bccd_d2.training.order import Positions, Samples
 from bccd_d2.training.treatment import appearance_options
 
 
@@ -77,23 +75,31 @@ def find_record(names: Any, wanted: str) -> dict:
 def train_loader(config: Any, dataset: list[dict], start_iter: int = 0) -> Any:
     """Endless micro-batches for this process.
 
-    The order and the crops follow the seed and the iteration that training starts at, so that a
-    resumed run goes on to new crops instead of repeating the first ones.
+    The order and the crops follow the seed and the iteration alone: a run resumed at ``start_iter``
+    sees what the uninterrupted one would have seen from there on, with any number of workers.
+
+    Raises:
+        ValueError: no images, or the micro-batch cannot be shared over the processes.
     """
-    seed = config.SEED + start_iter if config.SEED >= 0 else None
-    rank = comm.get_rank()
-    mapper = LabelMapMapper(
-        mapper_options(config),
-        is_train=True,
-        seed=None if seed is None else seed * 1009 + rank,
-    )
-    return build_detection_train_loader(
-        dataset=dataset,
-        mapper=mapper,
-        sampler=TrainingSampler(len(dataset), seed=seed),
-        total_batch_size=config.SOLVER.IMS_PER_BATCH // config.SOLVER.ACCUMULATE,
-        aspect_ratio_grouping=False,
+    seed = config.SEED if config.SEED >= 0 else comm.shared_random_seed()
+    world = comm.get_world_size()
+    micro = config.SOLVER.IMS_PER_BATCH // config.SOLVER.ACCUMULATE
+    if not dataset or micro % world:
+        raise ValueError(
+            f"a micro-batch of {micro} (SOLVER.IMS_PER_BATCH / ACCUMULATE) cannot be shared over "
+            f"{world} processes, or {config.DATASETS.TRAIN} has no images ({len(dataset)})"
+        )
+    mapper = LabelMapMapper(mapper_options(config), is_train=True, seed=seed)
+    first = start_iter * config.SOLVER.IMS_PER_BATCH
+    return DataLoader(
+        Samples(dataset, mapper, seed),
+        sampler=Positions(first, comm.get_rank(), world),
+        batch_size=micro // world,
         num_workers=config.DATALOADER.NUM_WORKERS,
+        collate_fn=list,
+        worker_init_fn=worker_init_reset_seed,
+        # Starting an iterator draws a number, which must not come from the model's stream.
+        generator=torch.Generator().manual_seed(seed + first),
     )
 
 

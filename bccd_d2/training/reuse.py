@@ -19,7 +19,7 @@ def ensure_trained(config: Any, processes: Processes) -> Path:
     ``OUTPUT_DIR/inputs.json``. A run of other inputs in that folder is replaced.
 
     Returns:
-        The best checkpoint.
+        The best checkpoint; the last one where ``DATASETS.VALIDATION`` is empty.
     """
     folder = Path(config.OUTPUT_DIR)
     record = folder / "inputs.json"
@@ -31,19 +31,25 @@ def ensure_trained(config: Any, processes: Processes) -> Path:
                 old.unlink(missing_ok=True)
         write_json_atomic(record, inputs)
         launch(run, processes, config, False, True)
-    return folder / "model_best.pth"
+    return folder / ("model_best.pth" if config.DATASETS.VALIDATION else "model_final.pth")
 
 
 def ensure_evaluated(config: Any, processes: Processes) -> dict[str, Any]:
-    """Score the best checkpoint on the test split unless that was done since it was written.
+    """Score ``MODEL.WEIGHTS``, or the run's best checkpoint, on ``DATASETS.TEST``.
+
+    Nothing is done where that was done since the checkpoint was written.
 
     Returns:
         The content of ``OUTPUT_DIR/evaluation/metrics.json``: weights, operating_point, scores.
     """
     folder = Path(config.OUTPUT_DIR)
-    summary, model = folder / "evaluation" / "metrics.json", folder / "model_best.pth"
-    if not summary.is_file() or summary.stat().st_mtime < model.stat().st_mtime:
-        launch(run, processes, config, True, False)
+    summary = folder / "evaluation" / "metrics.json"
+    model = Path(config.MODEL.WEIGHTS or folder / "model_best.pth")
+    if summary.is_file() and summary.stat().st_mtime >= model.stat().st_mtime:
+        done = json.loads(summary.read_text(encoding="utf-8"))
+        if (done["weights"], done.get("datasets")) == (str(model), list(config.DATASETS.TEST)):
+            return done
+    launch(run, processes, config, True, False)
     return json.loads(summary.read_text(encoding="utf-8"))
 
 

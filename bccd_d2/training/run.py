@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from detectron2.engine import hooks
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.utils import comm
-from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
@@ -26,23 +24,20 @@ from bccd_d2.masks.io import write_json_atomic, write_text_atomic
 from bccd_d2.modeling.presets import get_preset
 from bccd_d2.modeling.weights import check_source
 from bccd_d2.training import loaders
+from bccd_d2.training.assemble import Training, assemble
 from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint
 from bccd_d2.training.config import finalize
-from bccd_d2.training.hooks import (
-    BestCheckpoint,
-    Checkpoints,
-    Evaluation,
-    ProgressLine,
-    ValidationLoss,
-)
-from bccd_d2.training.optim import build_optimizer, build_schedule
-from bccd_d2.training.trainer import CellTrainer
 from bccd_d2.training.treatment import Treatment, with_reference
 
 logger = logging.getLogger(__name__)
 
 
-def run(config: Any, eval_only: bool = False, resume: bool = False) -> dict[str, dict[str, Any]]:
+def run(
+    config: Any,
+    eval_only: bool = False,
+    resume: bool = False,
+    extra_hooks: Sequence[hooks.HookBase] = (),
+) -> dict[str, dict[str, Any]]:
     """Prepare, then train or evaluate, with logs in ``OUTPUT_DIR``: what every process is to do.
 
     Returns:
@@ -51,7 +46,7 @@ def run(config: Any, eval_only: bool = False, resume: bool = False) -> dict[str,
     for name in ("detectron2", "fvcore", "bccd_d2"):
         setup_logger(config.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
     config = prepare(config)
-    results = evaluate(config) if eval_only else train(config, resume=resume)
+    results = evaluate(config) if eval_only else train(config, resume, extra_hooks)
     if results and comm.is_main_process():
         names = config.DATASETS.TEST if eval_only else config.DATASETS.VALIDATION
         logger.info("scores on %s\n%s", ", ".join(names), format_scores(results))
@@ -78,95 +73,43 @@ def prepare(config: Any) -> Any:
     return finalize(config, train_images=len(loaders.records(config.DATASETS.TRAIN)))
 
 
-def train(config: Any, resume: bool = False) -> dict[str, dict[str, Any]]:
+def train(
+    config: Any, resume: bool = False, extra_hooks: Sequence[hooks.HookBase] = ()
+) -> dict[str, dict[str, Any]]:
     """Train to ``SOLVER.MAX_ITER`` and return the last validation scores ({} off the main process).
 
     Args:
         config: as `prepare` returns it.
-        resume: go on from the last checkpoint in ``OUTPUT_DIR``, with optimizer, schedule, best
-            score and iteration; start anew where there is none.
+        resume: go on from the last checkpoint in ``OUTPUT_DIR``, with optimizer, schedule, averaged
+            weights, best score and iteration; start anew where there is none.
+        extra_hooks: called after evaluation and before checkpoints are written.
     """
     config = with_reference(config)
     if comm.is_main_process():
         write_text_atomic(Path(config.OUTPUT_DIR) / "config.yaml", config.dump())
-    loaders.seed_everything(config.SEED)
-    model = build_model(config)
-    loaders.seed_everything(config.SEED + comm.get_rank() + 1)
-    optimizer = build_optimizer(config, model)
-    point = OperatingPoint()
-    bare = model
-    if comm.get_world_size() > 1:
-        on_gpu = config.MODEL.DEVICE.startswith("cuda")
-        devices = [torch.cuda.current_device()] if on_gpu else None
-        model = nn.parallel.DistributedDataParallel(model, devices)
-    checkpointer = CellCheckpointer(
-        bare, config.OUTPUT_DIR, operating_point=point, treatment=Treatment.of(config)
-    )
-    trainer = CellTrainer(
-        model,
-        [],
-        optimizer,
-        accumulate=config.SOLVER.ACCUMULATE,
-        precision=config.SOLVER.PRECISION,
-        clip=config.SOLVER.CLIP_GRADIENTS.CLIP_VALUE if config.SOLVER.CLIP_GRADIENTS.ENABLED else 0,
-    )
-    checkpointer.add_checkpointable("trainer", weakref.proxy(trainer))
     results: dict[str, dict[str, Any]] = {}
-    trainer.register_hooks(_hooks(config, trainer, checkpointer, bare, results))
-    state = checkpointer.resume_or_load(config.MODEL.WEIGHTS, resume=resume)
-    resumed = resume and checkpointer.has_checkpoint()
-    start = state.get("iteration", -1) + 1 if resumed else 0
-    if resumed:
-        config = checkpointer.checkpointables["treatment"].given_to(config)
-    trainer.set_loader(
+    training = assemble(config, functools.partial(_validate, config, results), extra_hooks)
+    start = training.restore(resume)
+    config = training.treatment.given_to(config)
+    training.trainer.set_loader(
         loaders.train_loader(config, loaders.records(config.DATASETS.TRAIN), start_iter=start)
     )
-    trainer.train(start, config.SOLVER.MAX_ITER)
+    training.trainer.train(start, config.SOLVER.MAX_ITER)
     return results
 
 
-def _hooks(
-    config: Any,
-    trainer: CellTrainer,
-    checkpointer: CellCheckpointer,
-    model: nn.Module,
-    results: dict[str, dict[str, Any]],
-) -> list:
-    period = config.TEST.EVAL_PERIOD
-    schedule = build_schedule(config, trainer.optimizer)
-    listed = [hooks.IterationTimer(), hooks.LRScheduler(trainer.optimizer, schedule)]
-    if config.DATASETS.VALIDATION:
-        point = checkpointer.checkpointables["operating_point"]
-        validate = functools.partial(_validate, config, trainer, model, point, results)
-        batches = loaders.validation_batches(config)
-        listed += [
-            ValidationLoss(model, batches, period, trainer.autocast),
-            Evaluation(validate, period),
-            BestCheckpoint(checkpointer, config.SOLVER.BEST_METRIC, period),
-        ]
-    listed.append(Checkpoints(checkpointer, config.SOLVER.CHECKPOINT_PERIOD))
-    if comm.is_main_process():
-        folder = Path(config.OUTPUT_DIR)
-        writers = [ProgressLine(config.SOLVER.MAX_ITER), JSONWriter(str(folder / "metrics.json"))]
-        writers.append(TensorboardXWriter(str(folder)))
-        listed.append(hooks.PeriodicWriter(writers, period=20))
-    return listed
-
-
 def _validate(
-    config: Any,
-    trainer: CellTrainer,
-    model: nn.Module,
-    point: OperatingPoint,
-    results: dict[str, dict[str, Any]],
+    config: Any, results: dict[str, dict[str, Any]], training: Training
 ) -> dict[str, dict[str, Any]]:
     """Score on validation and move the operating point to what is best there."""
+    config = training.treatment.given_to(config)
     names = config.DATASETS.VALIDATION
-    with trainer.autocast():
-        scores, sweep = score(config, model, names)
+    with training.trainer.autocast():
+        scores, sweep = score(config, training.evaluated, names)
     if sweep is not None:
+        point = training.point
         point.score_threshold = choose(sweep)
-        point.origin = f"{', '.join(names)} at iteration {trainer.iter + 1}"
+        point.origin = f"{', '.join(names)} at iteration {training.trainer.iter + 1}"
         scores["operating_point"] = {"score_threshold": point.score_threshold}
         path = Path(config.OUTPUT_DIR) / "threshold_sweep.json"
         write_json_atomic(path, {"origin": point.origin} | sweep.to_dict())
@@ -228,8 +171,8 @@ def evaluate(config: Any) -> dict[str, dict[str, Any]]:
     model = build_model(config)
     point = OperatingPoint()
     treatment = Treatment()
-    checkpointer = CellCheckpointer(model, operating_point=point, treatment=treatment)
-    checkpointer.load(weights, ["operating_point", "treatment"])
+    parts = {"operating_point": point, "treatment": treatment}
+    CellCheckpointer(model, use_average=True, **parts).load(weights, list(parts))
     config = treatment.given_to(config)
     logger.info("score threshold %.2f, chosen on %s", point.score_threshold, point.origin)
     folder = Path(config.OUTPUT_DIR) / "evaluation"
@@ -237,6 +180,11 @@ def evaluate(config: Any) -> dict[str, dict[str, Any]]:
         config, model, config.DATASETS.TEST, score_threshold=point.score_threshold, folder=folder
     )
     if results and comm.is_main_process():
-        summary = {"weights": weights, "operating_point": point.state_dict(), "scores": results}
+        summary = {
+            "weights": weights,
+            "datasets": list(config.DATASETS.TEST),
+            "operating_point": point.state_dict(),
+            "scores": results,
+        }
         write_json_atomic(folder / "metrics.json", summary, indent=1)
     return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 import torch
 from detectron2.engine import TrainerBase
 from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
 from torch import nn
+
+logger = logging.getLogger(__name__)
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -57,6 +61,25 @@ class CellTrainer(TrainerBase):
         """Take micro-batches from ``loader`` from the next step on."""
         self._loader = loader
         self._batches = None
+
+    def train(self, start_iter: int, max_iter: int) -> None:
+        """As `TrainerBase.train`, but a hook may lower ``max_iter`` on the way to stop early."""
+        logger.info("Starting training from iteration %d", start_iter)
+        self.iter = self.start_iter = start_iter
+        self.max_iter = max_iter
+        with EventStorage(start_iter) as self.storage:
+            try:
+                self.before_train()
+                while self.iter < self.max_iter:
+                    self.before_step()
+                    self.run_step()
+                    self.after_step()
+                    self.iter += 1
+            except Exception:
+                logger.exception("stopped at iteration %d", self.iter)
+                raise
+            finally:
+                self.after_train()
 
     def run_step(self) -> None:
         """One optimizer step; writes each loss, the data time and the gradient norm.

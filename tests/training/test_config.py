@@ -45,6 +45,9 @@ def test_epochs_become_iterations() -> None:
     config = finalize(load_config(options=options), train_images=818)
     assert config.SOLVER.MAX_ITER == 20 * 51 and config.TEST.EVAL_PERIOD == 51
     assert config.SOLVER.STEPS == (510, 918)
+    options += ["MODEL.VIT.FROZEN_EPOCHS", "5", "MODEL.VIT.UNFREEZE_EPOCHS", "0.5"]
+    vit = finalize(load_config(options=options), train_images=818).MODEL.VIT
+    assert (vit.FROZEN_ITERS, vit.UNFREEZE_ITERS) == (255, 26)
 
 
 def test_whole_numbers_stand_for_floats(tmp_path) -> None:
@@ -63,6 +66,11 @@ def test_whole_numbers_stand_for_floats(tmp_path) -> None:
         (["SOLVER.ACCUMULATE", "3", "SOLVER.IMS_PER_BATCH", "4"], "divide"),
         (["INPUT.FORMAT", "BGR"], "RGB"),
         (["TEST.DETECTIONS_PER_IMAGE", "0"], "at least 1"),
+        (["SOLVER.BEST_MODE", "most"], "BEST_MODE"),
+        (["SOLVER.EMA_DECAY", "1.0"], "EMA_DECAY"),
+        (["SOLVER.PATIENCE", "2"], "EVAL_PERIOD"),
+        (["MODEL.VIT.FROZEN", "True", "MODEL.VIT.FROZEN_ITERS", "5"], "contradict"),
+        (["MODEL.VIT.UNFREEZE_EPOCHS", "1"], "needs FROZEN"),
     ],
 )
 def test_contradictions_are_refused(options: list[str], message: str) -> None:

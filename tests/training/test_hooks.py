@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections.abc import Iterator
 
 import pytest
 import torch
-from detectron2.engine import TrainerBase
+from detectron2.engine import HookBase, TrainerBase
 from torch import nn
 
 from bccd_d2.training.checkpoint import CellCheckpointer
 from bccd_d2.training.hooks import (
     BestCheckpoint,
     Checkpoints,
+    EarlyStopping,
     Evaluation,
     ProgressLine,
     ValidationLoss,
 )
+from bccd_d2.training.trainer import CellTrainer
 
 
 class Counter(TrainerBase):
@@ -115,3 +119,52 @@ def test_progress_line_tells_the_time_left(caplog) -> None:
         run([hooks.PeriodicWriter([ProgressLine(10)], period=4)])
     lines = [r.message for r in caplog.records if r.message.startswith("iteration")]
     assert "iteration 8/10" in lines[1] and "eta" in lines[1] and "total_loss" in lines[1]
+
+
+def stopping(tmp_path, values: list[float], *, patience: int, state: dict | None = None, start=0):
+    """Train to 20 with a score every 2 iterations; the number of iterations done, and the hooks."""
+    checkpointer, scores = CellCheckpointer(Step(), str(tmp_path)), iter(values)
+    watch = BestCheckpoint(checkpointer, "validation/total_loss", 2, "min")
+    if state:
+        watch.load_state_dict(state)
+    evaluate = Score(scores)
+    last = Checkpoints(checkpointer, 0)
+    model = Toy()
+    trainer = CellTrainer(model, itertools.repeat([1.0]), torch.optim.SGD(model.parameters(), 0.1))
+    trainer.register_hooks([evaluate, watch, EarlyStopping(watch, patience, 2), last])
+    trainer.train(start, 20)
+    return trainer.iter, watch
+
+
+class Score(HookBase):
+    def __init__(self, scores: Iterator[float]) -> None:
+        self.scores = scores
+
+    def after_step(self) -> None:
+        if self.trainer.iter % 2:
+            self.trainer.storage.put_scalar("validation/total_loss", next(self.scores))
+
+
+class Toy(Step):
+    def forward(self, batch):
+        return {"loss": (self.weight * batch[0]).sum()}
+
+
+def test_training_stops_when_the_lowest_loss_is_too_old(tmp_path) -> None:
+    done, watch = stopping(tmp_path, [3.0, 2.0, 2.5, 2.0, 1.0], patience=2)
+    assert done == 8 and watch.best == 2.0 and watch.best_iteration == 3
+    assert torch.load(tmp_path / "model_final.pth", weights_only=True)["iteration"] == 7
+    again, _ = stopping(tmp_path, [1.0], patience=2, state=watch.state_dict(), start=8)
+    assert again == 8  # resumed with the same patience: nothing
+    more, _ = stopping(tmp_path, [1.0] * 6, patience=3, state=watch.state_dict(), start=8)
+    assert more > 8
+
+
+def test_training_goes_on_while_the_score_improves(tmp_path) -> None:
+    done, watch = stopping(tmp_path, [10.0 - i for i in range(10)], patience=1)
+    assert done == 20 and watch.best == 1.0
+
+
+def test_a_score_that_is_not_finite_is_never_the_best(tmp_path) -> None:
+    _, watch = stopping(tmp_path, [float("inf"), 2.0, float("-inf"), 3.0], patience=2)
+    assert watch.best == 2.0

@@ -1,0 +1,1 @@
+"""Answers of several models or views of one image, made into one."""

@@ -1,0 +1,152 @@
+"""A training step with all its hooks against a bare loop, and how long the model waits for data.
+
+    python benchmarks/train_step.py --config-file configs/cpu_tiny_maskrcnn.yaml --steps 10
+    python benchmarks/train_step.py --config-file configs/uni_maskrcnn.yaml MODEL.VIT.WEIGHTS ""
+
+Both sides train the same model with the same optimizer on the same batches, made beforehand. The
+bare loop is forward, backward, clipping and the optimizer's step, nothing else. They take turns in
+short rounds, so that a machine that slows down slows both; the ratio is the median over rounds. On
+a CPU processor time is compared, which other programs hardly change, on a GPU wall time. The data
+loader is measured apart, with the trainer: the share of a step's wall time that waits for data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--config-file", required=True, help="a YAML file of configs/")
+    add("--steps", type=int, default=10, help="steps a round, each side")
+    add("--rounds", type=int, default=5, help="rounds that count, after one that does not")
+    add("--batches", type=int, default=8, help="different batches, made beforehand")
+    add("--loader-steps", type=int, default=40, help="steps with the real loader; 0 = none")
+    add("--threads", type=int, default=0, help="torch threads; 0 = torch's own choice")
+    add("options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
+    return parser
+
+
+def bare_step(trainer: Any, batch: list[dict], clip: float) -> None:
+    """One step without trainer and hooks."""
+    import torch
+
+    trainer.optimizer.zero_grad()
+    with trainer.autocast():
+        losses = trainer.model(batch)
+    sum(losses.values()).backward()
+    if clip:
+        torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), clip)
+    trainer.optimizer.step()
+
+
+def timed(function: Callable[[], None], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of a call by the clock, with the GPU's work done."""
+    import torch
+
+    start = clock()
+    function()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def advance(trainer: Any, steps: int) -> None:
+    """Steps with hooks, as the trainer's own loop makes them."""
+    for _ in range(steps):
+        trainer.before_step()
+        trainer.run_step()
+        trainer.after_step()
+        trainer.iter += 1
+
+
+def compare(config: Any, trainer: Any, batches: list, args: argparse.Namespace) -> list[float]:
+    """Trainer's time over the bare loop's, one ratio a round."""
+    clip = config.SOLVER.CLIP_GRADIENTS.CLIP_VALUE if config.SOLVER.CLIP_GRADIENTS.ENABLED else 0
+    clock = time.perf_counter if config.MODEL.DEVICE.startswith("cuda") else time.process_time
+    chosen = list(itertools.islice(itertools.cycle(batches), args.steps))
+
+    def bare() -> None:
+        for batch in chosen:
+            bare_step(trainer, batch, clip)
+
+    def ours() -> None:
+        trainer.set_loader(chosen)
+        advance(trainer, args.steps)
+
+    ratios = []
+    for number in range(args.rounds + 1):
+        pair = (bare, ours) if number % 2 else (ours, bare)
+        seconds = {side: timed(side, clock) / args.steps for side in pair}
+        ratio = seconds[ours] / seconds[bare]
+        kept = "" if number else "  (warm-up, not counted)"
+        print(f"round {number}: bare {seconds[bare]:.4f} s a step, trainer {seconds[ours]:.4f}, "
+              f"ratio {ratio:.3f}{kept}", flush=True)  # fmt: skip
+        ratios += [ratio] if number else []
+    return ratios
+
+
+def idle_share(config: Any, trainer: Any, steps: int) -> float:
+    """Share of the steps' time that waits for data; the loader's start is left out."""
+    from bccd_d2.training import loaders
+
+    records = loaders.records(config.DATASETS.TRAIN)
+    trainer.set_loader(loaders.train_loader(config, records))
+    advance(trainer, max(2, 2 * config.DATALOADER.NUM_WORKERS))
+    first = trainer.iter
+    seconds = timed(lambda: advance(trainer, steps))
+    history = trainer.storage.history("data_time").values()
+    return sum(value for value, iteration in history if iteration >= first) / seconds
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the ratio of each round, their median, and the share of time without data."""
+    args = get_parser().parse_args(argv)
+    import torch
+    from detectron2.utils.events import EventStorage
+
+    from bccd_d2.training import loaders
+    from bccd_d2.training.assemble import assemble
+    from bccd_d2.training.config import load_config
+    from bccd_d2.training.run import prepare
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["OUTPUT_DIR", folder, "DATASETS.VALIDATION", "()", "SOLVER.MAX_ITER", "1000000",
+                   "SOLVER.EPOCHS", "0", "SOLVER.CHECKPOINT_PERIOD", "0",
+                   "SOLVER.ACCUMULATE", "1"]  # fmt: skip
+        config = prepare(load_config(args.config_file, [*args.options, *options]))
+        trainer = assemble(config, lambda training: {}).trainer
+        loader = loaders.train_loader(config, loaders.records(config.DATASETS.TRAIN))
+        batches = list(itertools.islice(loader, args.batches))
+        del loader
+        print(f"{args.config_file}: {config.MODEL.DEVICE}, {torch.get_num_threads()} threads, "
+              f"batch {config.SOLVER.IMS_PER_BATCH}, crop {config.INPUT.CROP_SIZE}, "
+              f"{config.SOLVER.PRECISION}")  # fmt: skip
+        trainer.max_iter = config.SOLVER.MAX_ITER
+        with EventStorage(0) as trainer.storage:
+            trainer.before_train()
+            ratios = compare(config, trainer, batches, args)
+            print(f"trainer over bare loop: {statistics.median(ratios):.3f} "
+                  f"(from {min(ratios):.3f} to {max(ratios):.3f})")  # fmt: skip
+            if args.loader_steps:
+                share = idle_share(config, trainer, args.loader_steps)
+                print(f"waiting for data: {100 * share:.1f}% of a step, "
+                      f"{config.DATALOADER.NUM_WORKERS} loader processes")  # fmt: skip
+            trainer.after_train()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
