@@ -78,13 +78,16 @@ def _worker(local: int, function: Callable, processes: Processes, url: str, args
 def _leave_together(function: Callable, args: tuple) -> Any:
     """Call the function; when it went well, wait for the others before leaving the group.
 
-    A process that leaves while another still talks to it can be aborted by gloo's threads.
+    A process that leaves while another still talks to it can be aborted by gloo's threads, and so
+    can one that exits while detectron2 still holds groups it made: they are let go first.
     """
     try:
         result = function(*args)
         dist.barrier()
         return result
     finally:
+        comm._LOCAL_PROCESS_GROUP = None
+        comm._get_global_gloo_group.cache_clear()
         dist.destroy_process_group()
 
 
