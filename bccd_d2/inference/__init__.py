@@ -1,1 +1,1 @@
-"""From image files to cells: reading, and several answers to one image made into one."""
+"""From image files to cells: reading, tiling, and several answers made into one."""
