@@ -13,6 +13,7 @@ README = HERE / "README.md"
 
 REPORT = ["jinja2>=3.1", "matplotlib>=3.8"]
 APP = ["gradio>=5"]
+TABLE = ["pandas>=2"]
 TUNE = ["matplotlib>=3.8", "optuna>=4", "pyyaml>=6"]
 DEV = ["pytest>=8", "ruff>=0.6", "shapely>=2"]
 
@@ -44,11 +45,18 @@ setup(
         "scikit-image>=0.22",
         "scipy>=1.11",
         "tensorboard>=2.14",
+        "tifffile>=2023.7",
         "timm>=1.0.21",
         "torch>=2.4",
         "torchstain>=1.3",
         "torchvision>=0.19",
         "tqdm>=4.66",
     ],
-    extras_require={"report": REPORT, "app": APP, "tune": TUNE, "dev": DEV + REPORT + TUNE},
+    extras_require={
+        "report": REPORT,
+        "app": APP,
+        "table": TABLE,
+        "tune": TUNE,
+        "dev": DEV + REPORT + TUNE,
+    },
 )

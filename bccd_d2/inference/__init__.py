@@ -1,1 +1,1 @@
-"""Answers of several models or views of one image, made into one."""
+"""From image files to cells: reading, tiling, and several answers made into one."""

@@ -106,7 +106,7 @@ class Cells:
         """The cells at a slice, a bool mask (N,) or an array of indices."""
         chosen = np.arange(len(self))[index].reshape(-1)
         rles = [self.rles[i] for i in chosen]
-        return Cells(self.image_size, rles, self.scores[chosen], self.class_ids[chosen])
+        return type(self)(self.image_size, rles, self.scores[chosen], self.class_ids[chosen])
 
     def above(self, threshold: float) -> Cells:
         """The cells whose score is at least ``threshold``."""

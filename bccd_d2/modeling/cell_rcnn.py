@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, ROI_BOX_HEAD_REGISTRY, GeneralizedRCNN
 from detectron2.modeling.roi_heads import ROI_MASK_HEAD_REGISTRY
 from detectron2.modeling.roi_heads.box_head import FastRCNNConvFCHead
@@ -67,35 +66,20 @@ def to_image(result: Instances, image_size: tuple[int, int]) -> Instances:
     return image
 
 
-def _norm(name: str):
-    """detectron2's norm by name, with "LN" also on 0.6."""
-    return ChannelNorm if name == "LN" else name
+class _TakesLayerNorm:
+    """Before a detectron2 head: also takes ``NORM: "LN"``, which 0.6 does not know."""
+
+    @classmethod
+    def from_config(cls, cfg, input_shape):
+        parts = super().from_config(cfg, input_shape)
+        return parts | {"conv_norm": ChannelNorm} if parts["conv_norm"] == "LN" else parts
 
 
 @ROI_BOX_HEAD_REGISTRY.register()
-class CellBoxHead(FastRCNNConvFCHead):
-    """`FastRCNNConvFCHead` that also takes ``NORM: "LN"``."""
-
-    @configurable
-    def __init__(self, input_shape, **kwargs) -> None:
-        super().__init__(input_shape, **kwargs)
-
-    @classmethod
-    def from_config(cls, cfg, input_shape):
-        parts = super().from_config(cfg, input_shape)
-        return parts | {"conv_norm": _norm(parts["conv_norm"])}
+class CellBoxHead(_TakesLayerNorm, FastRCNNConvFCHead):
+    """`FastRCNNConvFCHead` with "LN"."""
 
 
 @ROI_MASK_HEAD_REGISTRY.register()
-class CellMaskHead(MaskRCNNConvUpsampleHead):
-    """`MaskRCNNConvUpsampleHead` that also takes ``NORM: "LN"``."""
-
-    @configurable
-    def __init__(self, input_shape, **kwargs) -> None:
-        super().__init__(input_shape, **kwargs)
-
-    @classmethod
-    def from_config(cls, cfg, input_shape):
-        parts = super().from_config(cfg, input_shape)
-        weight = cfg.MODEL.ROI_MASK_HEAD.LOSS_WEIGHT
-        return parts | {"conv_norm": _norm(parts["conv_norm"]), "loss_weight": weight}
+class CellMaskHead(_TakesLayerNorm, MaskRCNNConvUpsampleHead):
+    """`MaskRCNNConvUpsampleHead` with "LN"."""

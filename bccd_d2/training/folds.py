@@ -30,6 +30,7 @@ from bccd_d2.evaluation.scores import dataset_scores, score_image
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.io import write_json_atomic, write_text_atomic
+from bccd_d2.training.ablation import own_log_handlers
 from bccd_d2.training.launch import Processes
 from bccd_d2.training.reuse import ensure_evaluated, ensure_trained
 
@@ -127,10 +128,11 @@ def _on_test(
 
 def _train_and_predict(config: Any, processes: Processes, names: list[str]) -> Path:
     """The fold's evaluation folder, with predictions on the named datasets."""
-    ensure_trained(config.clone(), processes)
-    config.MODEL.WEIGHTS = str(Path(config.OUTPUT_DIR) / "model_final.pth")
-    config.DATASETS.TEST = tuple(names)
-    ensure_evaluated(config, processes)
+    with own_log_handlers():
+        ensure_trained(config.clone(), processes)
+        config.MODEL.WEIGHTS = str(Path(config.OUTPUT_DIR) / "model_final.pth")
+        config.DATASETS.TEST = tuple(names)
+        ensure_evaluated(config, processes)
     return Path(config.OUTPUT_DIR) / "evaluation"
 
 

@@ -48,10 +48,7 @@ def launch(function: Callable[..., Any], processes: Processes, *args: Any) -> An
         rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         local, local_world = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
         _join("env://", rank, world, local, local_world, processes.device)
-        try:
-            return function(*args)
-        finally:
-            dist.destroy_process_group()
+        return _leave_together(function, args)
     world = processes.per_machine * processes.machines
     if world == 1:
         return function(*args)
@@ -75,9 +72,22 @@ def _worker(local: int, function: Callable, processes: Processes, url: str, args
     world = processes.per_machine * processes.machines
     rank = processes.machine_rank * processes.per_machine + local
     _join(url, rank, world, local, processes.per_machine, processes.device)
+    _leave_together(function, args)
+
+
+def _leave_together(function: Callable, args: tuple) -> Any:
+    """Call the function; when it went well, wait for the others before leaving the group.
+
+    A process that leaves while another still talks to it can be aborted by gloo's threads, and so
+    can one that exits while detectron2 still holds groups it made: they are let go first.
+    """
     try:
-        function(*args)
+        result = function(*args)
+        dist.barrier()
+        return result
     finally:
+        comm._LOCAL_PROCESS_GROUP = None
+        comm._get_global_gloo_group.cache_clear()
         dist.destroy_process_group()
 
 

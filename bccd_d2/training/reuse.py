@@ -47,7 +47,7 @@ def ensure_evaluated(config: Any, processes: Processes) -> dict[str, Any]:
     model = Path(config.MODEL.WEIGHTS or folder / "model_best.pth")
     if summary.is_file() and summary.stat().st_mtime >= model.stat().st_mtime:
         done = json.loads(summary.read_text(encoding="utf-8"))
-        if (done["weights"], done["datasets"]) == (str(model), list(config.DATASETS.TEST)):
+        if (done["weights"], done.get("datasets")) == (str(model), list(config.DATASETS.TEST)):
             return done
     launch(run, processes, config, True, False)
     return json.loads(summary.read_text(encoding="utf-8"))

@@ -45,7 +45,8 @@ def run(
     Returns:
         Scores on validation after training, on test with ``eval_only``; {} off the main process.
     """
-    _log_to(config.OUTPUT_DIR)
+    for name in ("detectron2", "fvcore", "bccd_d2"):
+        setup_logger(config.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
     config = prepare(config)
     results = evaluate(config) if eval_only else train(config, resume, extra_hooks)
     if results and comm.is_main_process():
@@ -53,14 +54,6 @@ def run(
         logger.info("scores on %s\n%s", ", ".join(names), format_scores(results))
         logger.info("written to %s", config.OUTPUT_DIR)
     return results
-
-
-def _log_to(folder: str) -> None:
-    """Log to the terminal and the folder, and no longer to that of an earlier run."""
-    setup_logger.cache_clear()
-    for name in ("detectron2", "fvcore", "bccd_d2"):
-        logging.getLogger(name).handlers.clear()
-        setup_logger(folder, distributed_rank=comm.get_rank(), name=name)
 
 
 def prepare(config: Any) -> Any:

@@ -17,6 +17,7 @@ from detectron2.engine import HookBase
 from optuna.trial import TrialState
 
 from bccd_d2.masks.io import write_text_atomic
+from bccd_d2.training.ablation import own_log_handlers
 from bccd_d2.training.hooks import watched
 from bccd_d2.training.run import run
 
@@ -215,7 +216,8 @@ def _objective(config: Any, space: Mapping[str, Any], trial: optuna.Trial) -> fl
     changed.OUTPUT_DIR = str(Path(config.OUTPUT_DIR) / folder)
     hook = ReportTrial(trial, config.SOLVER.BEST_METRIC, changed.OUTPUT_DIR)
     try:
-        run(changed, False, True, [hook])
+        with own_log_handlers():
+            run(changed, False, True, [hook])
     except FloatingPointError as error:
         raise optuna.TrialPruned(str(error)) from error
     # What is left behind is small: the best weights, without the optimizer's state.

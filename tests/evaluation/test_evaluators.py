@@ -241,25 +241,28 @@ def test_the_table_shows_the_main_scores(dense, dataset) -> None:
     assert "-" in format_scores({"segm": {"AP": 0.5}, "bbox": {"AP75": 0.5}})
 
 
-RANK = """
+TWO_RANKS = """
 import json, pickle, sys
-import torch.distributed as dist
 from detectron2.data import MetadataCatalog
+from detectron2.utils import comm
 from bccd_d2.evaluation.evaluators import CellEvaluator
+from bccd_d2.training.launch import Processes, launch
 
-folder, rank = sys.argv[1], int(sys.argv[2])
-dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-MetadataCatalog.get("two_ranks").set(json_file=f"{folder}/instances_val.json")
-evaluator = CellEvaluator("two_ranks", max_detections=300, output_dir=f"{folder}/out")
-evaluator.reset()
-with open(f"{folder}/predictions.pkl", "rb") as stream:
-    predictions = pickle.load(stream)
-for image_id, instances in list(predictions.items())[rank::2]:
-    evaluator.process([{"image_id": image_id}], [{"instances": instances}])
-results = evaluator.evaluate()
-with open(f"{folder}/rank{rank}.json", "w") as stream:
-    json.dump(results, stream)
-dist.destroy_process_group()
+def work(folder):
+    rank = comm.get_rank()
+    MetadataCatalog.get("two_ranks").set(json_file=f"{folder}/instances_val.json")
+    evaluator = CellEvaluator("two_ranks", max_detections=300, output_dir=f"{folder}/out")
+    evaluator.reset()
+    with open(f"{folder}/predictions.pkl", "rb") as stream:
+        predictions = pickle.load(stream)
+    for image_id, instances in list(predictions.items())[rank::2]:
+        evaluator.process([{"image_id": image_id}], [{"instances": instances}])
+    results = evaluator.evaluate()
+    with open(f"{folder}/rank{rank}.json", "w") as stream:
+        json.dump(results, stream)
+
+if __name__ == "__main__":
+    launch(work, Processes(per_machine=2), sys.argv[1])
 """
 
 
@@ -268,21 +271,15 @@ def test_two_processes_answer_as_one(dense, dataset, tmp_path) -> None:
 
     predictions = {i: instances_of(cells) for i, cells in enumerate(dense[1], start=1)}
     (tmp_path / "predictions.pkl").write_bytes(pickle.dumps(predictions))
+    (tmp_path / "two_ranks.py").write_text(TWO_RANKS)
     root = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(tmp_path), str(rank)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in ranks:
-        errors = process.communicate(timeout=120)[1]
-        assert process.returncode == 0, errors
+    subprocess.run(
+        [sys.executable, str(tmp_path / "two_ranks.py"), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=180,
+    )
     assert json.loads((tmp_path / "rank1.json").read_text()) == {}
     together = json.loads((tmp_path / "rank0.json").read_text())
     assert (tmp_path / "out" / "scores.json").is_file()

@@ -11,6 +11,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from bccd_d2.modeling.build import layer_index
+from bccd_d2.modeling.pyramid import ChannelNorm
 from bccd_d2.training.config import finalize, load_config
 
 SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
@@ -88,3 +89,15 @@ def test_an_answer_does_not_depend_on_its_batch(model) -> None:
 )
 def test_layer_index(name: str, index: int) -> None:
     assert layer_index(name, depth=12) == index
+
+
+@pytest.mark.parametrize("norm", ["", "LN", "GN"])
+def test_heads_take_the_norm_that_the_config_names(norm: str) -> None:
+    path = Path(__file__).resolve().parents[2] / "configs" / "cpu_tiny_maskrcnn.yaml"
+    options = [*SMALL, "MODEL.ROI_MASK_HEAD.NORM", norm, "MODEL.ROI_MASK_HEAD.CONV_DIM", "32"]
+    options += ["MODEL.ROI_BOX_HEAD.NORM", norm, "MODEL.ROI_BOX_HEAD.NUM_CONV", "1"]
+    options += ["MODEL.ROI_BOX_HEAD.CONV_DIM", "32"]
+    heads = build_model(finalize(load_config(path, options))).roi_heads
+    kind = {"": type(None), "LN": ChannelNorm, "GN": torch.nn.GroupNorm}[norm]
+    assert isinstance(heads.box_head.conv1.norm, kind)
+    assert isinstance(heads.mask_head.mask_fcn1.norm, kind)

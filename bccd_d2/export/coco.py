@@ -1,0 +1,68 @@
+"""COCO json of cells: results for an evaluator, or a whole dataset that any COCO viewer opens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.convert import rle_to_json
+from bccd_d2.masks.io import write_json_atomic
+
+CATEGORY = {"id": 1, "name": "cell", "supercategory": "blood"}
+
+
+def to_results(cells: Cells, image_id: int = 1) -> list[dict[str, Any]]:
+    """COCO results of one image, in the order of the cells; [] without cells.
+
+    Each has image_id, category_id (class id + 1), segmentation (compressed RLE, counts as str) and
+    score, and nothing else: given a ``bbox`` too, ``COCO.loadRes`` would take its area for the
+    cell's.
+    """
+    return [
+        {
+            "image_id": int(image_id),
+            "category_id": int(class_id) + 1,
+            "segmentation": rle_to_json(rle),
+            "score": float(score),
+        }
+        for rle, score, class_id in zip(cells.rles, cells.scores, cells.class_ids, strict=True)
+    ]
+
+
+def to_annotations(cells: Cells, image_id: int = 1, first_id: int = 1) -> list[dict[str, Any]]:
+    """COCO annotations of one image: results plus id, label, bbox (x, y, w, h px), area, iscrowd.
+
+    ``label`` is the cell's number in its image, from 1; ``id`` counts on from ``first_id``, since
+    ids are unique in a whole file.
+    """
+    boxes = cells.boxes.astype(float)
+    boxes[:, 2:] -= boxes[:, :2]
+    extras = zip(to_results(cells, image_id), boxes.tolist(), cells.areas.tolist(), strict=True)
+    return [
+        {
+            "id": first_id + index,
+            "label": index + 1,
+            **result,
+            "bbox": box,
+            "area": area,
+            "iscrowd": 0,
+        }
+        for index, (result, box, area) in enumerate(extras)
+    ]
+
+
+def to_dataset(images: Sequence[tuple[str, Cells]]) -> dict[str, Any]:
+    """A COCO dataset of (file name, cells) pairs; images get ids 1, 2, ... in their order."""
+    entries, annotations = [], []
+    for image_id, (name, cells) in enumerate(images, start=1):
+        height, width = cells.image_size
+        entries.append({"id": image_id, "file_name": name, "height": height, "width": width})
+        annotations += to_annotations(cells, image_id, first_id=len(annotations) + 1)
+    return {"images": entries, "annotations": annotations, "categories": [dict(CATEGORY)]}
+
+
+def write_coco(path: str | Path, images: Sequence[tuple[str, Cells]]) -> Path:
+    """Write `to_dataset` of ``images`` as json, whole or not at all."""
+    return write_json_atomic(path, to_dataset(images))

@@ -1,0 +1,92 @@
+"""GeoJSON that QuPath opens (File > Import objects from file, or drag it onto the image).
+
+Coordinates are pixels of the full image with pixel corners as points, as in QuPath; QuPath converts
+to micrometres by its own image's calibration.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccd_d2.export.outlines import rle_to_rings
+from bccd_d2.export.table import Table
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.io import write_json_atomic
+
+OBJECT_TYPES = ("detection", "annotation")
+NAMES, COLOUR = ("cell",), (200, 0, 0)
+_NAMESPACE = uuid.UUID("5b0f3b52-2f0e-4d1c-9a55-3d6b3f1c7e10")
+
+
+def to_geojson(
+    cells: Cells, table: Table | None = None, *, object_type: str = "detection"
+) -> dict[str, Any]:
+    """A FeatureCollection with one feature a cell, named by its number from 1.
+
+    The geometry is the exact outline, holes included: a Polygon, or a MultiPolygon for a cell in
+    several parts. A cell with an empty mask is left out. The id is a UUID made from cell and mask,
+    so the same cells always give the same file.
+
+    Args:
+        table: of `bccd_d2.export.table.measure` for these cells; its numbers become measurements.
+            Without it the score and the area do.
+        object_type: "detection" is light and meant for many; "annotation" can be edited.
+
+    Raises:
+        ValueError: another object type, or a table of other cells.
+    """
+    if object_type not in OBJECT_TYPES:
+        raise ValueError(f"object_type must be one of {OBJECT_TYPES}, got {object_type!r}")
+    if table is None:
+        table = {"id": np.arange(1, len(cells) + 1), "score": cells.scores, "area": cells.areas}
+    if len(table["id"]) != len(cells):
+        raise ValueError(f"table must have a row for each of {len(cells)} cells")
+    features = []
+    for index, rle in enumerate(cells.rles):
+        parts = rle_to_rings(rle)
+        if not parts:
+            continue
+        number = index + 1
+        mask = f"{number} {rle['size']} {rle['counts']!r}"
+        features.append(
+            {
+                "type": "Feature",
+                "id": str(uuid.uuid5(_NAMESPACE, mask)),
+                "geometry": _geometry(parts),
+                "properties": {
+                    "objectType": object_type,
+                    "name": str(number),
+                    "classification": _classification(int(cells.class_ids[index])),
+                    "measurements": _measurements(table, index),
+                },
+            }
+        )
+    return {"type": "FeatureCollection", "features": features}
+
+
+def write_geojson(
+    path: str | Path, cells: Cells, table: Table | None = None, *, object_type: str = "detection"
+) -> Path:
+    """Write `to_geojson`, whole or not at all; name it ``.geojson``."""
+    return write_json_atomic(path, to_geojson(cells, table, object_type=object_type))
+
+
+def _geometry(parts: list) -> dict[str, Any]:
+    if len(parts) == 1:
+        return {"type": "Polygon", "coordinates": parts[0]}
+    return {"type": "MultiPolygon", "coordinates": parts}
+
+
+def _classification(class_id: int) -> dict[str, Any]:
+    name = NAMES[class_id] if class_id < len(NAMES) else f"class {class_id}"
+    return {"name": name, "color": list(COLOUR)}
+
+
+def _measurements(table: Table, index: int) -> dict[str, float]:
+    """Row ``index`` of the table as numbers, True as 1; what is not defined is left out."""
+    row = {name: float(values[index]) for name, values in table.items() if name != "id"}
+    return {name: value for name, value in row.items() if np.isfinite(value)}

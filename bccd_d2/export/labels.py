@@ -1,0 +1,81 @@
+"""Label images: pixel value k is cell k, 0 the background."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.io import write_bytes_atomic
+from bccd_d2.masks.labels import check_label_map, write_label_map
+
+
+def to_label_image(cells: Cells, bits: int | None = None) -> np.ndarray:
+    """(H, W) uint16, or uint32 for more than 65,535 cells; the higher score wins an overlap.
+
+    A cell wholly covered by better ones keeps its number but has no pixel.
+
+    Args:
+        bits: 16 or 32 to fix the type, so that all images of a run have one.
+
+    Raises:
+        ValueError: other bits, or more than 65,535 cells in 16 bits.
+    """
+    return _typed(cells.to_label_map(), bits, len(cells))
+
+
+def write_label_tiff(
+    path: str | Path, labels: Cells | np.ndarray, *, bits: int | None = None
+) -> Path:
+    """Write cells or a label map as a zlib-compressed grey TIFF, whole or not at all.
+
+    ImageJ, QuPath, CellProfiler and napari open it; ImageJ itself reads 16 bits better than 32.
+
+    Args:
+        bits: as in `to_label_image`.
+    """
+    if isinstance(labels, Cells):
+        image = to_label_image(labels, bits)
+    else:
+        image = _typed(check_label_map(labels), bits, int(np.max(labels, initial=0)))
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, image, photometric="minisblack", compression="zlib")
+    return write_bytes_atomic(path, buffer.getvalue())
+
+
+def write_label_png(path: str | Path, cells: Cells) -> Path:
+    """Write cells as a 16-bit grey PNG, whole or not at all.
+
+    Raises:
+        ValueError: more than 65,535 cells; a PNG has no 32 bits, write a TIFF.
+    """
+    return write_label_map(path, cells.to_label_map())
+
+
+def read_label_tiff(path: str | Path) -> np.ndarray:
+    """(H, W) int32 label map of a TIFF written by `write_label_tiff`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no single grey image of whole numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"label image {path} does not exist")
+    try:
+        return check_label_map(tifffile.imread(path))
+    except Exception as error:  # TiffFileError, struct.error, ValueError, ...
+        raise ValueError(f"label image {path} is unreadable: {error}") from error
+
+
+def _typed(label_map: np.ndarray, bits: int | None, largest: int) -> np.ndarray:
+    if bits is None:
+        bits = 16 if largest <= np.iinfo(np.uint16).max else 32
+    if bits not in (16, 32):
+        raise ValueError(f"bits must be 16 or 32, got {bits}")
+    if bits == 16 and largest > np.iinfo(np.uint16).max:
+        raise ValueError(f"{largest} labels do not fit into 16 bits; use bits=32")
+    return label_map.astype(np.uint16 if bits == 16 else np.uint32)

@@ -1,0 +1,71 @@
+"""The comparison and the baseline's tuning end to end, on eight smears."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("detectron2")
+
+OTSU = Path(__file__).resolve().parents[2] / "configs" / "otsu_watershed.yaml"
+
+
+def test_truth_as_labels_beats_the_baseline(tiny_dataset: Path, tmp_path: Path, capsys) -> None:
+    """Another tool's label images that equal the truth score 1; the baseline scores less."""
+    import compare
+
+    labels = tmp_path / "perfect"
+    labels.mkdir()
+    for path in (tiny_dataset / "labels" / "test").glob("*.png"):
+        (labels / path.name).write_bytes(path.read_bytes())
+    out = tmp_path / "out"
+    call = ["--dataset", str(tiny_dataset), "--out", str(out), "--model", f"otsu={OTSU}"]
+    call += ["--labels", f"perfect={labels}", "--reference", "perfect", "--error-maps", "1"]
+    assert compare.main([*call, "MODEL.DEVICE", "cpu"]) == 0
+    assert "perfect" in capsys.readouterr().out
+    texts = {path: path.read_text() for path in out.rglob("*.csv")}
+    (table,) = [path for path, text in texts.items() if "otsu" in text and "AP75" in text]
+    with table.open(newline="") as stream:
+        rows = {next(iter(row.values())): row for row in csv.DictReader(stream)}
+    assert float(rows["perfect"]["AP"]) == pytest.approx(1.0)
+    assert 0.0 < float(rows["otsu"]["AP"]) < 1.0
+    assert list(out.rglob("*.png"))
+
+
+def test_mistakes_are_named(tiny_dataset: Path, tmp_path: Path, capsys) -> None:
+    import compare
+
+    base = ["--dataset", str(tiny_dataset), "--out", str(tmp_path / "out")]
+    for call, message in [
+        (["--labels", f"a={tmp_path / 'none'}"], "none"),
+        (["--model", f"otsu={OTSU}", "--reference", "b"], "--reference"),
+        (["--model", "a=nothing.yaml"], "nothing.yaml"),
+    ]:
+        assert compare.main([*base, *call]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_tuning_prints_keys_that_the_config_takes(tiny_dataset: Path, capsys) -> None:
+    import tune_otsu
+
+    from bccd_d2.training.config import load_config
+
+    call = ["--config-file", str(OTSU), "--dataset", str(tiny_dataset), "--images", "2"]
+    assert tune_otsu.main([*call, "--rounds", "1"]) == 0
+    keys = capsys.readouterr().out.splitlines()[-1].split()
+    assert keys[0].startswith("MODEL.OTSU.") and len(keys) % 2 == 0
+    load_config(OTSU, keys)
+
+
+def test_eval_only_scores_the_baseline(tiny_dataset: Path, tmp_path: Path) -> None:
+    import train_net
+
+    options = ["DATASETS.ROOT", str(tiny_dataset), "OUTPUT_DIR", str(tmp_path)]
+    assert train_net.main(["--config-file", str(OTSU), "--eval-only", *options]) == 0
+    scores = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["scores"]
+    assert np.isfinite(scores["segm"]["AP"]) and scores["pixels"]["Dice"] > 0.5
+    assert train_net.main(["--config-file", str(OTSU), *options]) == 2
