@@ -1,0 +1,47 @@
+"""Losses on the overlap of regions. Maps are (B, ...) of any matching shape."""
+
+from __future__ import annotations
+
+import torch
+
+
+def tversky_loss(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    smooth: float = 1.0,
+) -> torch.Tensor:
+    """Mean over images of 1 - (TP + s) / (TP + alpha FP + beta FN + s), a scalar in [0, 1].
+
+    ``target`` holds 0..1 and has the shape of ``logits``, (B, ...); the logits go through a
+    sigmoid. ``smooth`` > 0 decides the empty case: an image without target costs nearly 0 when
+    nothing is predicted and approaches 1 as the predicted area grows. ValueError for unequal
+    shapes, an empty batch, negative weights or ``smooth`` <= 0.
+
+    Source: Salehi et al., MLMI 2017 (arXiv 1706.05721); ours adds the smoothing constant.
+    """
+    if logits.shape != target.shape or logits.dim() < 2 or logits.numel() == 0:
+        raise ValueError(
+            "logits and target: wanted one non-empty shape (B, ...), "
+            f"got {tuple(logits.shape)} and {tuple(target.shape)}"
+        )
+    if alpha < 0 or beta < 0 or smooth <= 0:
+        raise ValueError(
+            f"alpha, beta, smooth: wanted >= 0, >= 0, > 0, got {alpha}, {beta}, {smooth}"
+        )
+    chance = logits.sigmoid().flatten(1)
+    truth = target.to(chance.dtype).flatten(1)
+    hit = (chance * truth).sum(1)
+    false = (chance * (1 - truth)).sum(1)
+    missed = ((1 - chance) * truth).sum(1)
+    return (1 - (hit + smooth) / (hit + alpha * false + beta * missed + smooth)).mean()
+
+
+def dice_loss(logits: torch.Tensor, target: torch.Tensor, smooth: float = 1.0) -> torch.Tensor:
+    """Mean over images of 1 - Dice: `tversky_loss` with both weights one half.
+
+    Shapes, the empty case and errors are those of `tversky_loss`.
+    Source: Milletari et al., 3DV 2016 (arXiv 1606.04797); theirs squares the denominator's terms.
+    """
+    return tversky_loss(logits, target, 0.5, 0.5, smooth)
