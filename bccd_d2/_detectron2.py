@@ -41,3 +41,13 @@ def require_detectron2() -> None:
             f"repository run: {INSTALL_COMMAND} (or install conda-forge's or upstream's build).",
             name="detectron2",
         )
+
+
+def ready_detectron2() -> None:
+    """What every command line that needs detectron2 does before importing it.
+
+    Raises:
+        ImportError: see `require_detectron2`.
+    """
+    hush_detectron2()
+    require_detectron2()

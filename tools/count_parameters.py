@@ -24,9 +24,9 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; 0 when all went well, 2 when a config cannot be built."""
     args = get_parser().parse_args(argv)
-    from bccd_d2._detectron2 import require_detectron2
+    from bccd_d2._detectron2 import ready_detectron2
 
-    require_detectron2()
+    ready_detectron2()
     from bccd_d2.modeling.presets import PRESETS, get_preset
     from bccd_d2.training.config import load_config
     from bccd_d2.training.sizes import config_parameters, preset_parameters

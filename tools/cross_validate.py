@@ -31,9 +31,9 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
     args = get_parser().parse_args(argv)
-    from bccd_d2._detectron2 import require_detectron2
+    from bccd_d2._detectron2 import ready_detectron2
 
-    require_detectron2()
+    ready_detectron2()
     import torch
 
     from bccd_d2.evaluation.evaluators import format_scores

@@ -34,10 +34,9 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 1 when images had to be skipped."""
     args = get_parser().parse_args(argv)
-    from bccd_d2._detectron2 import hush_detectron2, require_detectron2
+    from bccd_d2._detectron2 import ready_detectron2
 
-    hush_detectron2()
-    require_detectron2()
+    ready_detectron2()
     from bccd_d2.data.to_coco import ConvertOptions, convert, is_current
     from bccd_d2.evaluation.evaluators import format_scores
     from bccd_d2.report.gallery import draw_predictions

@@ -32,10 +32,9 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
     args = get_parser().parse_args(argv)
-    from bccd_d2._detectron2 import hush_detectron2, require_detectron2
+    from bccd_d2._detectron2 import ready_detectron2
 
-    hush_detectron2()
-    require_detectron2()
+    ready_detectron2()
     import torch
 
     from bccd_d2.training.config import load_config

@@ -35,9 +35,9 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
     args = get_parser().parse_args(argv)
-    from bccd_d2._detectron2 import require_detectron2
+    from bccd_d2._detectron2 import ready_detectron2
 
-    require_detectron2()
+    ready_detectron2()
     try:
         from bccd_d2.report.search_plots import draw_search
         from bccd_d2.training.search import SearchOptions, read_space, search

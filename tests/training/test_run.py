@@ -15,16 +15,10 @@ import torch
 
 pytest.importorskip("detectron2")
 
-SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
-         "MODEL.VIT.DEPTH", "2", "MODEL.VIT.GLOBAL_BLOCKS", "(1,)", "MODEL.PYRAMID.CHANNELS", "16",
-         "MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16",
-         "INPUT.CROP_SIZE", "96", "SOLVER.IMS_PER_BATCH", "2", "SOLVER.WARMUP_ITERS", "2",
-         "TEST.LOSS_BATCHES", "1", "TEST.EVAL_PERIOD", "0"]  # fmt: skip
-
 
 @pytest.fixture(scope="module")
-def small(tiny_dataset: Path) -> list[str]:
-    return [*SMALL, "DATASETS.ROOT", str(tiny_dataset)]
+def small(small_options: list[str]) -> list[str]:
+    return small_options
 
 
 def command(repo_root: Path, *options: str, tool: str = "tools/train_net.py") -> list[str]:
