@@ -1,17 +1,15 @@
-"""Mask R-CNN (He et al., ICCV 2017) that answers with RLEs, and its heads with "LN"."""
+"""Mask R-CNN (He et al., ICCV 2017) that answers with RLEs."""
 
 from __future__ import annotations
 
 import torch
-from detectron2.modeling import META_ARCH_REGISTRY, ROI_BOX_HEAD_REGISTRY, GeneralizedRCNN
-from detectron2.modeling.roi_heads import ROI_MASK_HEAD_REGISTRY
-from detectron2.modeling.roi_heads.box_head import FastRCNNConvFCHead
-from detectron2.modeling.roi_heads.mask_head import MaskRCNNConvUpsampleHead
+from detectron2.config import configurable
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import Boxes, Instances
 
 from bccd_d2.masks.convert import rle_areas
+from bccd_d2.modeling.outline import OutlineHead
 from bccd_d2.modeling.paste import paste_masks
-from bccd_d2.modeling.pyramid import ChannelNorm
 
 
 @META_ARCH_REGISTRY.register()
@@ -20,7 +18,44 @@ class CellRCNN(GeneralizedRCNN):
 
     A dense smear has 190 cells; as full-size bitmaps they take 365 MB, as RLEs 40 kB. Where
     detectron2 gives ``pred_masks`` (N, H, W), this gives ``pred_rles``, a list of N RLEs.
+
+    Args:
+        outline: a dense head on the pyramid that is trained with the rest; None = none.
     """
+
+    @configurable
+    def __init__(self, *, outline: OutlineHead | None = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.outline = outline
+
+    @classmethod
+    def from_config(cls, cfg):
+        parts = super().from_config(cfg)
+        options = cfg.MODEL.OUTLINE
+        if options.ENABLED:
+            shapes = parts["backbone"].output_shape()
+            parts["outline"] = OutlineHead(
+                shapes["p1"].channels,
+                shapes["p2"].channels,
+                channels=options.CHANNELS,
+                loss_weight=options.LOSS_WEIGHT,
+            )
+        return parts
+
+    def forward(self, batched_inputs):
+        """As `GeneralizedRCNN.forward`, with the dense head's losses beside the others."""
+        if not self.training:
+            return self.inference(batched_inputs)
+        images = self.preprocess_image(batched_inputs)
+        truth = [x["instances"].to(self.device) for x in batched_inputs]
+        features = self.backbone(images.tensor)
+        proposals, losses = self.proposal_generator(images, features, truth)
+        losses |= self.roi_heads(images, features, proposals, truth)[1]
+        if self.outline is not None:
+            masks = [one.gt_masks.tensor for one in truth]
+            boxes = [one.gt_boxes.tensor for one in truth]
+            losses |= self.outline.losses(self.outline(features), masks, boxes)
+        return losses
 
     def inference(self, batched_inputs, detected_instances=None, do_postprocess=True):
         """As `GeneralizedRCNN.inference`; postprocessed answers carry RLEs in the input's frame."""
@@ -55,7 +90,9 @@ def to_image(result: Instances, image_size: tuple[int, int]) -> Instances:
     rles = None
     if result.has("pred_masks"):
         masks = result.pred_masks[:, 0].detach().float().cpu().numpy()
-        rles = paste_masks(masks, boxes.tensor.numpy(), (height, width))
+        drawn_in = result.mask_boxes if result.has("mask_boxes") else result.pred_boxes.tensor
+        drawn_in = (drawn_in.detach().float().cpu() * scale).numpy()
+        rles = paste_masks(masks, drawn_in, (height, width))
         keep &= torch.as_tensor(rle_areas(rles) > 0)
     image = Instances((height, width))
     image.pred_boxes = boxes[keep]
@@ -64,22 +101,3 @@ def to_image(result: Instances, image_size: tuple[int, int]) -> Instances:
     if rles is not None:
         image.pred_rles = [rle for rle, kept in zip(rles, keep.tolist(), strict=True) if kept]
     return image
-
-
-class _TakesLayerNorm:
-    """Before a detectron2 head: also takes ``NORM: "LN"``, which 0.6 does not know."""
-
-    @classmethod
-    def from_config(cls, cfg, input_shape):
-        parts = super().from_config(cfg, input_shape)
-        return parts | {"conv_norm": ChannelNorm} if parts["conv_norm"] == "LN" else parts
-
-
-@ROI_BOX_HEAD_REGISTRY.register()
-class CellBoxHead(_TakesLayerNorm, FastRCNNConvFCHead):
-    """`FastRCNNConvFCHead` with "LN"."""
-
-
-@ROI_MASK_HEAD_REGISTRY.register()
-class CellMaskHead(_TakesLayerNorm, MaskRCNNConvUpsampleHead):
-    """`MaskRCNNConvUpsampleHead` with "LN"."""

@@ -92,10 +92,28 @@ def _add_model(config: CN) -> None:
     vit.ACTIVATION_CHECKPOINTING = False  # recompute activations to save memory
     config.MODEL.PYRAMID = CN()
     config.MODEL.PYRAMID.CHANNELS = 256
-    config.MODEL.PYRAMID.COARSEST = 5  # 5: p2 to p5 (strides 4 to 32); 6: with p6 (64)
+    config.MODEL.PYRAMID.COARSEST = 5  # 5: p2 to p5 (strides 4 to 32); 6: with p6 (64); 3, 4: less
+    config.MODEL.PYRAMID.STEM = 0  # channels of a shallow stem on the image: adds p1 (stride 2)
     config.MODEL.BACKBONE.NAME = "build_vit_pyramid"
-    config.MODEL.ROI_MASK_HEAD.LOSS_WEIGHT = 1.0  # factor of loss_mask
+    _add_outlines(config.MODEL)
     _add_otsu(config)
+
+
+def _add_outlines(given: CN) -> None:
+    """Of "CellROIHeads", "CellCascadeROIHeads" and `CellRCNN`."""
+    mask = given.ROI_MASK_HEAD
+    mask.LOSS_WEIGHT = 1.0  # factor of loss_mask
+    mask.BOX_MARGIN = 1.0  # masks are drawn in boxes this many times as wide and high
+    mask.FINE = False  # mix p1 into the upsampled mask; needs PYRAMID.STEM
+    mask.SAMPLES = 0  # most boxes an image that the mask head learns from; 0 = all positive ones
+    mask.DICE = 0.0  # weight of the Dice loss beside the cross-entropy
+    mask.OUTLINE = 0.0  # further weight of pixels at the outline in the cross-entropy
+    mask.IOU_LOSS = 0.0  # > 0: predict each mask's IoU, with this loss weight
+    mask.IOU_POWER = 1.0  # a score is multiplied by the predicted IoU to this power
+    outline = given.OUTLINE = CN()  # auxiliary dense head; bccd_d2.modeling.outline
+    outline.ENABLED = False  # predict cell, boundary and centre for each pixel; needs PYRAMID.STEM
+    outline.CHANNELS = 32
+    outline.LOSS_WEIGHT = 1.0  # factor of its losses
 
 
 def _add_otsu(config: CN) -> None:
