@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import Boxes, Instances
 
-from bccd_d2.masks.convert import rle_areas
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.cleanup import CleanupOptions, clean_with_index
 from bccd_d2.modeling.outline import OutlineHead
 from bccd_d2.modeling.paste import paste_masks
+from bccd_d2.modeling.redraw import Drawing, RedrawOptions, redraw
+
+
+def _options(kind: type, keys: Any) -> Any:
+    return kind(**{key.lower(): value for key, value in keys.items()})
 
 
 @META_ARCH_REGISTRY.register()
@@ -21,16 +31,36 @@ class CellRCNN(GeneralizedRCNN):
 
     Args:
         outline: a dense head on the pyramid that is trained with the rest; None = none.
+        redraw: how its maps draw the detected masks anew.
+        cleanup: what happens to the masks in the end.
+
+    Raises:
+        ValueError: masks are to be drawn anew without a dense head.
     """
 
     @configurable
-    def __init__(self, *, outline: OutlineHead | None = None, **kwargs) -> None:
+    def __init__(
+        self,
+        *,
+        outline: OutlineHead | None = None,
+        redraw: RedrawOptions | None = None,
+        cleanup: CleanupOptions | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         self.outline = outline
+        self.redraw = redraw or RedrawOptions()
+        self.cleanup = cleanup or CleanupOptions()
+        if self.redraw.method and outline is None:
+            raise ValueError(
+                f"MODEL.REDRAW.METHOD {self.redraw.method} needs MODEL.OUTLINE.ENABLED True"
+            )
 
     @classmethod
     def from_config(cls, cfg):
         parts = super().from_config(cfg)
+        parts["redraw"] = _options(RedrawOptions, cfg.MODEL.REDRAW)
+        parts["cleanup"] = _options(CleanupOptions, cfg.TEST.CLEANUP)
         options = cfg.MODEL.OUTLINE
         if options.ENABLED:
             shapes = parts["backbone"].output_shape()
@@ -59,45 +89,89 @@ class CellRCNN(GeneralizedRCNN):
 
     def inference(self, batched_inputs, detected_instances=None, do_postprocess=True):
         """As `GeneralizedRCNN.inference`; postprocessed answers carry RLEs in the input's frame."""
-        results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
-        if not do_postprocess:
-            return results
+        if detected_instances is not None or not do_postprocess:
+            return super().inference(batched_inputs, detected_instances, do_postprocess)
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        proposals, _ = self.proposal_generator(images, features, None)
+        results, _ = self.roi_heads(images, features, proposals, None)
+        maps = [None] * len(results)
+        if self.redraw.method:
+            maps = self.outline(features).float().cpu().numpy()
         answers = []
-        for result, given in zip(results, batched_inputs, strict=True):
+        for result, given, dense in zip(results, batched_inputs, maps, strict=True):
             height, width = result.image_size
             wanted = (given.get("height", height), given.get("width", width))
-            answers.append({"instances": to_image(result, wanted)})
+            dense = None if dense is None else dense[:, :height, :width]
+            found = to_image(result, wanted, dense, self.redraw, self.cleanup)
+            answers.append({"instances": found})
         return answers
 
 
-def to_image(result: Instances, image_size: tuple[int, int]) -> Instances:
+def to_image(
+    result: Instances,
+    image_size: tuple[int, int],
+    maps: np.ndarray | None = None,
+    options: RedrawOptions | None = None,
+    cleanup: CleanupOptions | None = None,
+) -> Instances:
     """Predictions of the resized image in the frame of the original, masks as RLEs.
 
     Args:
         result: with ``pred_boxes``, ``scores``, ``pred_classes`` and, from a mask head,
-            ``pred_masks`` (N, 1, M, M) probabilities inside the boxes.
+            ``pred_masks`` (N, 1, M, M) probabilities inside ``mask_boxes``, else inside the boxes.
         image_size: height and width of the original image.
+        maps: (4, h, w) of the dense head for the resized image; None = none.
+        options: whether and how masks are drawn anew with them.
+        cleanup: of the finished masks.
 
     Returns:
         Instances on the CPU with ``pred_rles`` in place of ``pred_masks``; cells whose box or mask
         is empty are left out.
     """
+    options, cleanup = options or RedrawOptions(), cleanup or CleanupOptions()
     height, width = (int(n) for n in image_size)
     scale = torch.tensor([width / result.image_size[1], height / result.image_size[0]]).repeat(2)
     boxes = Boxes(result.pred_boxes.tensor.detach().float().cpu() * scale)
     boxes.clip((height, width))
-    keep = boxes.nonempty()
-    rles = None
+    kept = np.flatnonzero(boxes.nonempty().numpy())
+    scores = result.scores.detach().float().cpu().numpy()
+    cells = None
     if result.has("pred_masks"):
-        masks = result.pred_masks[:, 0].detach().float().cpu().numpy()
-        drawn_in = result.mask_boxes if result.has("mask_boxes") else result.pred_boxes.tensor
-        drawn_in = (drawn_in.detach().float().cpu() * scale).numpy()
-        rles = paste_masks(masks, drawn_in, (height, width))
-        keep &= torch.as_tensor(rle_areas(rles) > 0)
+        drawing = _drawing(result, kept, maps)
+        if options.method:
+            chosen, cells = redraw(drawing, (height, width), options, cleanup)
+            kept = kept[chosen]
+            cleanup = replace(cleanup, nms=0.0, containment=0.0, decay="")
+        else:
+            drawn_in = drawing.mask_boxes * scale.numpy()
+            rles = paste_masks(drawing.masks, drawn_in, (height, width))
+            cells = Cells.from_rles(rles, (height, width), drawing.scores)
+        visible = np.flatnonzero(cells.areas > 0)
+        cells, chosen = clean_with_index(cells[visible], cleanup)
+        kept, scores = kept[visible][chosen], cells.scores
+    else:
+        scores = scores[kept]
     image = Instances((height, width))
-    image.pred_boxes = boxes[keep]
-    image.scores = result.scores.detach().float().cpu()[keep]
-    image.pred_classes = result.pred_classes.cpu()[keep]
-    if rles is not None:
-        image.pred_rles = [rle for rle, kept in zip(rles, keep.tolist(), strict=True) if kept]
+    image.pred_boxes = boxes[torch.from_numpy(kept)]
+    image.scores = torch.from_numpy(scores)
+    image.pred_classes = result.pred_classes.cpu()[torch.from_numpy(kept)]
+    if cells is not None:
+        image.pred_rles = cells.rles
     return image
+
+
+def _drawing(result: Instances, kept: np.ndarray, maps: np.ndarray | None) -> Drawing:
+    """The kept cells of a resized image as arrays."""
+    boxes = result.pred_boxes.tensor.detach().float().cpu().numpy()[kept]
+    drawn_in = boxes
+    if result.has("mask_boxes"):
+        drawn_in = result.mask_boxes.detach().float().cpu().numpy()[kept]
+    return Drawing(
+        masks=result.pred_masks[:, 0].detach().float().cpu().numpy()[kept],
+        mask_boxes=drawn_in,
+        boxes=boxes,
+        scores=result.scores.detach().float().cpu().numpy()[kept],
+        maps=maps,
+        frame=tuple(result.image_size),
+    )

@@ -109,15 +109,13 @@ class SimpleFeaturePyramid(Backbone):
             layers += [nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)]
             layers += [ChannelNorm(out_channels)]
             self.levels[f"p{level}"] = nn.Sequential(*layers)
-        self._out_features = [f"p{level}" for level in range(2, coarsest + 1)]
+        finest = 1 if stem_channels else 2
+        self.stem = ShallowStem(stem_channels, out_channels) if stem_channels else None
+        self._out_features = [f"p{level}" for level in range(finest, coarsest + 1)]
         self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
-        self._out_feature_strides = {f"p{n}": 2**n for n in range(2, coarsest + 1)}
-        self.stem = None
+        self._out_feature_strides = {f"p{n}": 2**n for n in range(finest, coarsest + 1)}
         if stem_channels:
-            self.stem = ShallowStem(stem_channels, out_channels)
-            self._out_features.append("p1")
             self._out_feature_channels["p1"] = stem_channels
-            self._out_feature_strides["p1"] = 2
 
     @property
     def size_divisibility(self) -> int:
@@ -137,13 +135,13 @@ class SimpleFeaturePyramid(Backbone):
         step = self.size_divisibility
         images = F.pad(images, (0, -width % step, 0, -height % step))
         tokens = self.net(images)[self.source]
-        features = {n: level(tokens) for n, level in self.levels.items() if n != "p2"}
-        head, tail = self.levels["p2"][:-2], self.levels["p2"][-2:]
-        if self.stem is None:
-            features["p2"] = tail(head(tokens))
-        else:
+        features = {}
+        fine = self.levels["p2"][:-2](tokens)
+        if self.stem is not None:
             features["p1"], edges = self.stem(images)
-            features["p2"] = tail(head(tokens) + edges)
+            fine = fine + edges
+        features["p2"] = self.levels["p2"][-2:](fine)
+        features |= {name: level(tokens) for name, level in self.levels.items() if name != "p2"}
         if self.coarsest == 6:
             features["p6"] = F.max_pool2d(features["p5"], kernel_size=1, stride=2)
         return features

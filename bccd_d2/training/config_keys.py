@@ -96,7 +96,29 @@ def _add_model(config: CN) -> None:
     config.MODEL.PYRAMID.STEM = 0  # channels of a shallow stem on the image: adds p1 (stride 2)
     config.MODEL.BACKBONE.NAME = "build_vit_pyramid"
     _add_outlines(config.MODEL)
+    _add_redraw(config)
     _add_otsu(config)
+
+
+def _add_redraw(config: CN) -> None:
+    """At inference only: nothing here changes the training."""
+    redraw = config.MODEL.REDRAW = CN()  # detected masks drawn anew; bccd_d2.modeling.redraw
+    redraw.METHOD = ""  # "" (off), "blend", "assign" or "watershed"; needs OUTLINE.ENABLED
+    redraw.MASK = 1.0  # weights of the evidence in logits: of the mask head
+    redraw.CELL = 1.0  # of the dense foreground
+    redraw.BOUNDARY = 0.0  # of the dense boundary
+    redraw.CENTRE = 0.0  # of the pixel's vote for the cell's centre
+    redraw.BIAS = 0.0  # added; > 0 makes cells larger
+    redraw.RIVAL = 0.3  # cells scored below it take no pixel from those above
+    cleanup = config.TEST.CLEANUP = CN()  # of finished masks; bccd_d2.masks.cleanup
+    cleanup.NMS = 0.0  # mask IoU from which the lower-scored of two goes; 0 = off
+    cleanup.CONTAINMENT = 0.0  # so it does when the smaller shares this part with it; 0 = off
+    cleanup.DECAY = ""  # lower scores instead: "linear" or "gaussian" matrix NMS; "" = off
+    cleanup.SIGMA = 0.5  # of the gaussian decay; smaller is stricter
+    cleanup.EXCLUSIVE = False  # a pixel wanted by two cells goes to the better-scored
+    cleanup.MIN_KEPT = 0.5  # with EXCLUSIVE: cells that keep a smaller share of their area go
+    cleanup.WHOLE = False  # only the largest part of a cell stays, holes filled
+    cleanup.MIN_AREA = 0  # px of the image; smaller cells go
 
 
 def _add_outlines(given: CN) -> None:

@@ -1,0 +1,251 @@
+"""Drawing detected cells again, pixel by pixel: the box's mask and the dense maps together.
+
+For every cell and pixel there is evidence, in logits: what the mask head says about the pixel in the
+cell's box, whether the dense head sees a cell there, and how far from this cell's centre the
+pixel itself believes its centre to be (the offsets of Panoptic-DeepLab, arXiv 1911.10194). Their
+weighted sum decides; a pixel wanted by two cells goes to the one that has more evidence.
+
+Shapes: N cells; the detector's frame is h x w px, the image H x W px. NumPy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from skimage.segmentation import watershed
+
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.cleanup import CleanupOptions, suppress, whole_mask
+from bccd_d2.masks.convert import Rle, encode_crop
+from bccd_d2.modeling.outline import OFFSET_UNIT
+from bccd_d2.modeling.paste import interpolation, pixel_range
+
+METHODS = ("", "blend", "assign", "watershed")
+_LIMIT = 6.0  # logits beyond this say no more
+
+
+@dataclass(frozen=True)
+class RedrawOptions:
+    """How the evidence is weighed.
+
+    Attributes:
+        method: "" = masks as the mask head draws them; "blend" = each cell for itself;
+            "assign" = and each pixel to one cell; "watershed" = pixels go to the cell whose
+            confident part they are connected to along the valleys of the boundary map.
+        mask: weight of the mask head's logit.
+        cell: weight of the dense foreground logit.
+        boundary: weight of the dense boundary logit (negative keeps off boundaries).
+        centre: weight of 1 - d, d the distance from the pixel's vote to the cell's centre in
+            equivalent radii, cut off at 2.
+        bias: added to the sum.
+        rival: cells scored below it take no pixel from those above.
+
+    Raises:
+        ValueError: no such method.
+    """
+
+    method: str = ""
+    mask: float = 1.0
+    cell: float = 1.0
+    boundary: float = 0.0
+    centre: float = 0.0
+    bias: float = 0.0
+    rival: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"MODEL.REDRAW.METHOD must be one of {METHODS}, got {self.method!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """What the model found in one image, in the detector's frame.
+
+    Attributes:
+        masks: (N, M, M) float probabilities inside ``mask_boxes``.
+        mask_boxes: (N, 4) x0 y0 x1 y1, maybe reaching out of the frame.
+        boxes: (N, 4) the cells' own boxes.
+        scores: (N,) in [0, 1].
+        maps: (4, h, w) as `OutlineHead` gives them, or None.
+        frame: (h, w).
+    """
+
+    masks: np.ndarray
+    mask_boxes: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    maps: np.ndarray | None
+    frame: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Evidence (float32 logits, 0 = undecided) about one cell in a part of an image."""
+
+    values: np.ndarray
+    top: int
+    left: int
+
+    @property
+    def where(self) -> tuple[slice, slice]:
+        """The part as an index."""
+        height, width = self.values.shape
+        return np.s_[self.top : self.top + height, self.left : self.left + width]
+
+
+def redraw(
+    drawing: Drawing,
+    image_size: tuple[int, int],
+    options: RedrawOptions,
+    cleanup: CleanupOptions,
+) -> tuple[np.ndarray, Cells]:
+    """Which of the N cells stay, and those cells in the image's frame.
+
+    Suppression (``cleanup``) acts on each cell drawn for itself, before pixels are shared out, so
+    that a second mask of a cell takes none of its pixels; `masks.cleanup.clean` does the rest.
+
+    Raises:
+        ValueError: the method needs dense maps and there are none.
+    """
+    if options.method and drawing.maps is None:
+        raise ValueError(f"MODEL.REDRAW.METHOD {options.method} needs MODEL.OUTLINE.ENABLED")
+    small = evidence(drawing, options)
+    windows = [enlarge(w, drawing.frame, image_size) for w in small]
+    rles = [_encode(w.values > 0, w, image_size) for w in windows]
+    alone = Cells.from_rles(rles, image_size, drawing.scores)
+    kept, scores = suppress(alone, cleanup)
+    if options.method == "watershed":
+        flooded = flood([small[i] for i in kept], scores, drawing.maps, options.rival)
+        windows = [enlarge(w, drawing.frame, image_size) for w in flooded]
+    else:
+        windows = [windows[i] for i in kept]
+    if options.method in ("assign", "watershed"):
+        rles = share_out(windows, scores, image_size, options.rival)
+    else:
+        rles = [rles[i] for i in kept]
+    return kept, Cells.from_rles(rles, image_size, scores)
+
+
+def evidence(drawing: Drawing, options: RedrawOptions) -> list[Window]:
+    """A window in the detector's frame for each cell: weighted evidence inside its mask box."""
+    return [_evidence(drawing, index, options) for index in range(len(drawing.masks))]
+
+
+def _evidence(drawing: Drawing, index: int, options: RedrawOptions) -> Window:
+    features, window = pixel_features(drawing, index)
+    if not options.method:
+        return Window(features[0], *window)
+    weights = (options.mask, options.cell, options.boundary, options.centre)
+    values = np.full(features[0].shape, options.bias, dtype=np.float32)
+    for weight, feature in zip(weights, features, strict=True):
+        if weight:
+            values += np.float32(weight) * feature
+    return Window(values, *window)
+
+
+def pixel_features(drawing: Drawing, index: int) -> tuple[list[np.ndarray], tuple[int, int]]:
+    """What is known of each pixel of one cell's mask box: float32 maps, and its top and left.
+
+    The maps are the mask head's logit and, where there are dense maps, the foreground logit, the
+    boundary logit and 1 - d (see `RedrawOptions.centre`).
+    """
+    x0, y0, x1, y1 = drawing.mask_boxes[index].astype(np.float64)
+    top, bottom = pixel_range(y0, y1, drawing.frame[0])
+    left, right = pixel_range(x0, x1, drawing.frame[1])
+    mask = drawing.masks[index].astype(np.float32)
+    rows = interpolation(top, bottom, y0, y1, mask.shape[0])
+    columns = interpolation(left, right, x0, x1, mask.shape[1])
+    logit = _logit(rows @ mask @ columns.T)
+    if drawing.maps is None:
+        return [logit], (top, left)
+    cell, boundary, dx, dy = drawing.maps[:, top:bottom, left:right]
+    bx0, by0, bx1, by1 = drawing.boxes[index]
+    radius = max(float((bx1 - bx0) * (by1 - by0)) ** 0.5 / 2, 1.0)
+    across = np.arange(left, right) + np.float32(0.5 - (bx0 + bx1) / 2) + dx * OFFSET_UNIT
+    down = np.arange(top, bottom)[:, None] + np.float32(0.5 - (by0 + by1) / 2) + dy * OFFSET_UNIT
+    centre = 1 - np.minimum(np.hypot(across, down) / radius, 2.0)
+    maps = [np.clip(cell, -_LIMIT, _LIMIT), np.clip(boundary, -_LIMIT, _LIMIT), centre]
+    return [logit, *(m.astype(np.float32) for m in maps)], (top, left)
+
+
+def _logit(chance: np.ndarray) -> np.ndarray:
+    chance = np.clip(chance, 0.0025, 0.9975)
+    return np.log(chance / (1 - chance))
+
+
+def enlarge(window: Window, frame: tuple[int, int], image_size: tuple[int, int]) -> Window:
+    """The window in the image's frame, by linear interpolation between pixel centres."""
+    (height, width), parts = window.values.shape, []
+    for start, count, size, limit in zip(
+        (window.top, window.left), (height, width), frame, image_size, strict=True
+    ):
+        scale = limit / size
+        low, high = start * scale, (start + count) * scale
+        first, last = pixel_range(low, high, limit)
+        parts.append((first, interpolation(first, last, low, high, count)))
+    (top, rows), (left, columns) = parts
+    return Window(rows @ window.values @ columns.T, top, left)
+
+
+def share_out(
+    windows: Sequence[Window], scores: np.ndarray, image_size: tuple[int, int], rival: float
+) -> list[Rle]:
+    """An RLE a cell, none sharing a pixel with another: the one with more evidence has it.
+
+    Cells scored below ``rival`` share out among themselves what the others leave. Of each only the
+    largest part stays, without holes that are nobody's.
+    """
+    best = np.zeros(image_size, dtype=np.float32)
+    owner = np.full(image_size, -1, dtype=np.int32)
+    strong = np.asarray(scores) >= rival
+    for group in (np.flatnonzero(strong), np.flatnonzero(~strong)):
+        free = owner < 0
+        for index in group:
+            here = windows[index].where
+            better = (windows[index].values > best[here]) & free[here]
+            best[here][better] = windows[index].values[better]
+            owner[here][better] = index
+    rles = []
+    for index, window in enumerate(windows):
+        mine = owner[window.where] == index
+        filled = whole_mask(mine) & (mine | (owner[window.where] < 0))
+        rles.append(_encode(filled, window, image_size))
+    return rles
+
+
+def flood(
+    windows: Sequence[Window], scores: np.ndarray, maps: np.ndarray, rival: float
+) -> list[Window]:
+    """The windows with each pixel's evidence made negative unless the watershed gives it them.
+
+    Markers are the pixels of strong evidence (logit above 2, or the best fifth of a smaller cell's)
+    of the cells scored from ``rival`` on; they grow along the valleys of the boundary map over all
+    that the dense head or a marker calls cell.
+    """
+    frame = maps.shape[1:]
+    best = np.full(frame, 0.0, dtype=np.float32)
+    markers = np.zeros(frame, dtype=np.int32)
+    for index in np.flatnonzero(np.asarray(scores) >= rival):
+        values = windows[index].values
+        if not values.size or values.max() <= 0:
+            continue
+        sure = values > min(2.0, float(np.quantile(values[values > 0], 0.8)))
+        here = windows[index].where
+        sure &= values > best[here]
+        best[here][sure] = values[sure]
+        markers[here][sure] = index + 1
+    given = watershed(maps[1], markers, mask=(maps[0] > 0) | (markers > 0))
+    answers = []
+    for index, window in enumerate(windows):
+        values, owner = window.values, given[window.where]
+        if scores[index] >= rival:
+            own = np.maximum(values, maps[0][window.where])
+            values = np.where(owner == index + 1, own, -np.abs(values))
+        answers.append(Window(values.astype(np.float32), window.top, window.left))
+    return answers
+
+
+def _encode(mask: np.ndarray, window: Window, image_size: tuple[int, int]) -> Rle:
+    return encode_crop(mask, window.top, window.left, image_size)
