@@ -81,6 +81,7 @@ def test_whole_keeps_the_largest_part_and_fills_holes() -> None:
     filled = whole_mask(mask)
     assert filled.sum() == 100 and not filled[15:18, 20:24].any()
     assert not whole_mask(np.zeros((4, 4), bool)).any()
+    assert whole_mask(np.zeros((0, 3), bool)).shape == (0, 3)
     assert whole_mask(np.ones((4, 4), bool)).all()
     ring = np.ones((5, 5), bool)
     ring[1:4, 1:4] = False
