@@ -1,4 +1,4 @@
-"""Losses of box-sized instance masks, (N, M, M): cross-entropy that looks at the outline, and Dice."""
+"""Losses of box-sized instance masks, (N, M, M): outline-weighted cross-entropy and Dice."""
 
 from __future__ import annotations
 

@@ -146,9 +146,7 @@ def whole_mask(mask: np.ndarray) -> np.ndarray:
     """(h, w) bool: the largest 4-connected part of a mask with its holes filled."""
     if not mask.any():
         return mask  # OpenCV crashes on an image without pixels
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=4
-    )
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     if count > 2:
         mask = parts == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
     outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)

@@ -135,30 +135,35 @@ def to_image(
     boxes = Boxes(result.pred_boxes.tensor.detach().float().cpu() * scale)
     boxes.clip((height, width))
     kept = np.flatnonzero(boxes.nonempty().numpy())
-    scores = result.scores.detach().float().cpu().numpy()
+    scores = result.scores.detach().float().cpu().numpy()[kept]
     cells = None
     if result.has("pred_masks"):
-        drawing = _drawing(result, kept, maps)
-        if options.method:
-            chosen, cells = redraw(drawing, (height, width), options, cleanup)
-            kept = kept[chosen]
-            cleanup = replace(cleanup, nms=0.0, containment=0.0, decay="")
-        else:
-            drawn_in = drawing.mask_boxes * scale.numpy()
-            rles = paste_masks(drawing.masks, drawn_in, (height, width))
-            cells = Cells.from_rles(rles, (height, width), drawing.scores)
-        visible = np.flatnonzero(cells.areas > 0)
-        cells, chosen = clean_with_index(cells[visible], cleanup)
-        kept, scores = kept[visible][chosen], cells.scores
-    else:
-        scores = scores[kept]
+        chosen, cells = _draw(_drawing(result, kept, maps), (height, width), options, cleanup)
+        kept, scores = kept[chosen], cells.scores
+    index = torch.from_numpy(kept)
     image = Instances((height, width))
-    image.pred_boxes = boxes[torch.from_numpy(kept)]
+    image.pred_boxes = boxes[index]
     image.scores = torch.from_numpy(scores)
-    image.pred_classes = result.pred_classes.cpu()[torch.from_numpy(kept)]
+    image.pred_classes = result.pred_classes.cpu()[index]
     if cells is not None:
         image.pred_rles = cells.rles
     return image
+
+
+def _draw(
+    drawing: Drawing, image_size: tuple[int, int], options: RedrawOptions, cleanup: CleanupOptions
+) -> tuple[np.ndarray, Cells]:
+    """Which of the drawing's cells are left in the end, and those."""
+    if options.method:
+        kept, cells = redraw(drawing, image_size, options, cleanup)
+        cleanup = replace(cleanup, nms=0.0, containment=0.0, decay="")
+    else:
+        scale = np.divide(image_size, drawing.frame)[[1, 0, 1, 0]]
+        rles = paste_masks(drawing.masks, drawing.mask_boxes * scale, image_size)
+        kept, cells = np.arange(len(rles)), Cells.from_rles(rles, image_size, drawing.scores)
+    visible = np.flatnonzero(cells.areas > 0)
+    cells, chosen = clean_with_index(cells[visible], cleanup)
+    return kept[visible[chosen]], cells
 
 
 def _drawing(result: Instances, kept: np.ndarray, maps: np.ndarray | None) -> Drawing:

@@ -27,6 +27,7 @@ class TakesLayerNorm:
 
     @classmethod
     def from_config(cls, cfg, input_shape):
+        """As the head's own, with "LN" replaced by `ChannelNorm`."""
         parts = super().from_config(cfg, input_shape)
         return parts | {"conv_norm": ChannelNorm} if parts["conv_norm"] == "LN" else parts
 

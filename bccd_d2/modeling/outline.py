@@ -75,7 +75,9 @@ class OutlineHead(nn.Module):
             boxes: for each image (N, 4) x0 y0 x1 y1 of those cells.
         """
         maps = maps.float()
-        targets = [outline_targets(m, b, maps.shape[-2:]) for m, b in zip(masks, boxes, strict=True)]
+        targets = [
+            outline_targets(m, b, maps.shape[-2:]) for m, b in zip(masks, boxes, strict=True)
+        ]
         cell, boundary, offset, valid = (torch.stack(parts) for parts in zip(*targets, strict=True))
         count = valid.sum().clamp(min=1)
         bce = F.binary_cross_entropy_with_logits
@@ -118,7 +120,9 @@ def outline_targets(
     centres[1:] = (boxes[:, :2] + boxes[:, 2:]) / 2
     chosen = centres[label.long()].permute(2, 0, 1)
     ys, xs = torch.arange(height, device=masks.device), torch.arange(width, device=masks.device)
-    here = torch.stack([(xs + 0.5).expand(height, width), (ys + 0.5)[:, None].expand(height, width)])
+    here = torch.stack(
+        [(xs + 0.5).expand(height, width), (ys + 0.5)[:, None].expand(height, width)]
+    )
     offset = (chosen - here) / OFFSET_UNIT * (label > 0)
     pad = (0, size[1] - width, 0, size[0] - height)
     maps = ((label > 0).float(), boundary.float(), offset, valid)

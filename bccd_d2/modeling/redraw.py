@@ -1,7 +1,7 @@
 """Drawing detected cells again, pixel by pixel: the box's mask and the dense maps together.
 
-For every cell and pixel there is evidence, in logits: what the mask head says about the pixel in the
-cell's box, whether the dense head sees a cell there, and how far from this cell's centre the
+For every cell and pixel there is evidence, in logits: what the mask head says about the pixel in
+the cell's box, whether the dense head sees a cell there, and how far from this cell's centre the
 pixel itself believes its centre to be (the offsets of Panoptic-DeepLab, arXiv 1911.10194). Their
 weighted sum decides; a pixel wanted by two cells goes to the one that has more evidence.
 

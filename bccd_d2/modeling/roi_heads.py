@@ -28,7 +28,7 @@ class CellBoxHead(TakesLayerNorm, FastRCNNConvFCHead):
 
 
 def enlarge_boxes(boxes: torch.Tensor, margin: float) -> torch.Tensor:
-    """(N, 4) boxes ``margin`` times as wide and high around their centres; they may leave the image."""
+    """(N, 4) boxes ``margin`` times as wide and high; they may leave the image."""
     if margin == 1:
         return boxes
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2

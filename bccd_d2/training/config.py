@@ -143,7 +143,10 @@ def _check(config: CN) -> None:
 
 
 def _check_heads(model: CN) -> None:
-    wants = {"ROI_MASK_HEAD.FINE": model.ROI_MASK_HEAD.FINE, "OUTLINE.ENABLED": model.OUTLINE.ENABLED}
+    wants = {
+        "ROI_MASK_HEAD.FINE": model.ROI_MASK_HEAD.FINE,
+        "OUTLINE.ENABLED": model.OUTLINE.ENABLED,
+    }
     for key, on in wants.items():
         if on and not model.PYRAMID.STEM:
             raise ValueError(f"MODEL.{key} needs MODEL.PYRAMID.STEM above 0, 32 for instance")

@@ -14,7 +14,9 @@ SIZE = (60, 90)
 
 def squares(*spans: tuple[int, int, int, int], scores) -> Cells:
     """Cells from x0 y0 x1 y1."""
-    rles = [encode_crop(np.ones((y1 - y0, x1 - x0), bool), y0, x0, SIZE) for x0, y0, x1, y1 in spans]
+    rles = [
+        encode_crop(np.ones((y1 - y0, x1 - x0), bool), y0, x0, SIZE) for x0, y0, x1, y1 in spans
+    ]
     return Cells.from_rles(rles, SIZE, scores)
 
 

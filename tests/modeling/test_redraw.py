@@ -35,7 +35,9 @@ def drawing(boxes, scores=(0.9, 0.8), maps=True) -> Drawing:
     edge = np.abs(x - CENTRES[:, 0].mean()) < 1.5
     dense = np.stack([RADIUS - far, np.where(edge, 4.0, -4.0), *offset]).astype(np.float32)
     masks = np.full((len(boxes), 28, 28), 0.731, np.float32)
-    return Drawing(masks, boxes, boxes, np.asarray(scores[: len(boxes)]), dense if maps else None, FRAME)
+    return Drawing(
+        masks, boxes, boxes, np.asarray(scores[: len(boxes)]), dense if maps else None, FRAME
+    )
 
 
 def boxes_around(half: float) -> np.ndarray:

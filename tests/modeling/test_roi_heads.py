@@ -160,9 +160,7 @@ def test_scores_are_multiplied_by_the_predicted_iou() -> None:
     assert scores[1].max() < scores[0].max()
 
 
-@pytest.mark.parametrize(
-    "options", [[MASK + "FINE", "True"], ["MODEL.OUTLINE.ENABLED", "True"]]
-)
+@pytest.mark.parametrize("options", [[MASK + "FINE", "True"], ["MODEL.OUTLINE.ENABLED", "True"]])
 def test_what_needs_the_stem_says_so(options: list[str]) -> None:
     with pytest.raises(ValueError, match=r"MODEL\.PYRAMID\.STEM"):
         build(*options)
