@@ -116,7 +116,7 @@ class CellMaskHead(TakesLayerNorm, MaskRCNNConvUpsampleHead):
         x = F.relu(self.deconv(x))
         if self.fine_channels:
             x = self.sharpen(self.mix(torch.cat([x, fine.to(x.dtype)], 1)))
-        return self.predictor(x)
+        return self.predictor(x).float()
 
     def _rescore(self, x, logits, instances: list[Instances]) -> None:
         quality = self.judge(x, logits).float().sigmoid() ** self.iou_power
