@@ -10,7 +10,7 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -65,7 +65,8 @@ def clean(cells: Cells, options: CleanupOptions) -> Cells:
     """The cells that are left, in their order, with the masks and scores that they are left with.
 
     Suppression comes first, so that what goes takes no pixels from what stays. Cells without a
-    pixel go whenever any option is on. No cells give no cells.
+    pixel go whenever any option is on. No cells give no cells. Every pair is compared, so time and
+    memory grow with the square of the number of cells: clean a large image tile by tile.
     """
     return clean_with_index(cells, options)[0]
 
@@ -75,13 +76,12 @@ def clean_with_index(cells: Cells, options: CleanupOptions) -> tuple[Cells, np.n
     if options == CleanupOptions():
         return cells, np.arange(len(cells))
     kept, scores = suppress(cells, options)
-    cells = Cells(cells.image_size, [cells.rles[i] for i in kept], scores, cells.class_ids[kept])
+    cells = replace(cells[kept], scores=scores)
     areas = cells.areas
     if options.exclusive:
         cells = resolve_overlaps(cells)
     if options.whole:
-        rles = [largest_part(rle) for rle in cells.rles]
-        cells = Cells(cells.image_size, rles, cells.scores, cells.class_ids)
+        cells = replace(cells, rles=[largest_part(rle) for rle in cells.rles])
     left = cells.areas
     stays = left >= max(options.min_area, 1)
     if options.exclusive:
