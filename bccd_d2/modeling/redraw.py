@@ -40,7 +40,7 @@ class RedrawOptions:
         centre: weight of 1 - d, d the distance from the pixel's vote to the cell's centre in
             equivalent radii, cut off at 2.
         bias: added to the sum.
-        rival: cells scored below it take no pixel from those above.
+        rival: cells scored below it are drawn each for itself and take no pixel from others.
 
     Raises:
         ValueError: no such method.
@@ -192,26 +192,28 @@ def enlarge(window: Window, frame: tuple[int, int], image_size: tuple[int, int])
 def share_out(
     windows: Sequence[Window], scores: np.ndarray, image_size: tuple[int, int], rival: float
 ) -> list[Rle]:
-    """An RLE a cell, none sharing a pixel with another: the one with more evidence has it.
+    """An RLE a cell; of those scored from ``rival`` on, none shares a pixel with another.
 
-    Cells scored below ``rival`` share out among themselves what the others leave. Of each only the
-    largest part stays, without holes that are nobody's.
+    A pixel goes to the one with more evidence. The others are drawn each for itself: they are
+    mostly second thoughts about the same cells, of use only where the first ones are dropped. Of
+    each cell only the largest part stays, without holes that are nobody's.
     """
     best = np.zeros(image_size, dtype=np.float32)
     owner = np.full(image_size, -1, dtype=np.int32)
     strong = np.asarray(scores) >= rival
-    for group in (np.flatnonzero(strong), np.flatnonzero(~strong)):
-        free = owner < 0
-        for index in group:
-            here = windows[index].where
-            better = (windows[index].values > best[here]) & free[here]
-            best[here][better] = windows[index].values[better]
-            owner[here][better] = index
+    for index in np.flatnonzero(strong):
+        window = windows[index]
+        better = window.values > best[window.where]
+        best[window.where][better] = window.values[better]
+        owner[window.where][better] = index
     rles = []
     for index, window in enumerate(windows):
-        mine = owner[window.where] == index
-        filled = whole_mask(mine) & (mine | (owner[window.where] < 0))
-        rles.append(_encode(filled, window, image_size))
+        if strong[index]:
+            holder = owner[window.where]
+            mask = whole_mask(holder == index) & ((holder == index) | (holder < 0))
+        else:
+            mask = whole_mask(window.values > 0)
+        rles.append(_encode(mask, window, image_size))
     return rles
 
 

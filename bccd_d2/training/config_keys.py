@@ -109,7 +109,7 @@ def _add_redraw(config: CN) -> None:
     redraw.BOUNDARY = 0.0  # of the dense boundary
     redraw.CENTRE = 0.0  # of the pixel's vote for the cell's centre
     redraw.BIAS = 0.0  # added; > 0 makes cells larger
-    redraw.RIVAL = 0.3  # cells scored below it take no pixel from those above
+    redraw.RIVAL = 0.3  # cells scored below it are drawn for themselves, taking no other's pixel
     cleanup = config.TEST.CLEANUP = CN()  # of finished masks; bccd_d2.masks.cleanup
     cleanup.NMS = 0.0  # mask IoU from which the lower-scored of two goes; 0 = off
     cleanup.CONTAINMENT = 0.0  # so it does when the smaller shares this part with it; 0 = off

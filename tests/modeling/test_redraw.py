@@ -83,12 +83,13 @@ def test_a_double_is_suppressed_before_it_takes_pixels(method: str) -> None:
     assert kept.tolist() == [0, 1] and min(ious(cells)) > 0.95
 
 
-def test_cells_below_the_rival_score_take_only_what_is_left() -> None:
+def test_cells_below_the_rival_score_take_no_pixel_and_lose_none() -> None:
     boxes = np.concatenate([boxes_around(20), [[20, 20, 65, 40]]])
-    options = RedrawOptions(method="assign", mask=0.1, cell=5.0, centre=3.0, rival=0.5)
+    options = RedrawOptions(method="assign", mask=0.1, cell=5.0, rival=0.5)
     _, cells = redraw(drawing(boxes, scores=(0.9, 0.8, 0.1)), IMAGE, options, CleanupOptions())
     _, without = redraw(drawing(boxes[:2]), IMAGE, options, CleanupOptions())
     assert cells.rles[:2] == without.rles
+    assert (rle_to_mask(cells.rles[2]) & cells[:2].union()).sum() > 500
 
 
 def test_without_a_method_the_masks_are_the_mask_heads() -> None:
