@@ -156,7 +156,8 @@ def _draw(
     """Which of the drawing's cells are left in the end, and those."""
     if options.method:
         kept, cells = redraw(drawing, image_size, options, cleanup)
-        cleanup = replace(cleanup, nms=0.0, containment=0.0, decay="")
+        whole = cleanup.whole and options.method == "blend"  # the others' cells are whole already
+        cleanup = replace(cleanup, nms=0.0, containment=0.0, decay="", whole=whole)
     else:
         scale = np.divide(image_size, drawing.frame)[[1, 0, 1, 0]]
         rles = paste_masks(drawing.masks, drawing.mask_boxes * scale, image_size)

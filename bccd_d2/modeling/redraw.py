@@ -36,10 +36,11 @@ class RedrawOptions:
             confident part they are connected to along the valleys of the boundary map.
         mask: weight of the mask head's logit.
         cell: weight of the dense foreground logit.
+        bias: added to these two: their sum says whether a pixel is within a cell. The next two only
+            say whose it is, so that they part neighbours and never make a cell larger.
         boundary: weight of the dense boundary logit (negative keeps off boundaries).
         centre: weight of 1 - d, d the distance from the pixel's vote to the cell's centre in
             equivalent radii, cut off at 2.
-        bias: added to the sum.
         rival: cells scored below it are drawn each for itself and take no pixel from others.
 
     Raises:
@@ -82,9 +83,16 @@ class Drawing:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Evidence (float32 logits, 0 = undecided) about one cell in a part of an image."""
+    """Evidence (float32 logits, 0 = undecided) about one cell in a part of an image.
+
+    Attributes:
+        values: that a pixel is this cell's and no other's.
+        inside: that a pixel is within a cell here at all.
+        top, left: where the part begins.
+    """
 
     values: np.ndarray
+    inside: np.ndarray
     top: int
     left: int
 
@@ -93,6 +101,10 @@ class Window:
         """The part as an index."""
         height, width = self.values.shape
         return np.s_[self.top : self.top + height, self.left : self.left + width]
+
+    def mask(self) -> np.ndarray:
+        """(h, w) bool: the cell drawn for itself."""
+        return (self.values > 0) & (self.inside > 0)
 
 
 def redraw(
@@ -103,28 +115,26 @@ def redraw(
 ) -> tuple[np.ndarray, Cells]:
     """Which of the N cells stay, and those cells in the image's frame.
 
-    Suppression (``cleanup``) acts on each cell drawn for itself, before pixels are shared out, so
-    that a second mask of a cell takes none of its pixels; `masks.cleanup.clean` does the rest.
+    Suppression (``cleanup``) acts on each cell drawn for itself in the detector's frame, before
+    pixels are shared out, so that a second mask of a cell takes none of its pixels;
+    `masks.cleanup.clean` does the rest.
 
     Raises:
         ValueError: the method needs dense maps and there are none.
     """
     if options.method and drawing.maps is None:
         raise ValueError(f"MODEL.REDRAW.METHOD {options.method} needs MODEL.OUTLINE.ENABLED")
-    small = evidence(drawing, options)
-    windows = [enlarge(w, drawing.frame, image_size) for w in small]
-    rles = [_encode(w.values > 0, w, image_size) for w in windows]
-    alone = Cells.from_rles(rles, image_size, drawing.scores)
-    kept, scores = suppress(alone, cleanup)
+    windows = evidence(drawing, options)
+    rles = [_encode(w.mask(), w, drawing.frame) for w in windows]
+    kept, scores = suppress(Cells.from_rles(rles, drawing.frame, drawing.scores), cleanup)
+    windows = [windows[i] for i in kept]
     if options.method == "watershed":
-        flooded = flood([small[i] for i in kept], scores, drawing.maps, options.rival)
-        windows = [enlarge(w, drawing.frame, image_size) for w in flooded]
-    else:
-        windows = [windows[i] for i in kept]
+        windows = flood(windows, scores, drawing.maps, options.rival)
+    windows = [enlarge(w, drawing.frame, image_size) for w in windows]
     if options.method in ("assign", "watershed"):
         rles = share_out(windows, scores, image_size, options.rival)
     else:
-        rles = [rles[i] for i in kept]
+        rles = [_encode(w.mask(), w, image_size) for w in windows]
     return kept, Cells.from_rles(rles, image_size, scores)
 
 
@@ -136,13 +146,12 @@ def evidence(drawing: Drawing, options: RedrawOptions) -> list[Window]:
 def _evidence(drawing: Drawing, index: int, options: RedrawOptions) -> Window:
     features, window = pixel_features(drawing, index)
     if not options.method:
-        return Window(features[0], *window)
-    weights = (options.mask, options.cell, options.boundary, options.centre)
-    values = np.full(features[0].shape, options.bias, dtype=np.float32)
-    for weight, feature in zip(weights, features, strict=True):
-        if weight:
-            values += np.float32(weight) * feature
-    return Window(values, *window)
+        return Window(features[0], features[0], *window)
+    logit, cell, boundary, centre = features
+    inside = np.float32(options.mask) * logit + np.float32(options.cell) * cell
+    inside += np.float32(options.bias)
+    votes = np.float32(options.boundary) * boundary + np.float32(options.centre) * centre
+    return Window(inside + votes, inside, *window)
 
 
 def pixel_features(drawing: Drawing, index: int) -> tuple[list[np.ndarray], tuple[int, int]]:
@@ -186,7 +195,8 @@ def enlarge(window: Window, frame: tuple[int, int], image_size: tuple[int, int])
         first, last = pixel_range(low, high, limit)
         parts.append((first, interpolation(first, last, low, high, count)))
     (top, rows), (left, columns) = parts
-    return Window(rows @ window.values @ columns.T, top, left)
+    values, inside = (rows @ v @ columns.T for v in (window.values, window.inside))
+    return Window(values, inside, top, left)
 
 
 def share_out(
@@ -203,7 +213,7 @@ def share_out(
     strong = np.asarray(scores) >= rival
     for index in np.flatnonzero(strong):
         window = windows[index]
-        better = window.values > best[window.where]
+        better = window.mask() & (window.values > best[window.where])
         best[window.where][better] = window.values[better]
         owner[window.where][better] = index
     rles = []
@@ -212,7 +222,7 @@ def share_out(
             holder = owner[window.where]
             mask = whole_mask(holder == index) & ((holder == index) | (holder < 0))
         else:
-            mask = whole_mask(window.values > 0)
+            mask = whole_mask(window.mask())
         rles.append(_encode(mask, window, image_size))
     return rles
 
@@ -220,11 +230,12 @@ def share_out(
 def flood(
     windows: Sequence[Window], scores: np.ndarray, maps: np.ndarray, rival: float
 ) -> list[Window]:
-    """The windows with each pixel's evidence made negative unless the watershed gives it them.
+    """The windows of strong cells with the pixels that the watershed gives them.
 
     Markers are the pixels of strong evidence (logit above 2, or the best fifth of a smaller cell's)
     of the cells scored from ``rival`` on; they grow along the valleys of the boundary map over all
-    that the dense head or a marker calls cell.
+    that the dense head or a marker calls cell. Where a cell ends against the background, the dense
+    foreground's own zero crossing draws it, finer than a pixel.
     """
     frame = maps.shape[1:]
     best = np.full(frame, 0.0, dtype=np.float32)
@@ -241,11 +252,13 @@ def flood(
     given = watershed(maps[1], markers, mask=(maps[0] > 0) | (markers > 0))
     answers = []
     for index, window in enumerate(windows):
-        values, owner = window.values, given[window.where]
         if scores[index] >= rival:
-            own = np.maximum(values, maps[0][window.where])
-            values = np.where(owner == index + 1, own, -np.abs(values))
-        answers.append(Window(values.astype(np.float32), window.top, window.left))
+            cell, owner = maps[0][window.where], given[window.where]
+            mine, other = owner == index + 1, (owner > 0) & (owner != index + 1)
+            values = np.where(mine, np.maximum(cell, 0.5), np.minimum(cell, -0.05))
+            values = np.where(other, -np.maximum(np.abs(cell), 0.5), values).astype(np.float32)
+            window = Window(values, values, window.top, window.left)
+        answers.append(window)
     return answers
 
 
