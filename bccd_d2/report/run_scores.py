@@ -1,4 +1,4 @@
-"""The sections of a run's report about its scores: tables, curves, threshold, calibration, counts."""
+"""The sections of a run's report about its scores: tables, curves, threshold, counts."""
 
 from __future__ import annotations
 
