@@ -14,7 +14,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from matplotlib.figure import Figure as Canvas
 
 from bccd_d2.masks.io import write_text_atomic
 from bccd_d2.report import dataset_plots as plots
@@ -35,7 +34,7 @@ from bccd_d2.report.page import (
     jpeg_figure,
     write_page,
 )
-from bccd_d2.report.plotting import embed, save_png
+from bccd_d2.report.plotting import Canvas, embed, save_png
 from bccd_d2.report.run_pictures import crop_window, read_image
 
 INSIDE, BORDER, CLUMP = "inside", "at the border", "suspected clump"

@@ -183,7 +183,8 @@ def _with_cells(
     by_image: dict[int, list[dict]] = {image_id: [] for image_id in truth}
     results = _read_json(part / "coco_instances_results.json", [])
     scored = {int(row["image_id"]) for row in found.per_image}
-    if scored != set(truth) or not {r["image_id"] for r in results} <= set(truth):
+    same = not found.per_image or scored == set(truth)
+    if not same or not {r["image_id"] for r in results} <= set(truth):
         absent["dataset"] = (
             f"The dataset {root} was converted anew since and holds other images: no intervals, "
             "calibration, failures or pictures. Evaluate again."

@@ -174,20 +174,19 @@ def plot_counts(truth: np.ndarray, predicted: np.ndarray) -> Canvas:
 
 
 def plot_per_image(rows: Rows, scores: Mapping[str, str]) -> Canvas:
-    """A dot an image for each score, with quartile boxes; ``scores`` are titles by column."""
+    """A dot an image for each score, with a box over the middle half; ``scores``: column, title."""
     figure = canvas(5.6, 4.6)
     axes = figure.subplots()
     rng = np.random.default_rng(0)
     for place, name in enumerate(scores):
         values = np.array([row[name] for row in rows])
         colour = COLOURS[place % len(COLOURS)]
-        axes.boxplot(
-            values, positions=[place], vert=False, widths=0.5, showfliers=False,
-            medianprops={"color": "black"}, boxprops={"color": GREY}, whiskerprops={"color": GREY},
-            capprops={"color": GREY}, manage_ticks=False,
-        )  # fmt: skip
+        low, first, median, third, high = np.percentile(values, (0, 25, 50, 75, 100))
+        axes.plot([low, high], [place, place], color=GREY, linewidth=1)
+        axes.barh(place, third - first, 0.5, first, color="white", edgecolor=GREY)
+        axes.plot([median, median], [place - 0.25, place + 0.25], color="black")
         shift = rng.uniform(-0.16, 0.16, len(values))
-        axes.scatter(values, place + shift, s=18, color=colour, alpha=0.7, linewidths=0)
+        axes.scatter(values, place + shift, s=18, color=colour, alpha=0.7, linewidths=0, zorder=3)
     axes.set_yticks(range(len(scores)), list(scores.values()))
     axes.invert_yaxis()
     tidy(axes, "score of an image", "").set_xlim(right=1.01)

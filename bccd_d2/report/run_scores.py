@@ -113,9 +113,13 @@ def operating_point(run: RunFiles) -> Section:
     }  # fmt: skip
     threshold, origin = float(point["score_threshold"]), point["origin"]
     text = (
-        f"Cells count from score {threshold:.2f}, chosen on {origin}: best F1, and among equals "
-        "the least count error."
+        f"Cells count from score {threshold:.2f}, the default: nothing was chosen for this model."
     )
+    if origin != "default":
+        text = (
+            f"Cells count from score {threshold:.2f}, chosen on {origin}: best F1, and among "
+            "equals the least count error."
+        )
     if origin != run.sweep["origin"]:
         text += f" The curves are of another state of the model, {run.sweep['origin']}."
     section.blocks += [

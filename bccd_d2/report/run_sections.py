@@ -127,9 +127,8 @@ def _time_rows(run: RunFiles) -> list[tuple[str, str]]:
     if steps and not any(s["what"] == "training" for s in run.sessions):
         counts = np.diff([0, *(i for i, _ in steps)])
         seconds = float(counts @ np.array([t for _, t in steps]))
-        rows.append(
-            ("training took", f"about {duration(seconds)} of steps, validation not counted")
-        )
+        text = f"about {duration(seconds)} of steps, validation not counted"
+        rows.insert(0, ("training took", text))
     return rows
 
 
