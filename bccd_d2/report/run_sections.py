@@ -98,17 +98,27 @@ def _model_rows(run: RunFiles) -> list[tuple[str, str]]:
         text = ", ".join([vit["PRESET"], *(f"{k} {v}" for k, v in changed.items())])
         rows.append(("backbone", f"{text}; from {vit['WEIGHTS'] or 'random weights'}"))
     if run.log:
-        rows.append(("training", (
-            f"{run.log[-1]['iteration']:,} of {run.key('SOLVER.MAX_ITER')} iterations of "
-            f"{run.key('SOLVER.IMS_PER_BATCH')} crops, {run.key('INPUT.CROP_SIZE')} px each; "
-            f"learning rate {run.key('SOLVER.BASE_LR')}, {run.key('SOLVER.PRECISION')}, seed "
-            f"{run.key('SEED')}"
-        )))  # fmt: skip
+        rows.append(("training", _training_text(run)))
     if scale := run.key("INPUT.IMAGE_SCALE"):
         rows.append(("scale", f"{scale} detector px for an image px"))
     if weights := run.summary.get("weights"):
         rows.append(("evaluated weights", str(weights)))
     return rows
+
+
+def _training_text(run: RunFiles) -> str:
+    done, planned = run.log[-1]["iteration"], run.key("SOLVER.MAX_ITER")
+    parts = [f"{done:,} of {planned:,} iterations" if planned else f"{done:,} iterations"]
+    for text, path in (
+        ("{} crops each", "SOLVER.IMS_PER_BATCH"),
+        ("{} px wide", "INPUT.CROP_SIZE"),
+        ("learning rate {}", "SOLVER.BASE_LR"),
+        ("{}", "SOLVER.PRECISION"),
+        ("seed {}", "SEED"),
+    ):
+        if (value := run.key(path)) is not None:
+            parts.append(text.format(value))
+    return ", ".join(parts)
 
 
 def _time_rows(run: RunFiles) -> list[tuple[str, str]]:

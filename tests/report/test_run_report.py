@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def test_a_whole_run(small_run: Path, small_dataset: Path):
     page = check_self_contained(html)
     assert page.sections == SECTIONS
     assert not any("No " in words for words in page.words if words.endswith("."))
-    assert "squares_test: 3 images, 6 cells" in page.text and "40 of" in page.text
+    assert "squares_test: 3 images, 6 cells" in page.text and "40 iterations" in page.text
     assert "about 20.0 s of steps" in page.text
     # losses, scores, precision-recall, sweep, reliability, two of counts, IoU; then photographs
     drawings = [image for image in page.images if "svg" in image["src"][:20]]
@@ -88,6 +89,19 @@ def test_no_validation_no_predictions_and_a_dataset_converted_anew(small_run: Pa
     truth.write_text(json.dumps(content))
     page = check_self_contained(write_report(small_run)[0].read_text())
     assert "converted anew" in page.text and page.sections == SECTIONS
+
+
+def test_scores_older_than_the_model_are_called_so(small_run: Path):
+    summary = small_run / "evaluation" / "metrics.json"
+    content = json.loads(summary.read_text())
+    model = small_run / "model_best.pth"
+    for age, warned in ((-10, False), (10, True)):
+        model.touch()
+        summary.write_text(json.dumps(content | {"weights": str(model)}))
+        when = summary.stat().st_mtime + age
+        os.utime(model, (when, when))
+        page = check_self_contained(write_report(small_run)[0].read_text())
+        assert ("earlier state of the run" in page.text) == warned
 
 
 def test_the_command_line(small_run: Path, small_dataset: Path, tmp_path: Path, capsys):
