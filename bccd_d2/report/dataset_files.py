@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def read_dataset(folder: str | Path) -> DatasetFiles:
             if split in description["splits"]:
                 content = _read(folder / description["splits"][split]["json"])
                 found |= _split_images(content)
-        root = folder / description["image_root"]
+        root = Path(os.path.abspath(folder / description["image_root"]))
         suspects = {
             item["file"]: set(item["labels"]) for item in audit["findings"]["suspected_clumps"]
         }

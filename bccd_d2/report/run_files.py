@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,7 +194,7 @@ def _with_cells(
     for result in results:
         by_image[result["image_id"]].append(result)
     cells = {i: Cells.from_coco(by_image[i], truth[i].cells.image_size) for i in truth}
-    images = root / description["image_root"]
+    images = Path(os.path.abspath(root / description["image_root"]))
     if not any((images / image.file_name).is_file() for image in truth.values()):
         absent["images"] = f"The images are not in {images} any more: no pictures."
     return Evaluated(found.name, found.scores, found.per_image, truth, cells, images)
