@@ -34,6 +34,7 @@ class _Kept:
     classes: list[int] = field(default_factory=list)
     tiles: list[int] = field(default_factory=list)
     inside: list[bool] = field(default_factory=list)
+    uncertainty: list[float] = field(default_factory=list)
 
 
 def stitch(
@@ -67,7 +68,8 @@ def stitch(
     chosen = _without_copies(kept, iou_threshold, containment)
     rles = [kept.rles[i] for i in chosen]
     scores, classes = (np.array(v)[chosen] if rles else [] for v in (kept.scores, kept.classes))
-    return Cells(image_size, rles, scores, classes)
+    uncertainty = np.array(kept.uncertainty)[chosen] if rles and kept.uncertainty else None
+    return Cells(image_size, rles, scores, classes, uncertainty)
 
 
 def _collect(
@@ -92,6 +94,8 @@ def _collect(
         kept.classes.append(int(cells.class_ids[index]))
         kept.tiles.append(number)
         kept.inside.append(_holds(tile.core, centre, 0))
+        if cells.uncertainty is not None:
+            kept.uncertainty.append(float(cells.uncertainty[index]))
         height, width = image_size
         cut_off += bool(
             (x0 == left > 0) or (y0 == top > 0) or (x1 == right < width) or (y1 == bottom < height)
