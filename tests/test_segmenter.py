@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +123,31 @@ def test_the_shipped_model_is_verified_and_named(shipped, image, tmp_path, monke
     file.unlink()
     with pytest.raises(FileNotFoundError, match="is missing"):
         load_pretrained()
+
+
+def test_an_installation_predicts_without_network_or_configs(run, tmp_path):
+    shutil.copytree(REPO / "bccd_d2", tmp_path / "site" / "bccd_d2")
+    pretrained = tmp_path / "site" / "bccd_d2" / "pretrained"
+    export_run(run, pretrained, "small", default=True)
+    code = (
+        "import socket, sys\n"
+        "def refuse(*a, **k): raise OSError('no network here')\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
+        "import numpy as np, bccd_d2\n"
+        "model = bccd_d2.load_pretrained('small', device='cpu')\n"
+        "cells = model.predict(np.full((90, 120, 3), 180, np.uint8), 0.05)\n"
+        "print(bccd_d2.__file__, model.name, len(cells))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    file, name, count = done.stdout.split()
+    assert file.startswith(str(tmp_path)) and name == "small" and int(count) > 0
 
 
 def test_without_a_shipped_model_the_error_says_so(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,14 @@ from bccd_d2.data.mapper import resize_image, scaled_size
 from bccd_d2.masks.cells import Cells
 from bccd_d2.training.checkpoint import OperatingPoint
 from bccd_d2.training.config import finalize, load_config
-from bccd_d2.training.model_files import config_of, file_sha256, find_pretrained, read_description
+from bccd_d2.training.model_files import (
+    DECIDING,
+    config_of,
+    file_sha256,
+    find_pretrained,
+    portable_config,
+    read_description,
+)
 from bccd_d2.training.run import WITHOUT_WEIGHTS, load_trained
 from bccd_d2.training.treatment import appearance_options
 
@@ -54,6 +63,13 @@ class TrainedModel:
     def digest(self) -> str:
         """SHA-256 of the weights' file; "" for a model without weights."""
         return file_sha256(self.source) if self.source else ""
+
+    def identity(self) -> str:
+        """SHA-256 of the weights and of what the config says on answering."""
+        kept = portable_config(self.config).items()
+        deciding = {key: value for key, value in kept if key.startswith(DECIDING)}
+        text = self.digest() + json.dumps(deciding, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @torch.inference_mode()
     def __call__(
