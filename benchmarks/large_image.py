@@ -130,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"time           {result['s']:.0f} s, processor {result['cpu']:.0f} s")
     print(f"of it          {record['seconds_by_step']}")
     print(f"speed          {pixels / result['s'] / 1e6:.2f} megapixels a second")
+    print(f"               {pixels / result['cpu'] / 1e6:.2f} megapixels a processor second")
     print(f"peak memory    {gigabytes:.2f} GB (limit {args.limit_gb:g} GB)")
     print(f"files          { {kind: round(size, 1) for kind, size in sorted(sizes.items())} } MB")
     return int(gigabytes > args.limit_gb)

@@ -246,5 +246,16 @@ def test_the_tool_writes_the_file_and_names_mistakes(run, tmp_path, capsys):
     assert "plain file name" in capsys.readouterr().err
 
 
+def test_the_network_is_exported_and_compared(run, tmp_path, capsys):
+    import export_model
+
+    path = tmp_path / "model.pt"
+    call = ["--weights", str(run), "--output", str(path), "--size", "120", "160"]
+    assert export_model.main([*call, "--images", "1"]) == 0
+    assert "largest difference" in capsys.readouterr().out and path.is_file()
+    assert export_model.main(["--weights", "none.pth", "--output", str(path)]) == 2
+    assert "none.pth" in capsys.readouterr().err
+
+
 def test_names_come_from_the_package():
     assert {"load_pretrained", "Segmenter"} <= set(bccd_d2.__all__)

@@ -43,6 +43,7 @@ class TrainedModel:
         looks_at_whole: the treatment of a part depends on the colours of the whole image.
         source: file of the weights; "" for a model without any.
         config: frozen.
+        net: the module, in eval mode.
     """
 
     def __init__(
@@ -50,14 +51,14 @@ class TrainedModel:
     ) -> None:
         self.name, self.config, self.source = name, config, source
         self.score_threshold = float(point.score_threshold)
-        self._net = net.eval()
+        self.net = net.eval()
         self._look = appearance_options(config)
         self.looks_at_whole = self._look.stain is not None and self._look.stain_strength > 0
 
     @property
     def device(self) -> str:
         """Where the model computes, such as "cpu" or "cuda:0"."""
-        weights = next(self._net.parameters(), None)
+        weights = next(self.net.parameters(), None)
         return "cpu" if weights is None else str(weights.device)
 
     def digest(self) -> str:
@@ -92,9 +93,9 @@ class TrainedModel:
         """
         inputs = [self._input(image, zoom, whole) for image in images]
         if len({given["image"].shape for given in inputs}) == 1:
-            answers = self._net(inputs)
+            answers = self.net(inputs)
         else:
-            answers = [answer for given in inputs for answer in self._net([given])]
+            answers = [answer for given in inputs for answer in self.net([given])]
         found = [Cells.from_instances(answer["instances"]) for answer in answers]
         self._warn_about_cap(found)
         return found
