@@ -10,14 +10,16 @@ the number of detections is not. Loading needs torch and torchvision (for its NM
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from detectron2.modeling.poolers import ROIPooler
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -79,6 +81,23 @@ class _OneImage(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+@contextlib.contextmanager
+def _torchvision_pooling(net: nn.Module) -> Iterator[None]:
+    """Our poolers work as torchvision's do, of which the export needs no Python.
+
+    Those that pool faster on a CPU have the number of ``samples`` for it, of which 0 turns it off.
+    """
+    poolers = [m for m in net.modules() if isinstance(m, ROIPooler) and hasattr(m, "samples")]
+    before = [pooler.samples for pooler in poolers]
+    try:
+        for pooler in poolers:
+            pooler.samples = 0
+        yield
+    finally:
+        for pooler, samples in zip(poolers, before, strict=True):
+            pooler.samples = samples
+
+
 def export_torchscript(model: TrainedModel, path: str | Path, image_size: tuple[int, int]) -> Path:
     """Write the model's network for images of (height, width) px, whole or not at all.
 
@@ -94,7 +113,7 @@ def export_torchscript(model: TrainedModel, path: str | Path, image_size: tuple[
     size = scaled_size(*image_size, model.config.INPUT.IMAGE_SCALE)
     example = torch.full((3, *size), 127, dtype=torch.uint8, device=model.device)
     example[:, size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 2] = 60
-    with torch.no_grad(), warnings.catch_warnings(), _OneImage():
+    with torch.no_grad(), warnings.catch_warnings(), _OneImage(), _torchvision_pooling(model.net):
         # The tracer warns of every constant it takes; `largest_difference` tells which matter.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         warnings.simplefilter("ignore", FutureWarning)
