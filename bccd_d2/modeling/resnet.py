@@ -95,8 +95,8 @@ def load_resnet_weights(resnet: nn.Module, source: str) -> LoadReport:
     report.missing.extend(sorted(set(target) - set(fitting)))
     if report.missing or report.unexpected:
         raise ValueError(
-            f"{KEY} does not fit the architecture; nothing was loaded.\n{report}\nPublished weights "
-            'need MODEL.RESNETS.NORM "FrozenBN" or "BN", and DEPTH as they were trained with.'
+            f"{KEY} does not fit the architecture; nothing was loaded.\n{report}\nPublished "
+            'weights need MODEL.RESNETS.NORM "FrozenBN" or "BN", and the DEPTH of their training.'
         )
     resnet.load_state_dict(fitting, strict=False)  # what is missing then are counters of batches
     logger.info("ResNet weights from %s", report)

@@ -12,9 +12,10 @@ pytest.importorskip("detectron2")
 SMALL = ["MODEL.DEVICE", "cpu", "MODEL.RESNETS.WEIGHTS", "", "MODEL.RESNETS.WIDTH_PER_GROUP", "8",
          "MODEL.RESNETS.STEM_OUT_CHANNELS", "32", "MODEL.RESNETS.RES2_OUT_CHANNELS", "32",
          "MODEL.FPN.OUT_CHANNELS", "32", "MODEL.ROI_BOX_HEAD.FC_DIM", "32",
-         "MODEL.ROI_MASK_HEAD.CONV_DIM", "32", "INPUT.CROP_SIZE", "96", "SOLVER.IMS_PER_BATCH", "2",
-         "SOLVER.EPOCHS", "0", "SOLVER.MAX_ITER", "2", "SOLVER.WARMUP_ITERS", "0",
-         "TEST.EVAL_EPOCHS", "0", "TEST.LOSS_BATCHES", "1", "DATALOADER.NUM_WORKERS", "0"]  # fmt: skip
+         "MODEL.ROI_MASK_HEAD.CONV_DIM", "32", "INPUT.CROP_SIZE", "96",
+         "SOLVER.IMS_PER_BATCH", "2", "SOLVER.EPOCHS", "0", "SOLVER.MAX_ITER", "2",
+         "SOLVER.WARMUP_ITERS", "0", "TEST.EVAL_EPOCHS", "0", "TEST.LOSS_BATCHES", "1",
+         "DATALOADER.NUM_WORKERS", "0"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["r50fpn", "r50fpn_tuned", "r50fpn_scratch"])
