@@ -107,8 +107,8 @@ def test_each_extra_reaches_the_training_crop_alone(dataset):
 
 
 def test_the_validation_loss_sees_no_extras(dataset):
-    more = ["INPUT.EXTRA.STAIN_JITTER", "0.3", "INPUT.EXTRA.ELASTIC", "6", "INPUT.EXTRA.AFFINE", "0.1",
-            "INPUT.EXTRA.ERASE", "1", "INPUT.EXTRA.COPY_PASTE", "9"]  # fmt: skip
+    more = ["INPUT.EXTRA.STAIN_JITTER", "0.3", "INPUT.EXTRA.ELASTIC", "6", "INPUT.EXTRA.AFFINE",
+            "0.1", "INPUT.EXTRA.ERASE", "1", "INPUT.EXTRA.COPY_PASTE", "9"]  # fmt: skip
     plain, strong = (
         loaders.validation_batches(configured(dataset, "TEST.LOSS_BATCHES", "1", *options))
         for options in ((), more)
