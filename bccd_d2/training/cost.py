@@ -80,7 +80,7 @@ def gflops(model: nn.Module, inputs: Sequence[dict]) -> float | None:
     if not parameters(model):
         return None
     model.eval()
-    count = FlopCountAnalysis(model, list(inputs))
+    count = FlopCountAnalysis(_Everything(model), (list(inputs),))
     count.set_op_handle("aten::scaled_dot_product_attention", _attention_flops)
     count.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     count.tracer_warnings("none")
@@ -91,6 +91,32 @@ def gflops(model: nn.Module, inputs: Sequence[dict]) -> float | None:
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
         logger.warning("GFLOPs unknown: %s: %s", type(error).__name__, str(error).split("\n")[0])
         return None
+
+
+class _Everything(nn.Module):
+    """Answers with what every part of a model gave: a trace leaves out what no answer depends on.
+
+    Masks and label maps leave torch on the way to their RLEs, and so would the layers before them.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs):
+        given: list[torch.Tensor] = []
+
+        def keep(_module, _args, output):
+            if torch.is_tensor(output):
+                given.append(output)
+
+        handles = [part.register_forward_hook(keep) for part in self.model.modules()]
+        try:
+            self.model(inputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return given
 
 
 def _attention_flops(inputs: list[Any], outputs: list[Any]) -> Counter:

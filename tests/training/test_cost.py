@@ -60,3 +60,13 @@ def test_multiply_adds_by_hand() -> None:
     assert parameters(model) == 216
     assert gflops(model, [{"image": torch.zeros(1, 3, 10, 20)}]) == pytest.approx(216 * 200 / 1e9)
     assert gflops(nn.Identity(), []) is None
+
+    class Answer(Model):
+        """Leaves torch on the way, as masks do that become RLEs."""
+
+        def forward(self, inputs):
+            return [{"cells": int(super().forward(inputs).numpy().sum())}]
+
+    assert gflops(Answer(), [{"image": torch.zeros(1, 3, 10, 20)}]) == gflops(
+        model, [{"image": torch.zeros(1, 3, 10, 20)}]
+    )
