@@ -23,6 +23,7 @@ from bccd_d2.modeling.weights import LoadReport, State, read_state_dict
 logger = logging.getLogger(__name__)
 
 KEY = "MODEL.RESNETS.WEIGHTS"
+RESNET_LICENCES = {"timm:resnet50.tv_in1k": "BSD-3-Clause"}  # as published there
 _PREFIXES = ("module.", "model.", "backbone.bottom_up.", "bottom_up.", "backbone.body.")
 _PART = re.compile(r"^(stem|res[2-5])\.")
 _RENAMED = (

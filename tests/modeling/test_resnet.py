@@ -53,6 +53,13 @@ def test_names_are_translated() -> None:
         assert detectron2_name(other) is None
 
 
+def test_timms_names_are_torchvisions(published) -> None:
+    import timm
+
+    names = set(timm.create_model("resnet50", num_classes=0).state_dict())
+    assert names == {name for name in published if not name.startswith("fc.")}
+
+
 def test_torchvisions_file_loads_exactly_and_gives_its_features(
     published, backbone, tmp_path
 ) -> None:
