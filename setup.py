@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bccd_d2/__init__.py").read_text()).group(1)
 README = HERE / "README.md"
 
-REPORT = ["jinja2>=3.1", "matplotlib>=3.8"]
+REPORT = ["jinja2>=3.1", "matplotlib>=3.8", "pyyaml>=6"]
 APP = ["gradio>=5"]
 TABLE = ["pandas>=2"]
 TUNE = ["matplotlib>=3.8", "optuna>=4", "pyyaml>=6"]
