@@ -7,9 +7,10 @@ from typing import Any
 
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 
-from bccd_d2.modeling import (  # noqa: F401  (registers meta-architectures and heads)
+from bccd_d2.modeling import (  # noqa: F401  (they register their parts)
     cell_rcnn,
     otsu,
+    resnet,
     roi_heads,
 )
 from bccd_d2.modeling.presets import Preset, get_preset

@@ -11,6 +11,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
+import bccd_d2.modeling.build  # noqa: F401  (registers the meta-architecture)
 from bccd_d2.modeling.mask_head import MaskIoUHead, mask_iou, mask_targets
 from bccd_d2.modeling.roi_heads import enlarge_boxes
 from bccd_d2.training.config import finalize, load_config
