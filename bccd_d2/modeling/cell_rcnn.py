@@ -13,6 +13,8 @@ from detectron2.structures import Boxes, Instances
 
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.cleanup import CleanupOptions, clean_with_index
+from bccd_d2.masks.otsu import OtsuOptions, foreground_logit
+from bccd_d2.modeling.otsu import options_from_config
 from bccd_d2.modeling.outline import OutlineHead
 from bccd_d2.modeling.paste import paste_masks
 from bccd_d2.modeling.redraw import Drawing, RedrawOptions, redraw
@@ -33,6 +35,7 @@ class CellRCNN(GeneralizedRCNN):
         outline: a dense head on the pyramid that is trained with the rest; None = none.
         redraw: how its maps draw the detected masks anew.
         cleanup: what happens to the masks in the end.
+        otsu: of the foreground where the redrawing takes it from there.
 
     Raises:
         ValueError: masks are to be drawn anew without a dense head.
@@ -45,13 +48,15 @@ class CellRCNN(GeneralizedRCNN):
         outline: OutlineHead | None = None,
         redraw: RedrawOptions | None = None,
         cleanup: CleanupOptions | None = None,
+        otsu: OtsuOptions | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         self.outline = outline
         self.redraw = redraw or RedrawOptions()
         self.cleanup = cleanup or CleanupOptions()
-        if self.redraw.method and outline is None:
+        self.otsu = otsu
+        if self.redraw.method and self.redraw.foreground == "dense" and outline is None:
             raise ValueError(
                 f"MODEL.REDRAW.METHOD {self.redraw.method} needs MODEL.OUTLINE.ENABLED True"
             )
@@ -60,6 +65,7 @@ class CellRCNN(GeneralizedRCNN):
     def from_config(cls, cfg):
         parts = super().from_config(cfg)
         parts["redraw"] = _options(RedrawOptions, cfg.MODEL.REDRAW)
+        parts["otsu"] = options_from_config(cfg)
         parts["cleanup"] = _options(CleanupOptions, cfg.TEST.CLEANUP)
         options = cfg.MODEL.OUTLINE
         if options.ENABLED:
@@ -96,7 +102,9 @@ class CellRCNN(GeneralizedRCNN):
         proposals, _ = self.proposal_generator(images, features, None)
         results, _ = self.roi_heads(images, features, proposals, None)
         maps = [None] * len(results)
-        if self.redraw.method:
+        if self.redraw.method and self.redraw.foreground == "otsu":
+            maps = [self._otsu_maps(given["image"]) for given in batched_inputs]
+        elif self.redraw.method:
             maps = self.outline(features).float().cpu().numpy()
         answers = []
         for result, given, dense in zip(results, batched_inputs, maps, strict=True):
@@ -106,6 +114,12 @@ class CellRCNN(GeneralizedRCNN):
             found = to_image(result, wanted, dense, self.redraw, self.cleanup)
             answers.append({"instances": found})
         return answers
+
+    def _otsu_maps(self, image: torch.Tensor) -> np.ndarray:
+        """(4, h, w) maps of which only the foreground says anything, from (3, h, w) uint8."""
+        maps = np.zeros((4, *image.shape[1:]), dtype=np.float32)
+        maps[0] = foreground_logit(image.cpu().numpy().transpose(1, 2, 0), self.otsu)
+        return maps
 
 
 def to_image(

@@ -3,7 +3,8 @@
 A feature map in channels-last order is a table with one row a pixel; a bin is the weighted sum of a
 few rows, which is what ``embedding_bag`` does, forwards and backwards, with its channels in one
 piece. The answer is torchvision's (Mask R-CNN, arXiv 1703.06870; aligned as detectron2's
-"ROIAlignV2") but for the order of additions.
+"ROIAlignV2") but for the order of additions. Boxes stay in single precision whatever the maps are
+in; detectron2 rounds them to the maps' type, and in bf16 a corner at 400 px moves by up to 1 px.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class CellPooler(ROIPooler):
     def forward(self, x: list[torch.Tensor], box_lists: list[Boxes]) -> torch.Tensor:
         """(R, C, P, P) pooled features of all boxes, image by image; x one (B, C, h, w) a level."""
         if self.samples < 1 or x[0].device.type != "cpu" or not sum(map(len, box_lists)):
-            return super().forward(x, box_lists)
+            # detectron2 rounds the boxes to the maps' type: a multiple of 2 px beyond 256 px in bf16.
+            return super().forward([m.float() for m in x], box_lists)
         boxes = convert_boxes_to_pooler_format(box_lists)
         levels = torch.zeros(len(boxes), dtype=torch.int64)
         if len(x) > 1:

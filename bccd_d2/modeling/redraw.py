@@ -34,6 +34,8 @@ class RedrawOptions:
         method: "" = masks as the mask head draws them; "blend" = each cell for itself;
             "assign" = and each pixel to one cell; "watershed" = pixels go to the cell whose
             confident part they are connected to along the valleys of the boundary map.
+        foreground: where the foreground logit comes from: "dense" = the outline head; "otsu" =
+            `masks.otsu.foreground_logit`, which needs no training and has no votes and boundaries.
         mask: weight of the mask head's logit.
         cell: weight of the dense foreground logit.
         bias: added to these two: their sum says whether a pixel is within a cell. The next two only
@@ -44,10 +46,11 @@ class RedrawOptions:
         rival: cells scored below it are drawn each for itself and take no pixel from others.
 
     Raises:
-        ValueError: no such method.
+        ValueError: no such method or foreground, or weights for maps that "otsu" does not have.
     """
 
     method: str = ""
+    foreground: str = "dense"
     mask: float = 1.0
     cell: float = 1.0
     boundary: float = 0.0
@@ -58,6 +61,10 @@ class RedrawOptions:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"MODEL.REDRAW.METHOD must be one of {METHODS}, got {self.method!r}")
+        if self.foreground not in ("dense", "otsu"):
+            raise ValueError(f"MODEL.REDRAW.FOREGROUND: dense or otsu, got {self.foreground!r}")
+        if self.method and self.foreground == "otsu" and (self.boundary or self.centre):
+            raise ValueError("MODEL.REDRAW.FOREGROUND otsu needs BOUNDARY 0 and CENTRE 0")
 
 
 @dataclass(frozen=True, eq=False)

@@ -151,7 +151,8 @@ def _check_heads(model: CN) -> None:
     for key, on in wants.items():
         if on and not model.PYRAMID.STEM:
             raise ValueError(f"MODEL.{key} needs MODEL.PYRAMID.STEM above 0, 32 for instance")
-    if model.REDRAW.METHOD and not model.OUTLINE.ENABLED:
+    dense = model.REDRAW.METHOD and model.REDRAW.FOREGROUND == "dense"
+    if dense and not model.OUTLINE.ENABLED:
         raise ValueError(f"MODEL.REDRAW.METHOD {model.REDRAW.METHOD} needs MODEL.OUTLINE.ENABLED")
 
 

@@ -107,7 +107,8 @@ def _add_model(config: CN) -> None:
 def _add_redraw(config: CN) -> None:
     """At inference only: nothing here changes the training."""
     redraw = config.MODEL.REDRAW = CN()  # detected masks drawn anew; bccd_d2.modeling.redraw
-    redraw.METHOD = ""  # "" (off), "blend", "assign" or "watershed"; needs OUTLINE.ENABLED
+    redraw.METHOD = ""  # "" (off), "blend", "assign" or "watershed"
+    redraw.FOREGROUND = "dense"  # needs OUTLINE.ENABLED; or "otsu": MODEL.OTSU, nothing to learn
     redraw.MASK = 1.0  # weights of the evidence in logits: of the mask head
     redraw.CELL = 1.0  # of the dense foreground
     redraw.BOUNDARY = 0.0  # of the dense boundary

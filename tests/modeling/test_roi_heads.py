@@ -12,6 +12,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 import bccd_d2.modeling.build  # noqa: F401  (registers the meta-architecture)
+from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.mask_head import MaskIoUHead, mask_iou, mask_targets
 from bccd_d2.modeling.roi_heads import enlarge_boxes
 from bccd_d2.training.config import finalize, load_config
@@ -170,6 +171,22 @@ def test_what_needs_the_stem_says_so(options: list[str]) -> None:
 def test_drawing_anew_needs_the_outline_head() -> None:
     with pytest.raises(ValueError, match=r"MODEL\.OUTLINE\.ENABLED"):
         build("MODEL.REDRAW.METHOD", "assign")
+
+
+def test_an_otsu_foreground_needs_no_outline_head() -> None:
+    options = ["MODEL.REDRAW.METHOD", "assign", "MODEL.REDRAW.FOREGROUND", "otsu"]
+    model = build(*options, "MODEL.REDRAW.MASK", "0.01").eval()
+    given = sample(0)
+    given["image"] = torch.full((3, 70, 75), 220, dtype=torch.uint8)
+    given["image"][:, 20:50, 20:60] = 90
+    with torch.no_grad():
+        found = model([given])[0]["instances"]
+    drawn = Cells.from_instances(found).union()
+    inside = np.zeros((140, 150), dtype=bool)
+    inside[40:100, 40:120] = True
+    assert drawn.sum() > 100 and (drawn & ~inside).sum() < 0.1 * drawn.sum()
+    with pytest.raises(ValueError, match="CENTRE 0"):
+        build(*options, "MODEL.REDRAW.CENTRE", "1.0")
 
 
 @pytest.mark.parametrize("method", ["blend", "assign", "watershed"])
