@@ -35,7 +35,7 @@ class CellPooler(ROIPooler):
     def forward(self, x: list[torch.Tensor], box_lists: list[Boxes]) -> torch.Tensor:
         """(R, C, P, P) pooled features of all boxes, image by image; x one (B, C, h, w) a level."""
         if self.samples < 1 or x[0].device.type != "cpu" or not sum(map(len, box_lists)):
-            # detectron2 rounds the boxes to the maps' type: a multiple of 2 px beyond 256 px in bf16.
+            # detectron2 rounds the boxes to the maps' type: multiples of 2 px from 256 on in bf16.
             return super().forward([m.float() for m in x], box_lists)
         boxes = convert_boxes_to_pooler_format(box_lists)
         levels = torch.zeros(len(boxes), dtype=torch.int64)
