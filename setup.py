@@ -12,7 +12,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bccd_d2/__init__.py").read
 README = HERE / "README.md"
 
 REPORT = ["jinja2>=3.1", "matplotlib>=3.8"]
-APP = ["gradio>=5"]
+APP = ["gradio>=6"]
 TABLE = ["pandas>=2"]
 TUNE = ["matplotlib>=3.8", "optuna>=4", "pyyaml>=6"]
 DEV = ["pytest>=8", "ruff>=0.6", "shapely>=2"]
@@ -33,7 +33,9 @@ setup(
     ],
     keywords="blood smear, cell segmentation, detectron2, vision transformer, BCCD",
     packages=find_packages(include=["bccd_d2", "bccd_d2.*"]),
-    package_data={"bccd_d2": ["**/*.json", "**/*.yaml", "**/*.html", "**/*.safetensors"]},
+    package_data={
+        "bccd_d2": [f"**/*.{kind}" for kind in "css html js json safetensors yaml".split()],
+    },
     python_requires=">=3.10,<3.13",
     install_requires=[
         "faster-coco-eval>=1.6",
