@@ -14,8 +14,9 @@ README = HERE / "README.md"
 REPORT = ["jinja2>=3.1", "matplotlib>=3.8"]
 APP = ["gradio>=6"]
 TABLE = ["pandas>=2"]
+TIFF = ["imagecodecs>=2023.7"]  # LZW, JPEG and other compressions of large TIFFs
 TUNE = ["matplotlib>=3.8", "optuna>=4", "pyyaml>=6"]
-DEV = ["pytest>=8", "ruff>=0.6", "shapely>=2"]
+DEV = ["pytest>=8", "ruff>=0.6", "selenium>=4.20", "shapely>=2"]
 
 setup(
     name="bccd_d2",
@@ -32,10 +33,13 @@ setup(
         "Topic :: Scientific/Engineering :: Medical Science Apps.",
     ],
     keywords="blood smear, cell segmentation, detectron2, vision transformer, BCCD",
-    packages=find_packages(include=["bccd_d2", "bccd_d2.*"]),
+    # The scripts of tools/ are the commands of the console command, see bccd_d2/cli.py.
+    packages=[*find_packages(include=["bccd_d2", "bccd_d2.*"]), "bccd_d2.tools"],
+    package_dir={"bccd_d2.tools": "tools"},
     package_data={
-        "bccd_d2": [f"**/*.{kind}" for kind in "css html js json safetensors yaml".split()],
+        "bccd_d2": ["**/*.json", "**/*.yaml", "**/*.html", "app/*.css", "app/*.js", "pretrained/*"],
     },
+    entry_points={"console_scripts": ["bccd = bccd_d2.cli:main"]},
     python_requires=">=3.10,<3.13",
     install_requires=[
         "faster-coco-eval>=1.6",
@@ -58,7 +62,8 @@ setup(
         "report": REPORT,
         "app": APP,
         "table": TABLE,
+        "tiff": TIFF,
         "tune": TUNE,
-        "dev": DEV + REPORT + TUNE,
+        "dev": DEV + REPORT + TUNE + APP + TABLE,
     },
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +125,31 @@ def test_the_shipped_model_is_verified_and_named(shipped, image, tmp_path, monke
         load_pretrained()
 
 
+def test_an_installation_predicts_without_network_or_configs(run, tmp_path):
+    shutil.copytree(REPO / "bccd_d2", tmp_path / "site" / "bccd_d2")
+    pretrained = tmp_path / "site" / "bccd_d2" / "pretrained"
+    export_run(run, pretrained, "small", default=True)
+    code = (
+        "import socket, sys\n"
+        "def refuse(*a, **k): raise OSError('no network here')\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
+        "import numpy as np, bccd_d2\n"
+        "model = bccd_d2.load_pretrained('small', device='cpu')\n"
+        "cells = model.predict(np.full((90, 120, 3), 180, np.uint8), 0.05)\n"
+        "print(bccd_d2.__file__, model.name, len(cells))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    file, name, count = done.stdout.split()
+    assert file.startswith(str(tmp_path)) and name == "small" and int(count) > 0
+
+
 def test_without_a_shipped_model_the_error_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(model_files, "PRETRAINED", tmp_path)
     with pytest.raises(FileNotFoundError, match="no model ships with this installation"):
@@ -216,6 +244,17 @@ def test_the_tool_writes_the_file_and_names_mistakes(run, tmp_path, capsys):
     assert "no checkpoint at" in capsys.readouterr().err
     assert export_weights.main([str(run), "--name", "a/b", "--out", str(tmp_path)]) == 2
     assert "plain file name" in capsys.readouterr().err
+
+
+def test_the_network_is_exported_and_compared(run, tmp_path, capsys):
+    import export_model
+
+    path = tmp_path / "model.pt"
+    call = ["--weights", str(run), "--output", str(path), "--size", "120", "160"]
+    assert export_model.main([*call, "--images", "1"]) == 0
+    assert "largest difference" in capsys.readouterr().out and path.is_file()
+    assert export_model.main(["--weights", "none.pth", "--output", str(path)]) == 2
+    assert "none.pth" in capsys.readouterr().err
 
 
 def test_names_come_from_the_package():

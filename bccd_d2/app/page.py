@@ -86,44 +86,61 @@ def build_page(model: Model, limits: Limits | None = None) -> gr.Blocks:
         gr.HTML(_head(model))
         with gr.Row():
             with gr.Column(scale=1, min_width=280, elem_classes="bccd-side"):
-                upload = gr.File(label="Image", file_types=list(SUFFIXES), height=150,
-                                 elem_id="bccd-upload")  # fmt: skip
-                example = gr.Button("Try a drawn example", size="sm", elem_id="bccd-example")
-                threshold = gr.Slider(
-                    lowest_threshold(model), 0.99, float(model.score_threshold), step=0.01,
-                    label="Score threshold", info="Higher: fewer, surer cells",
-                    elem_id="bccd-threshold",
-                )  # fmt: skip
-                pixel_size = gr.Textbox(
-                    "", label="Pixel size in µm (optional)", placeholder="such as 0.1", max_lines=1,
-                    info="For micrometres and cells per mm²", elem_id="bccd-pixel",
-                )  # fmt: skip
-                gr.HTML("<h2>Download the cells above the threshold</h2>")
-                with gr.Row():
-                    buttons = {
-                        kind: gr.Button(name, size="sm", min_width=110, interactive=False,
-                                        elem_id=f"bccd-{kind}")
-                        for kind, name in BUTTONS.items()
-                    }  # fmt: skip
+                upload, example, settings = _inputs(model)
+                buttons = _download_buttons()
             with gr.Column(scale=3, min_width=420):
                 view = gr.HTML(empty_html(limits), elem_id="bccd-view")
                 gr.HTML(MEANING)
         shown = [kept, view, *buttons.values()]
-        settings = [threshold, pixel_size]
         act = partial(_answer_upload, model, limits)
         quiet = {"api_visibility": "private"}
         upload.upload(act, [upload, *settings], [upload, *shown], show_progress_on=view, **quiet)
-        example.click(partial(_answer_example, model), settings, shown, show_progress_on=view,
-                      **quiet)  # fmt: skip
+        draw = partial(_answer_example, model)
+        example.click(draw, settings, shown, show_progress_on=view, **quiet)
         for setting in settings:
             setting.change(None, settings, js="(t, p) => window.bccd.apply(t, p)", **quiet)
         for kind, button in buttons.items():
-            made = button.click(
-                partial(_answer_download, kind), [kept, *settings], payload, show_progress="hidden",
-                **quiet,
-            )  # fmt: skip
+            make, given = partial(_answer_download, kind), [kept, *settings]
+            made = button.click(make, given, payload, show_progress="hidden", **quiet)
             made.success(None, payload, js="(text) => window.bccd.download(text)", **quiet)
     return page
+
+
+def _inputs(model: Model) -> tuple[gr.File, gr.Button, list[Any]]:
+    """The field for images, the button for an example, and the threshold and pixel size."""
+    kinds = list(SUFFIXES)
+    upload = gr.File(label="Image", file_types=kinds, height=150, elem_id="bccd-upload")
+    example = gr.Button("Try a drawn example", size="sm", elem_id="bccd-example")
+    threshold = gr.Slider(
+        lowest_threshold(model),
+        0.99,
+        float(model.score_threshold),
+        step=0.01,
+        label="Score threshold",
+        info="Higher: fewer, surer cells",
+        elem_id="bccd-threshold",
+    )
+    pixel_size = gr.Textbox(
+        "",
+        label="Pixel size in µm (optional)",
+        placeholder="such as 0.1",
+        max_lines=1,
+        info="For micrometres and cells per mm²",
+        elem_id="bccd-pixel",
+    )
+    return upload, example, [threshold, pixel_size]
+
+
+def _download_buttons() -> dict[str, gr.Button]:
+    """One for each of `KINDS`, grey until there is a result."""
+    gr.HTML("<h2>Download the cells above the threshold</h2>")
+    with gr.Row():
+        return {
+            kind: gr.Button(
+                BUTTONS[kind], size="sm", min_width=110, interactive=False, elem_id=f"bccd-{kind}"
+            )
+            for kind in KINDS
+        }
 
 
 def _head(model: Model) -> str:

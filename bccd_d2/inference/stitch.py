@@ -20,6 +20,7 @@ from pycocotools import mask as coco_mask
 from bccd_d2.inference.tiling import Box, Tile
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.convert import Rle, encode_crop
+from bccd_d2.masks.overlap import meeting_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -122,22 +123,17 @@ def _without_copies(kept: _Kept, iou_threshold: float, containment: float) -> li
 def _copies(kept: _Kept, iou_threshold: float, containment: float) -> dict[int, set[int]]:
     """For each cell those of other tiles that show the same cell."""
     boxes = np.array(kept.boxes, dtype=np.int64).reshape(-1, 4)
-    tiles = np.array(kept.tiles)
-    order = np.argsort(boxes[:, 0], kind="stable")
-    sorted_x0 = boxes[order, 0]
-    ends = np.searchsorted(sorted_x0, boxes[order, 2])
+    pairs = meeting_pairs(boxes)
+    tiles = np.array(kept.tiles, dtype=np.int64)
     found: dict[int, set[int]] = {}
-    for place, index in enumerate(order.tolist()):
-        others = order[place + 1 : ends[place]]
-        near = (boxes[others, 1] < boxes[index, 3]) & (boxes[others, 3] > boxes[index, 1])
-        for other in others[near & (tiles[others] != tiles[index])].tolist():
-            pair = [kept.rles[index]], [kept.rles[other]]
-            shared = (
-                float(coco_mask.iou(*pair, [0])[0, 0]) >= iou_threshold
-                or float(coco_mask.iou(*pair, [1])[0, 0]) >= containment
-                or float(coco_mask.iou(*pair[::-1], [1])[0, 0]) >= containment
-            )
-            if shared:
-                found.setdefault(index, set()).add(other)
-                found.setdefault(other, set()).add(index)
+    for index, other in pairs[tiles[pairs[:, 0]] != tiles[pairs[:, 1]]].tolist():
+        pair = [kept.rles[index]], [kept.rles[other]]
+        shared = (
+            float(coco_mask.iou(*pair, [0])[0, 0]) >= iou_threshold
+            or float(coco_mask.iou(*pair, [1])[0, 0]) >= containment
+            or float(coco_mask.iou(*pair[::-1], [1])[0, 0]) >= containment
+        )
+        if shared:
+            found.setdefault(index, set()).add(other)
+            found.setdefault(other, set()).add(index)
     return found

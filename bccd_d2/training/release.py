@@ -26,7 +26,7 @@ CARD = """# {name}
 | scale | {scale} detector pixels for an image pixel |
 | operating point | score threshold {threshold:.2f}, chosen on {origin} |
 | treatment of images | {treatment} |
-| recipe | {iterations} steps of {batch} crops of {crop} px, base learning rate {rate:g}, {precision_of_training} |
+| recipe | {iterations} steps of {batch} crops of {crop} px, learning rate {rate:g}, {trained_in} |
 
 ## Use
 
@@ -82,6 +82,19 @@ def export_run(
     if not name or Path(name).name != name or name.startswith("."):
         raise ValueError(f"name must be a plain file name without a folder, got {name!r}")
     checkpoint, config_file = _locate(Path(run), config_file)
+    config, model, point, treatment = _load(checkpoint, config_file)
+    description = describe(name, config, point.state_dict(), treatment.state_dict())
+    path = Path(out) / f"{name}.safetensors"
+    write_model_file(path, model.state_dict(), description, half=half)
+    entry = register_model(path, default=default)
+    card = path.with_suffix(".md")
+    if not card.is_file():
+        scores = checkpoint.parent / "evaluation" / "metrics.json"
+        write_text_atomic(card, _card(name, entry, config, model, (point, half, scores)))
+    return {"weights": path, "card": card, "registry": path.parent / "registry.json"}
+
+
+def _load(checkpoint: Path, config_file: Path) -> tuple[Any, Any, OperatingPoint, Treatment]:
     config = load_config(config_file)
     config.MODEL.DEVICE = "cpu"
     for key in PATHS:
@@ -94,16 +107,7 @@ def export_run(
         raise ValueError(
             f"{checkpoint} has no operating point: take a checkpoint of tools/train_net.py"
         )
-    config = treatment.given_to(config)
-    description = describe(name, config, point.state_dict(), treatment.state_dict())
-    path = Path(out) / f"{name}.safetensors"
-    write_model_file(path, model.state_dict(), description, half=half)
-    entry = register_model(path, default=default)
-    card = path.with_suffix(".md")
-    if not card.is_file():
-        scores = checkpoint.parent / "evaluation" / "metrics.json"
-        write_text_atomic(card, _card(name, entry, config, model, (point, half, scores)))
-    return {"weights": path, "card": card, "registry": path.parent / "registry.json"}
+    return treatment.given_to(config), model, point, treatment
 
 
 def _locate(run: Path, config_file: str | Path) -> tuple[Path, Path]:
@@ -142,7 +146,7 @@ def _card(
         batch=config.SOLVER.IMS_PER_BATCH,
         crop=config.INPUT.CROP_SIZE,
         rate=config.SOLVER.BASE_LR,
-        precision_of_training=config.SOLVER.PRECISION,
+        trained_in=config.SOLVER.PRECISION,
         scores=_scores(scores),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,14 @@ from bccd_d2.data.mapper import resize_image, scaled_size
 from bccd_d2.masks.cells import Cells
 from bccd_d2.training.checkpoint import OperatingPoint
 from bccd_d2.training.config import finalize, load_config
-from bccd_d2.training.model_files import config_of, file_sha256, find_pretrained, read_description
+from bccd_d2.training.model_files import (
+    DECIDING,
+    config_of,
+    file_sha256,
+    find_pretrained,
+    portable_config,
+    read_description,
+)
 from bccd_d2.training.run import WITHOUT_WEIGHTS, load_trained
 from bccd_d2.training.treatment import appearance_options
 
@@ -34,6 +43,7 @@ class TrainedModel:
         looks_at_whole: the treatment of a part depends on the colours of the whole image.
         source: file of the weights; "" for a model without any.
         config: frozen.
+        net: the module, in eval mode.
     """
 
     def __init__(
@@ -41,19 +51,26 @@ class TrainedModel:
     ) -> None:
         self.name, self.config, self.source = name, config, source
         self.score_threshold = float(point.score_threshold)
-        self._net = net.eval()
+        self.net = net.eval()
         self._look = appearance_options(config)
         self.looks_at_whole = self._look.stain is not None and self._look.stain_strength > 0
 
     @property
     def device(self) -> str:
         """Where the model computes, such as "cpu" or "cuda:0"."""
-        weights = next(self._net.parameters(), None)
+        weights = next(self.net.parameters(), None)
         return "cpu" if weights is None else str(weights.device)
 
     def digest(self) -> str:
         """SHA-256 of the weights' file; "" for a model without weights."""
         return file_sha256(self.source) if self.source else ""
+
+    def identity(self) -> str:
+        """SHA-256 of the weights and of what the config says on answering."""
+        kept = portable_config(self.config).items()
+        deciding = {key: value for key, value in kept if key.startswith(DECIDING)}
+        text = self.digest() + json.dumps(deciding, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @torch.inference_mode()
     def __call__(
@@ -76,9 +93,9 @@ class TrainedModel:
         """
         inputs = [self._input(image, zoom, whole) for image in images]
         if len({given["image"].shape for given in inputs}) == 1:
-            answers = self._net(inputs)
+            answers = self.net(inputs)
         else:
-            answers = [answer for given in inputs for answer in self._net([given])]
+            answers = [answer for given in inputs for answer in self.net([given])]
         found = [Cells.from_instances(answer["instances"]) for answer in answers]
         self._warn_about_cap(found)
         return found

@@ -73,7 +73,7 @@ def test_the_drawn_example_needs_no_file(model):
     assert findings.name == "drawn_example.png" and "800 × 600 px" in view
 
 
-def test_a_taken_port_and_old_folders_are_no_riddle(model):
+def test_a_taken_port_is_said(model):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -81,7 +81,14 @@ def test_a_taken_port_and_old_folders_are_no_riddle(model):
             serve(model, options=ServeOptions(port=taken.getsockname()[1]))
 
 
-def test_served_on_loopback_until_closed(model):
+def test_served_on_loopback_until_closed(model, monkeypatch):
+    asked, connect = [], socket.socket.connect
+
+    def recorded(self, address):
+        asked.append(address)
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", recorded)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -93,5 +100,7 @@ def test_served_on_loopback_until_closed(model):
     finally:
         served.close()
     assert not Path(served.folder).exists()
+    hosts = {address[0] for address in asked if isinstance(address, tuple)}
+    assert hosts <= {"127.0.0.1", "::1", "localhost"}, "the server asked another host"
     with socket.socket() as again:
         assert again.connect_ex(("127.0.0.1", port)) != 0
