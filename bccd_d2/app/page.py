@@ -133,7 +133,7 @@ def _inputs(model: Model) -> tuple[gr.File, gr.Button, list[Any]]:
 
 def _download_buttons() -> dict[str, gr.Button]:
     """One for each of `KINDS`, grey until there is a result."""
-    gr.HTML("<h2>Download the cells above the threshold</h2>")
+    gr.HTML("<h2>Download what is shown</h2>")
     with gr.Row():
         return {
             kind: gr.Button(
