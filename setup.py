@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bccd_d2/__init__.py").read_text()).group(1)
 README = HERE / "README.md"
 
-REPORT = ["jinja2>=3.1", "matplotlib>=3.8"]
+REPORT = ["jinja2>=3.1", "matplotlib>=3.8", "pyyaml>=6"]
 APP = ["gradio>=6"]
 TABLE = ["pandas>=2"]
 TIFF = ["imagecodecs>=2023.7"]  # LZW, JPEG and other compressions of large TIFFs

@@ -46,7 +46,8 @@ def cell_areas(label_map: np.ndarray) -> np.ndarray:
 
 def cell_boxes(label_map: np.ndarray) -> np.ndarray:
     """(N, 4) int64 tight half-open boxes x0 y0 x1 y1; zeros for a label that is not there."""
-    slices = ndimage.find_objects(check_label_map(label_map))
+    label_map = check_label_map(label_map)
+    slices = ndimage.find_objects(label_map) if label_map.size else []
     boxes = np.zeros((len(slices), 4), dtype=np.int64)
     for index, window in enumerate(slices):
         if window is not None:

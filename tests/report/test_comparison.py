@@ -79,7 +79,7 @@ def test_an_error_map_has_the_colour_of_each_kind():
     image = np.full((40, 60, 3), 100, np.uint8)
     over = error_map(truth, found, image, alpha=0.5)
     assert tuple(over[30, 50]) == (100, 100, 100)
-    assert tuple(over[5, 15]) == (50, 145, 95)
+    assert tuple(over[5, 15]) == (50, 129, 108)
     with pytest.raises(ValueError, match="of one"):
         error_map(truth, found[:10])
     with pytest.raises(ValueError, match="alpha"):
