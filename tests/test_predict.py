@@ -205,6 +205,26 @@ def test_an_image_read_in_windows_gives_the_same_files(smears, tmp_path, monkeyp
         assert tif.pages[0].is_tiled and tif.pages[0].dtype == np.uint16
 
 
+def test_its_coco_is_what_the_evaluation_scores(tiny_dataset, tiny_smears, tmp_path):
+    """With all candidates and overlaps kept, so average precision is the same to the digit."""
+    import train_net
+
+    options = ["DATASETS.ROOT", str(tiny_dataset), "OUTPUT_DIR", str(tmp_path / "run"),
+               "MODEL.DEVICE", "cpu"]  # fmt: skip
+    assert train_net.main([*OTSU[:2], "--eval-only", *options]) == 0
+    scored = tmp_path / "run/evaluation/bccd_test/coco_instances_results.json"
+    call = ["--input", tiny_smears / "test" / "original", "--output", tmp_path / "out"]
+    assert predict(*call, "--save", "coco", "--keep-overlaps", "--score-threshold", 0) == 0
+    files = (tmp_path / "out" / "coco").iterdir()
+    found = [a for path in files for a in json.loads(path.read_text())["annotations"]]
+
+    def kept(results):
+        return sorted((r["segmentation"]["counts"], round(r["score"], 5)) for r in results)
+
+    assert len(found) > 10
+    assert kept(found) == kept(json.loads(scored.read_text()))
+
+
 def test_overlaps_are_shared_out_or_kept(tmp_path):
     from bccd_d2.pipeline.outputs import settle
 

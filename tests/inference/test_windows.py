@@ -80,3 +80,11 @@ def test_what_cannot_be_windowed_is_named(rgb, tmp_path):
     tifffile.imwrite(turned, rgb, photometric="rgb", extratags=[(0x0112, "H", 1, 6, True)])
     with pytest.raises(ValueError, match="not upright"):
         open_image(turned, large=100)
+
+
+@pytest.mark.parametrize("compression", ["lzw", "jpeg"])
+def test_compressions_of_the_extra_tiff(rgb, tmp_path, compression):
+    pytest.importorskip("imagecodecs", reason="imagecodecs comes with the extra [tiff]")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, rgb, photometric="rgb", tile=(64, 64), compression=compression)
+    np.testing.assert_array_equal(TiffWindows(path)[30:150, 9:300], read_page(path)[30:150, 9:300])
