@@ -46,7 +46,7 @@ class MapperOptions:
         flip: mirror at random.
         rotate90: turn by quarters at random.
         photometric: bounds of colour jitter, blur and noise; training only.
-        extras: stain jitter, elastic deformation, erasing, copied cells; training only.
+        extras: stain jitter, affine and elastic maps, erasing, copied cells; training only.
         appearance: stain normalisation, denoising and CLAHE; always.
         cache_mb: memory for decoded images and label maps, per process; see `PairReader`.
     """

@@ -75,6 +75,7 @@ def prepare(config: Any) -> Any:
     """
     get_preset(config.MODEL.VIT.PRESET)
     check_source(config.MODEL.VIT.WEIGHTS)
+    check_source(config.MODEL.RESNETS.WEIGHTS, "MODEL.RESNETS.WEIGHTS")
     folder = config.DATASETS.ROOT or find_dataset()
     register_dataset(folder)
     config.defrost()
