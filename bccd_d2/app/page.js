@@ -2,6 +2,7 @@
 (() => {
   const SCORE = 0, BORDER = 1, AREA = 2, DIAMETER = 3;
   let threshold = 0, pixelSize = null, current = null, latest = null;
+  let byKeys = false, pointer = "";  // was the current cell chosen by keys; where the pointer is
 
   const result = () => document.querySelector(".bccd-result");
 
@@ -120,6 +121,7 @@
   function step(svg, by) {
     const paths = [...svg.querySelectorAll(".bccd-cell:not(.off)")];
     if (!paths.length) return;
+    byKeys = true;
     const place = paths.indexOf(current);
     show(paths[place < 0 ? (by > 0 ? 0 : paths.length - 1)
       : (place + by + paths.length) % paths.length]);
@@ -127,10 +129,16 @@
 
   const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
+  const placeOf = (event) => `${event.screenX} ${event.screenY}`;
+
+  document.addEventListener("pointermove", (event) => { pointer = placeOf(event); });
   document.addEventListener("pointerover", (event) => {
+    // A page that scrolls under a resting pointer takes nothing from the keys.
+    if (byKeys && placeOf(event) === pointer) return;
+    byKeys = false;
     const path = event.target.closest?.(".bccd-cell");
     if (path) show(path);
-    else if (!event.target.closest?.(".bccd-tip")) leave();
+    else leave();
   });
   document.addEventListener("keydown", (event) => {
     const svg = event.target.closest?.(".bccd-figure svg");
