@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from detectron2.modeling import build_model
 
-import bccd_d2.modeling.build  # noqa: F401  (registers the backbone and meta-architecture)
+import bccd_d2.modeling.build_dense  # noqa: F401  (registers backbones and meta-architectures)
 from bccd_d2.modeling.presets import get_preset
 from bccd_d2.modeling.vit import create_vit
 
@@ -35,7 +35,8 @@ def config_parameters(config: Any) -> tuple[int, int]:
     config.MODEL.DEVICE, config.MODEL.VIT.WEIGHTS = "meta", ""
     with torch.device("meta"):
         model = build_model(config)
-    return _count(model.backbone.net), _count(model)
+    backbone = getattr(model.backbone, "net", model.backbone)
+    return _count(backbone), _count(model)
 
 
 def _count(module: torch.nn.Module) -> int:
