@@ -1,5 +1,6 @@
 """Pixel scores of the union of cells: IoU, Dice, precision, recall, accuracy.
 
+This is the semantic view, for models without instances too: two classes, cell and background.
 Computed from whole numbers of pixels, so a score is 1.0 exactly when the two unions are equal.
 Where neither truth nor prediction has a pixel every score is 1; where one of them has none, 0
 (accuracy, which counts background too, excepted).
@@ -33,6 +34,14 @@ class PixelCounts:
             self.truth + other.truth,
             self.predicted + other.predicted,
             self.total + other.total,
+        )
+
+    @property
+    def background(self) -> PixelCounts:
+        """The counts with background as the class that is sought."""
+        neither = self.total - self.truth - self.predicted + self.shared
+        return PixelCounts(
+            neither, self.total - self.truth, self.total - self.predicted, self.total
         )
 
 
@@ -73,8 +82,27 @@ def pixel_ratios(counts: PixelCounts) -> dict[str, float]:
     }
 
 
+def class_ratios(counts: PixelCounts) -> dict[str, float]:
+    """`pixel_ratios` of the cells, the same of the background, and the means of the two.
+
+    Keys: as there; ``background_<name>``; ``class_mean_<name>``, every class weighing the same
+    (``class_mean_IoU`` is the mIoU of semantic segmentation, ``class_mean_recall`` the balanced
+    accuracy). Accuracy stands once: with two classes it is the same for both.
+    """
+    cell, background = pixel_ratios(counts), pixel_ratios(counts.background)
+    names = [name for name in cell if name != "accuracy"]
+    return (
+        cell
+        | {f"background_{name}": background[name] for name in names}
+        | {f"class_mean_{name}": (cell[name] + background[name]) / 2 for name in names}
+    )
+
+
 def pixel_scores(images: Sequence[PixelCounts]) -> dict[str, float]:
-    """`pixel_ratios` of the summed counts and, as ``<name>_image_mean``, their mean over images.
+    """`class_ratios` of the summed counts, and how `pixel_ratios` is spread over images.
+
+    The latter under ``<name>_image_mean``, ``_image_q25``, ``_image_median`` and ``_image_q75``:
+    mean and quartiles, interpolated linearly between images.
 
     Raises:
         ValueError: no images.
@@ -82,5 +110,10 @@ def pixel_scores(images: Sequence[PixelCounts]) -> dict[str, float]:
     if not images:
         raise ValueError("images is empty: there is nothing to score; check the dataset's split")
     each = [pixel_ratios(image) for image in images]
-    means = {f"{key}_image_mean": float(np.mean([row[key] for row in each])) for key in each[0]}
-    return pixel_ratios(sum(images[1:], start=images[0])) | means
+    spread = {}
+    for name in each[0]:
+        values = [row[name] for row in each]
+        spread[f"{name}_image_mean"] = float(np.mean(values))
+        for level, short in ((25, "q25"), (50, "median"), (75, "q75")):
+            spread[f"{name}_image_{short}"] = float(np.percentile(values, level))
+    return class_ratios(sum(images[1:], start=images[0])) | spread

@@ -74,8 +74,8 @@ def score_image(
 def dataset_scores(images: Sequence[ImageScores]) -> dict[str, dict[str, float]]:
     """Scores of a dataset in three groups: ``instances``, ``interior`` and ``pixels``.
 
-    Cells and pixels are pooled over images (a crowded image weighs more); count errors and the
-    ``_image_mean`` pixel scores are means over images.
+    Cells and pixels are pooled over images (a crowded image weighs more); count errors are means
+    over images, ``_image_mean``, ``_image_median`` and so on the spread of pixel scores over them.
 
     Raises:
         ValueError: no images.

@@ -17,6 +17,12 @@ _INSTANCE_COLUMNS = (
     "count_bias",
 )
 _PIXEL_COLUMNS = ("IoU", "Dice", "precision", "recall", "accuracy")
+_PIXEL_ROWS = (
+    ("pixels", "{}"),
+    ("background", "background_{}"),
+    ("image mean", "{}_image_mean"),
+    ("median", "{}_image_median"),
+)
 _COCO_COLUMNS = ("AP", "AP50", "AP75", "AR", "AP_small", "AP_medium", "AP_large")
 _HEADERS = {
     "precision@.5": "prec@.5",
@@ -46,11 +52,14 @@ def format_scores(results: Mapping[str, Mapping[str, Any]]) -> str:
         coco = [("masks", groups.get("segm")), ("boxes", groups.get("bbox"))]
         cells = [("all cells", groups.get("instances")), ("interior", groups.get("interior"))]
         pixels = groups.get("pixels")
-        means = pixels and {column: pixels.get(f"{column}_image_mean") for column in _PIXEL_COLUMNS}
+        rows = [
+            (name, pixels and {column: pixels.get(key.format(column)) for column in _PIXEL_COLUMNS})
+            for name, key in _PIXEL_ROWS
+        ]
         parts = (
             _block(coco, _COCO_COLUMNS),
             _block(cells, _INSTANCE_COLUMNS),
-            _block([("pixels", pixels), ("image mean", means)], _PIXEL_COLUMNS),
+            _block(rows, _PIXEL_COLUMNS),
         )
         text = "\n".join(part for part in parts if part)
         blocks.append(f"{dataset}\n{text}" if dataset else text)

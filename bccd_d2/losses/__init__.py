@@ -1,1 +1,1 @@
-"""Losses for dense maps; torch only, each a pure function of logits and targets."""
+"""Losses for dense maps, torch only: pure functions, their sums by name, weights of tasks."""

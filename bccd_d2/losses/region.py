@@ -11,12 +11,14 @@ def tversky_loss(
     alpha: float = 0.5,
     beta: float = 0.5,
     smooth: float = 1.0,
+    weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean over images of 1 - (TP + s) / (TP + alpha FP + beta FN + s), a scalar in [0, 1].
 
     ``target`` holds 0..1 and has the shape of ``logits``, (B, ...); the logits go through a
     sigmoid. ``smooth`` > 0 decides the empty case: an image without target costs nearly 0 when
-    nothing is predicted and approaches 1 as the predicted area grows. ValueError for unequal
+    nothing is predicted and approaches 1 as the predicted area grows. ``weight`` >= 0,
+    broadcastable, counts pixels more than once or, at 0, not at all. ValueError for unequal
     shapes, an empty batch, negative weights or ``smooth`` <= 0.
 
     Source: Salehi et al., MLMI 2017 (arXiv 1706.05721); ours adds the smoothing constant.
@@ -30,18 +32,24 @@ def tversky_loss(
         raise ValueError(
             f"alpha, beta, smooth: wanted >= 0, >= 0, > 0, got {alpha}, {beta}, {smooth}"
         )
-    chance = logits.sigmoid().flatten(1)
-    truth = target.to(chance.dtype).flatten(1)
-    hit = (chance * truth).sum(1)
-    false = (chance * (1 - truth)).sum(1)
-    missed = ((1 - chance) * truth).sum(1)
+    chance = logits.sigmoid()
+    truth = target.to(chance.dtype)
+    parts = (chance * truth, chance * (1 - truth), (1 - chance) * truth)
+    if weight is not None:
+        parts = tuple(part * weight for part in parts)
+    hit, false, missed = (part.flatten(1).sum(1) for part in parts)
     return (1 - (hit + smooth) / (hit + alpha * false + beta * missed + smooth)).mean()
 
 
-def dice_loss(logits: torch.Tensor, target: torch.Tensor, smooth: float = 1.0) -> torch.Tensor:
+def dice_loss(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    smooth: float = 1.0,
+    weight: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Mean over images of 1 - Dice: `tversky_loss` with both weights one half.
 
     Shapes, the empty case and errors are those of `tversky_loss`.
     Source: Milletari et al., 3DV 2016 (arXiv 1606.04797); theirs squares the denominator's terms.
     """
-    return tversky_loss(logits, target, 0.5, 0.5, smooth)
+    return tversky_loss(logits, target, 0.5, 0.5, smooth, weight)

@@ -157,6 +157,7 @@ def test_files_hold_what_was_returned(dense, dataset, tmp_path) -> None:
     assert np.mean(errors) == pytest.approx(results["instances"]["count_mae"])
     dice = [float(row["pixel_Dice"]) for row in rows]
     assert np.mean(dice) == pytest.approx(results["pixels"]["Dice_image_mean"])
+    assert np.percentile(dice, 75) == pytest.approx(results["pixels"]["Dice_image_q75"])
 
 
 def test_written_results_score_the_same_in_pycocotools(dense, dataset, tmp_path) -> None:
@@ -230,9 +231,11 @@ def test_broken_truth_is_refused_by_name(tmp_path) -> None:
 def test_the_table_shows_the_main_scores(dense, dataset) -> None:
     results = run(CellEvaluator(dataset, max_detections=300), dense[1])
     lines = format_scores(results).splitlines()
-    assert len(lines) == 9 and max(len(line) for line in lines) < 100
+    assert len(lines) == 11 and max(len(line) for line in lines) < 100
     assert lines[0].split()[:3] == ["AP", "AP50", "AP75"]
     assert lines[1].split()[:2] == ["masks", f"{results['segm']['AP']:.3f}"]
+    background = next(line for line in lines if line.startswith("background")).split()[1]
+    assert background == f"{results['pixels']['background_IoU']:.3f}"
     bias = next(line for line in lines if line.startswith("all cells")).split()[-1]
     assert bias == f"{results['instances']['count_bias']:+.2f}"
     two = {f"{name}/{group}": v for name in ("one", "two") for group, v in results.items()}

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bccd_d2.evaluation.pixels import PixelCounts, count_pixels, pixel_ratios, pixel_scores
+from bccd_d2.evaluation.pixels import (
+    PixelCounts,
+    class_ratios,
+    count_pixels,
+    pixel_ratios,
+    pixel_scores,
+)
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.convert import encode_crop
 
@@ -78,6 +84,44 @@ def test_pooled_and_mean_per_image_differ_as_they_should() -> None:
     assert values["recall_image_mean"] == pytest.approx(0.45)
     with pytest.raises(ValueError, match="images is empty"):
         pixel_scores([])
+
+
+def test_classes_by_hand() -> None:
+    # 100 px: 40 true, 25 found, 20 of them right; background: 60 true, 75 found, 55 right.
+    values = class_ratios(PixelCounts(20, 40, 25, 100))
+    assert values["IoU"] == pytest.approx(20 / 45)
+    assert values["background_IoU"] == pytest.approx(55 / 80)
+    assert values["background_Dice"] == pytest.approx(110 / 135)
+    assert values["background_precision"] == pytest.approx(55 / 75)
+    assert values["background_recall"] == pytest.approx(55 / 60)
+    assert values["class_mean_IoU"] == pytest.approx((20 / 45 + 55 / 80) / 2)
+    assert values["class_mean_recall"] == pytest.approx((0.5 + 55 / 60) / 2)
+    assert values["accuracy"] == pytest.approx(0.75)
+    assert PixelCounts(20, 40, 25, 100).background.background == PixelCounts(20, 40, 25, 100)
+
+
+def test_classes_that_are_nowhere() -> None:
+    nothing = class_ratios(PixelCounts(0, 0, 0, 50))
+    everything = class_ratios(PixelCounts(50, 50, 50, 50))
+    assert set(nothing.values()) == set(everything.values()) == {1.0}
+    invented = class_ratios(PixelCounts(0, 0, 10, 50))
+    assert invented["IoU"] == 0 and invented["background_IoU"] == pytest.approx(0.8)
+    assert invented["background_precision"] == 1 and invented["class_mean_IoU"] == 0.4
+
+
+def test_spread_over_images_by_hand() -> None:
+    # Recalls .2, .4, .6, .8 and 1.
+    images = [PixelCounts(20 * k, 100, 100, 1000) for k in range(1, 6)]
+    values = pixel_scores(images)
+    quartiles = [values[f"recall_image_{name}"] for name in ("q25", "median", "q75", "mean")]
+    assert quartiles == pytest.approx([0.4, 0.6, 0.8, 0.6])
+    two = pixel_scores(images[:2])
+    assert two["recall_image_q25"] == pytest.approx(0.25)
+    assert two["IoU_image_median"] == pytest.approx((20 / 180 + 40 / 160) / 2)
+    assert (
+        values["class_mean_Dice"]
+        == class_ratios(PixelCounts(300, 500, 500, 5000))["class_mean_Dice"]
+    )
 
 
 def test_two_image_sizes_are_refused() -> None:

@@ -37,6 +37,16 @@ def test_gradient(fill):
     assert torch.autograd.gradcheck(lambda x: tversky_loss(x, target, 0.3, 0.7), (logits,))
 
 
+def test_pixels_of_weight_zero_do_not_count():
+    logits, target = torch.randn(2, 1, 4, 6), (torch.rand(2, 1, 4, 6) < 0.5).float()
+    weight = torch.ones(2, 1, 4, 6)
+    weight[..., 4:] = 0
+    masked = tversky_loss(logits, target, 0.3, 0.7, weight=weight)
+    cut = tversky_loss(logits[..., :4], target[..., :4], 0.3, 0.7)
+    assert masked.item() == pytest.approx(cut.item(), rel=1e-5)
+    assert dice_loss(logits, target, weight=0 * weight).item() == 0
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="one non-empty shape"):
         dice_loss(torch.zeros(1, 3), torch.zeros(1, 4))
