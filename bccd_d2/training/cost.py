@@ -61,7 +61,8 @@ def gflops(model: nn.Module, inputs: Sequence[dict]) -> float | None:
     if not parameters(model):
         return None
     model.eval()
-    count = FlopCountAnalysis(model, list(inputs))
+    counted = _Maps(model) if hasattr(model, "maps") else model
+    count = FlopCountAnalysis(counted, list(inputs))
     count.set_op_handle("aten::scaled_dot_product_attention", _attention_flops)
     count.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     count.tracer_warnings("none")
@@ -72,6 +73,17 @@ def gflops(model: nn.Module, inputs: Sequence[dict]) -> float | None:
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
         logger.warning("GFLOPs unknown: %s: %s", type(error).__name__, str(error).split("\n")[0])
         return None
+
+
+class _Maps(nn.Module):
+    """A dense model up to its maps: what is decoded from them is outside of torch's graph."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs):
+        return [self.model.maps(given["image"]) for given in inputs]
 
 
 def _attention_flops(inputs: list[Any], outputs: list[Any]) -> Counter:

@@ -166,3 +166,27 @@ def test_the_search_finds_the_threshold_that_is_right(tiny_dataset: Path, tmp_pa
     assert trials[0].ap > trials[1].ap and trials[0].f1 > trials[1].f1
     with pytest.raises(ValueError, match="no options"):
         search.tune({"threshold": (0.5,)})
+
+
+def test_detectron2s_resnet_with_fpn_is_a_backbone_too(tiny_dataset: Path, tmp_path: Path) -> None:
+    options = ["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "MODEL.RESNETS.DEPTH", "18",
+               "MODEL.RESNETS.RES2_OUT_CHANNELS", "64", "MODEL.RESNETS.OUT_FEATURES",
+               "('res2', 'res3', 'res4', 'res5')", "MODEL.FPN.IN_FEATURES",
+               "('res2', 'res3', 'res4', 'res5')", "MODEL.FPN.OUT_CHANNELS", "16",
+               "MODEL.DENSE.IN_FEATURES", "('p2', 'p3', 'p4', 'p5')"]  # fmt: skip
+    config = small(CONFIGS / "dinov2_boundary.yaml", tiny_dataset, tmp_path, *options)
+    assert 0 <= train(config)["segm"]["AP"] <= 1
+
+
+def test_multiply_adds_of_a_dense_model_are_counted() -> None:
+    from detectron2.modeling import build_model
+
+    from bccd_d2.training.cost import gflops
+
+    given = ["MODEL.UNET.CHANNELS", "(8, 16)", "MODEL.DENSE.CHANNELS", "4", "MODEL.DEVICE", "cpu"]
+    model = build_model(load_config(CONFIGS / "cpu_tiny_flows.yaml", given))
+    counts = [
+        gflops(model, [{"image": torch.zeros(3, side, side, dtype=torch.uint8)}])
+        for side in (32, 64)
+    ]
+    assert counts[0] > 32 * 32 * 8e-9 and counts[1] == pytest.approx(4 * counts[0], rel=0.01)
