@@ -90,5 +90,6 @@ def answer_options(cfg: Any) -> AnswerOptions:
         decode=DecodeOptions(**given),
         score=dense.SCORE,
         outlines=dense.OUTLINES,
+        border_area=dense.BORDER_AREA,
         max_cells=cfg.TEST.DETECTIONS_PER_IMAGE,
     )

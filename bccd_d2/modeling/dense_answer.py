@@ -12,8 +12,10 @@ from detectron2.structures import Boxes, Instances
 
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.decode import DecodeOptions, cell_scores, decode
+from bccd_d2.masks.encode import encode_distance
 from bccd_d2.masks.enlarge import redraw, resize_label_map
 from bccd_d2.masks.flows import flow_errors
+from bccd_d2.masks.labels import cell_areas, cell_touches_border
 
 SCORES = ("probability", "agreement")
 OUTLINES = ("image", "model")
@@ -29,6 +31,8 @@ class AnswerOptions:
             the cell's outline earns with the other maps, see `agreement`.
         outlines: "image" draws them on the cell map enlarged to the image's size, "model" in the
             maps' own pixels.
+        border_area: px of the maps; the score of a cell that the image's edge cuts is multiplied
+            by its area over this where that is less than 1, see `completeness`; 0 = never.
         max_cells: the best-scored are kept.
 
     Raises:
@@ -38,6 +42,7 @@ class AnswerOptions:
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     score: str = "probability"
     outlines: str = "image"
+    border_area: float = 0.0
     max_cells: int = 300
 
     def __post_init__(self) -> None:
@@ -45,6 +50,8 @@ class AnswerOptions:
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"MODEL.DENSE.{name.upper()} must be of {known}, got {value!r}")
+        if self.border_area < 0:
+            raise ValueError(f"MODEL.DENSE.BORDER_AREA must be at least 0, got {self.border_area}")
 
 
 def to_instances(
@@ -65,6 +72,7 @@ def to_instances(
     scores = cell_scores(label_map, maps["cell"])
     if options.score == "agreement":
         scores = scores * agreement(label_map, maps)
+    scores = scores * completeness(label_map, options.border_area)
     size = int(image_size[0]), int(image_size[1])
     label_map = _in_frame(label_map, maps["cell"], size, options)
     present = np.bincount(label_map.ravel(), minlength=len(scores) + 1)[1:] > 0
@@ -89,11 +97,35 @@ def _in_frame(
 
 
 def agreement(label_map: np.ndarray, maps: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(N,) float32 in [0, 1]: how well a cell's outline fits the flows.
+    """(N,) float32 in [0, 1]: how well each cell's outline fits the maps of what lies within.
 
-    1 minus half of the mean squared difference between the predicted flows and those that the
-    outline asks for (`masks.flows.flow_errors`), at least 0; 1 without a flow map.
+    The product, over the maps there are, of
+
+    * flow: 1 minus half of the mean squared difference between the predicted vectors and those that
+      the outline asks for (`masks.flows.flow_errors`);
+    * distance: 1 minus twice the mean difference between the predicted distances and those of the
+      outline (`masks.encode.encode_distance`).
+
+    Torn cells lose by both, merged ones by the flow above all (two discs deepen as their union
+    does), whatever the cell map says of their pixels; 1 without such a map.
     """
-    if "flow" not in maps:
-        return np.ones(int(label_map.max(initial=0)), dtype=np.float32)
-    return (1 - flow_errors(label_map, maps["flow"]) / 2).clip(0, 1)
+    factor = np.ones(int(label_map.max(initial=0)), dtype=np.float32)
+    if "flow" in maps:
+        factor *= (1 - flow_errors(label_map, maps["flow"]) / 2).clip(0, 1)
+    if "distance" in maps:
+        wrong = np.abs(encode_distance(label_map) - maps["distance"])
+        factor *= (1 - 2 * cell_scores(label_map, wrong)).clip(0, 1)
+    return factor
+
+
+def completeness(label_map: np.ndarray, whole: float) -> np.ndarray:
+    """(N,) float32 in [0, 1]: how much there is of each cell that the image's edge cuts.
+
+    Its area over ``whole``, at most 1; 1 for cells away from the edge. Annotators leave many
+    slivers at the edge out, and what is left of a cell there says little about it.
+    """
+    factor = np.ones(int(label_map.max(initial=0)), dtype=np.float32)
+    if whole > 0:
+        cut = cell_touches_border(label_map)
+        factor[cut] = np.minimum(1, cell_areas(label_map)[cut] / whole)
+    return factor

@@ -23,6 +23,7 @@ def add_dense_config(config: CN) -> None:
     dense.OVERLAP = 0  # least px that tiles share; answers are blended by Gaussian weights
     dense.TILE_BATCH = 8  # tiles at once
     dense.SCORE = "probability"  # mean of it in a cell; "agreement": times what its outline earns
+    dense.BORDER_AREA = 0.0  # px below which a cell that the image's edge cuts loses score; 0 = off
     dense.OUTLINES = "image"  # resolution at which outlines are drawn: "image" or "model"
     _add_targets(dense)
     _add_decode(dense)

@@ -40,7 +40,7 @@ GRIDS: dict[str, dict[str, tuple]] = {  # by method; lengths in pixels of the ma
     "watershed": {
         **_CELL,
         "seed_threshold": (0.2, 0.35, 0.5, 0.65),
-        "seed_distance": (0.0, 8.0, 16.0),
+        "seed_distance": (0.0, 8.0, 12.0, 16.0),
         "min_seed_area": (1, 5, 20),
         "keep_unseeded": (True, False),
         **_SIZE,

@@ -15,8 +15,9 @@ from torch import nn
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.decode import DecodeOptions
 from bccd_d2.masks.encode import encode
+from bccd_d2.masks.labels import cell_areas
 from bccd_d2.modeling.blend import blend_tiles, gaussian_weights, tile_starts
-from bccd_d2.modeling.dense_answer import AnswerOptions, agreement, to_instances
+from bccd_d2.modeling.dense_answer import AnswerOptions, agreement, completeness, to_instances
 from bccd_d2.modeling.dense_decoders import build_decoder
 from bccd_d2.modeling.dense_heads import DenseHeads, answers
 from bccd_d2.modeling.dense_losses import DenseLosses
@@ -209,3 +210,26 @@ def test_agreement_tells_a_true_outline_from_merged_cells() -> None:
     merged = (label_map > 0).astype(np.int32)
     assert agreement(merged, maps)[0] < 0.8
     assert agreement(label_map, perfect_maps(label_map)).tolist() == [1, 1]
+    maps = perfect_maps(label_map, "distance")
+    maps["distance"] = maps["distance"][0]
+    assert agreement(label_map, maps).min() > 0.99
+    torn = label_map.copy()
+    torn[:30][label_map[:30] == 1] = 3
+    found = agreement(torn, maps)
+    assert found[1] > 0.99 and max(found[0], found[2]) < 0.8
+    assert agreement(np.zeros_like(label_map), maps).shape == (0,)
+
+
+def test_a_sliver_at_the_images_edge_loses_score() -> None:
+    label_map = two_cells()[:, 20:]  # the first cell has lost its left part
+    areas = cell_areas(label_map)
+    assert completeness(label_map, 0).tolist() == [1, 1]
+    assert completeness(label_map, 2 * areas[0]).tolist() == [0.5, 1]
+    assert completeness(label_map, areas[0] / 2).tolist() == [1, 1]
+    options = AnswerOptions(DecodeOptions(method="threshold"), border_area=4 * float(areas.sum()))
+    maps = {"cell": (label_map > 0)[None].astype(np.float32)}
+    maps["cell"][:, :, 18:19] = 0  # cut the two cells apart
+    found = to_instances(maps, label_map.shape, options)
+    assert found.scores[0] == 1 and 0 < found.scores[1] < 0.25
+    with pytest.raises(ValueError, match="BORDER_AREA"):
+        AnswerOptions(border_area=-1)
