@@ -11,9 +11,10 @@ HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bccd_d2/__init__.py").read_text()).group(1)
 README = HERE / "README.md"
 
-REPORT = ["jinja2>=3.1", "matplotlib>=3.8"]
+REPORT = ["jinja2>=3.1", "matplotlib>=3.8", "pyyaml>=6"]
 APP = ["gradio>=5"]
 TABLE = ["pandas>=2"]
+TIFF = ["imagecodecs>=2023.7"]  # LZW, JPEG and other compressions of large TIFFs
 TUNE = ["matplotlib>=3.8", "optuna>=4", "pyyaml>=6"]
 DEV = ["pytest>=8", "ruff>=0.6", "shapely>=2"]
 
@@ -32,8 +33,11 @@ setup(
         "Topic :: Scientific/Engineering :: Medical Science Apps.",
     ],
     keywords="blood smear, cell segmentation, detectron2, vision transformer, BCCD",
-    packages=find_packages(include=["bccd_d2", "bccd_d2.*"]),
-    package_data={"bccd_d2": ["**/*.json", "**/*.yaml", "**/*.html", "**/*.safetensors"]},
+    # The scripts of tools/ are the commands of the console command, see bccd_d2/cli.py.
+    packages=[*find_packages(include=["bccd_d2", "bccd_d2.*"]), "bccd_d2.tools"],
+    package_dir={"bccd_d2.tools": "tools"},
+    package_data={"bccd_d2": ["**/*.json", "**/*.yaml", "**/*.html", "pretrained/*"]},
+    entry_points={"console_scripts": ["bccd = bccd_d2.cli:main"]},
     python_requires=">=3.10,<3.13",
     install_requires=[
         "faster-coco-eval>=1.6",
@@ -56,6 +60,7 @@ setup(
         "report": REPORT,
         "app": APP,
         "table": TABLE,
+        "tiff": TIFF,
         "tune": TUNE,
         "dev": DEV + REPORT + TUNE,
     },

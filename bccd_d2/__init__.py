@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bccd_d2.api import PredictedCells
+    from bccd_d2.segmenter import Segmenter, load_pretrained
 
-__all__ = ["PredictedCells", "__version__"]
+__all__ = ["PredictedCells", "Segmenter", "__version__", "load_pretrained"]
 __version__ = "0.1.0"
+_HOMES = {"PredictedCells": "api", "Segmenter": "segmenter", "load_pretrained": "segmenter"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from bccd_d2 import api
+    import importlib
 
-    return getattr(api, name)
+    return getattr(importlib.import_module(f"bccd_d2.{_HOMES[name]}"), name)

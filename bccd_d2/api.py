@@ -33,7 +33,7 @@ class PredictedCells(Cells):
     @classmethod
     def of(cls, cells: Cells) -> PredictedCells:
         """The same cells as this kind; nothing is copied."""
-        return cls(cells.image_size, cells.rles, cells.scores, cells.class_ids)
+        return cls(cells.image_size, cells.rles, cells.scores, cells.class_ids, cells.uncertainty)
 
     def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
         """COCO results, in the order of the cells; see `bccd_d2.export.coco.to_results`."""

@@ -17,11 +17,12 @@ from bccd_d2.training.config import finalize, load_config
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 IDS = [path.stem for path in CONFIGS]
-OFFLINE = ["MODEL.DEVICE", "cpu", "MODEL.VIT.WEIGHTS", ""]
+OFFLINE = ["MODEL.DEVICE", "cpu", "MODEL.VIT.WEIGHTS", "", "MODEL.RESNETS.WEIGHTS", ""]
 
 
 def test_there_are_configs() -> None:
     backbones = "uni uni2h vitb dinov2s dinov2l dinobloom_s dinobloom_b cpu_tiny".split()
+    backbones += ["r50fpn", "r50fpn_tuned", "r50fpn_scratch"]
     assert {f"{name}_maskrcnn" for name in backbones} <= set(IDS)
 
 
@@ -67,5 +68,8 @@ def test_the_model_builds_on_the_cpu(path: Path) -> None:
     generator = build_anchor_generator(config, used)
     assert generator.num_cell_anchors and generator.strides == [s.stride for s in used]
     names = {name for name, _ in model.named_parameters()}
+    if config.MODEL.BACKBONE.NAME == "build_resnet_pyramid":
+        assert "backbone.bottom_up.res5.2.conv3.weight" in names
+        return
     depth = len(model.backbone.net.vit.blocks)
     assert f"backbone.net.vit.blocks.{depth - 1}.mlp.fc2.weight" in names

@@ -23,6 +23,8 @@ def test_demo_ends_with_pictures_and_a_table(tmp_path: Path, capsys) -> None:
     assert demo.main([*call, *SMALL]) == 0
     printed = capsys.readouterr().out
     assert "AP50" in printed and "pictures:" in printed
+    page = tmp_path / "train" / "report" / "report.html"
+    assert printed.splitlines()[-1] == f"report:   {page}" and page.is_file()
     scores = json.loads((tmp_path / "train/evaluation/bccd_test/scores.json").read_text())
     assert scores["images"] == 2
     pictures = sorted((tmp_path / "overlays").glob("*.png"))

@@ -4,6 +4,8 @@ python tools/compare.py --dataset OUT --out output/comparison \\
     --model otsu=configs/otsu_watershed.yaml \\
     --model tiny=configs/cpu_tiny_maskrcnn.yaml,output/cpu_tiny_maskrcnn \\
     --labels cellpose=FOLDER_OF_LABEL_IMAGES
+
+With --train-budget MINUTES, models without weights are first trained for that long each.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ def get_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help="folder for tables, plots and runs")
     add("--reference", help="method that the others are held against (default: the first)")
     add("--error-maps", type=int, default=2, help="images a method, its worst by Dice (2)")
+    add("--train-budget", type=float, default=0, metavar="MINUTES",
+        help="of training for each model without weights: processor time on a CPU, the clock's on "
+        "a GPU; what OUT/runs has is used again, what was stopped goes on")  # fmt: skip
     add("options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys of all models")
     return parser
 
@@ -50,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen += [contest.parse_labels(text) for text in args.labels]
         if args.reference and args.reference not in [one.name for one in chosen]:
             raise ValueError(f"--reference {args.reference!r} is none of the methods given")
-        entries = contest.run_contest(chosen, args.out, options)
+        entries = contest.run_contest(chosen, args.out, options, args.train_budget)
         differences = paired_differences(entries, args.reference)
         written = write_comparison(
             entries, differences, args.out, contest.pictures(options), args.error_maps

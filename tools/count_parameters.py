@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
-    from bccd_d2.modeling.presets import PRESETS, get_preset
+    from bccd_d2.modeling.presets import PRESETS
     from bccd_d2.training.config import load_config
-    from bccd_d2.training.sizes import config_parameters, preset_parameters
+    from bccd_d2.training.sizes import backbone_of, config_parameters, preset_parameters
 
     try:
         if not args.configs:
@@ -40,12 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 cells = (name, preset.patch, preset.grid, millions, preset.licence, preset.hub)
                 print(f"| {' | '.join(map(str, cells))} |")
             return 0
-        print("| config | preset | licence | backbone, M | model, M |\n" + "| --- " * 5 + "|")
+        print("| config | backbone | licence | backbone, M | model, M |\n" + "| --- " * 5 + "|")
         for path in args.configs:
             config = load_config(path)
             vit, whole = config_parameters(config)
-            name = config.MODEL.VIT.PRESET
-            licence = get_preset(name).licence if config.MODEL.VIT.WEIGHTS else "none"
+            name, licence = backbone_of(config)
             cells = (Path(path).stem, name, licence, f"{vit / 1e6:.1f}", f"{whole / 1e6:.1f}")
             print(f"| {' | '.join(cells)} |")
     except (KeyError, ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""From nothing to outlined and scored cells: draw, convert, train, evaluate, picture.
+"""From nothing to outlined and scored cells: draw, convert, train, evaluate, report.
 
     python tools/demo.py --out output/demo
     python tools/demo.py --out output/demo --data "path/to/BCCD Dataset with mask"
@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ready_detectron2()
     from bccd_d2.data.to_coco import ConvertOptions, convert, is_current
     from bccd_d2.evaluation.evaluators import format_scores
+    from bccd_d2.report.finish import report_line
     from bccd_d2.report.gallery import draw_predictions
     from bccd_d2.synth.dataset import write_dataset
     from bccd_d2.training.config import load_config
@@ -64,11 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("4 of 5: scores on the test split, which neither training nor threshold saw", flush=True)
     summary = ensure_evaluated(config, processes)
     folder = Path(config.OUTPUT_DIR) / "evaluation" / config.DATASETS.TEST[0]
-    print("5 of 5: pictures of truth and prediction", flush=True)
+    print("5 of 5: pictures of truth and prediction, and a report", flush=True)
     pictures = draw_predictions(coco, "test", folder, args.out / "overlays")
     print(f"\n{format_scores(summary['scores'])}\n")
     print(f"pictures: {pictures[0].parent}\nscores:   {folder / 'scores.json'}")
     print(f"model:    {config.OUTPUT_DIR}/model_best.pth")
+    print(report_line(config.OUTPUT_DIR))
     for skip in skipped:
         print(f"skipped:  {skip.file}: {skip.reason}", file=sys.stderr)
     return 1 if skipped else 0

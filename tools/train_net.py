@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ready_detectron2()
     import torch
 
+    from bccd_d2.report.finish import report_line
     from bccd_d2.training.config import load_config
     from bccd_d2.training.launch import Processes, launch
     from bccd_d2.training.run import prepare, run
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyError, ValueError, OSError) as error:
         print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
         return 2
+    if args.machine_rank == 0 and (line := report_line(config.OUTPUT_DIR)):
+        print(line)
     return 0
 
 

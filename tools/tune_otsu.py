@@ -21,8 +21,9 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--config-file", default="configs/otsu_watershed.yaml", metavar="FILE", help="a YAML file")
     add("--dataset", default="", help="converted folder; default: the config's")
-    add("--images", type=int, default=24, help="evenly spaced training images; 0 = all (24)")
-    add("--rounds", type=int, default=2, help="times that each option is tuned (2)")
+    add("--images", type=int, default=24, help="training images of the search; 0 = all (24)")
+    add("--finalists", type=int, default=8, help="best settings, scored on all of them (8)")
+    add("--rounds", type=int, default=3, help="times that each option is tuned (3)")
     add("options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
     return parser
 
@@ -41,13 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = ["DATASETS.ROOT", args.dataset] if args.dataset else []
     try:
         config = prepare(load_config(args.config_file, [*dataset, *args.options]))
-        trials = tune(config, images=args.images, rounds=args.rounds)
+        trials = tune(config, images=args.images, rounds=args.rounds, finalists=args.finalists)
     except (KeyError, ValueError, OSError) as error:
         print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
         return 2
-    print(
-        f"{len(trials)} settings tried; training AP {trials[0].ap:.4f}, worst {trials[-1].ap:.4f}"
-    )
+    others = ", ".join(f"{trial.ap:.4f}" for trial in trials[1:])
+    print(f"AP on all training images {trials[0].ap:.4f}; of the next best {others or '(none)'}")
     print(" ".join(as_config_keys(trials[0].options)))
     return 0
 

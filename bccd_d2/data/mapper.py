@@ -47,7 +47,7 @@ class MapperOptions:
         flip: mirror at random.
         rotate90: turn by quarters at random.
         photometric: bounds of colour jitter, blur and noise; training only.
-        extras: stain jitter, elastic deformation, erasing, copied cells; training only.
+        extras: stain jitter, affine and elastic maps, erasing, copied cells; training only.
         appearance: stain normalisation, denoising and CLAHE; always.
         dense: maps in place of boxes and bitmaps in training; None = boxes and bitmaps. Cells are
             drawn however little of them shows.

@@ -19,7 +19,15 @@ SCORES = {  # column: group and score of `CellEvaluator.evaluate`
     "Dice": ("pixels", "Dice"),
     "IoU": ("pixels", "IoU"),
 }
-COSTS = ("parameters (M)", "GFLOPs", "s an image", "peak memory (MB)")
+COSTS = (
+    "parameters (M)",
+    "GFLOPs",
+    "s an image",
+    "CPU s an image",
+    "peak memory (MB)",
+    "training (min)",
+    "steps",
+)
 PER_IMAGE = {"F1": "F1@.5", "PQ": "PQ", "Dice": "pixel_Dice", "count error": "count_error"}
 LESS_IS_BETTER = ("count error",)
 

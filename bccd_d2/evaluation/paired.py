@@ -31,6 +31,11 @@ class Difference:
     images: int
 
 
+def resamples(images: int, draws: int, seed: int = 0) -> np.ndarray:
+    """(draws, images) int64: for each draw the places of images drawn with replacement."""
+    return np.random.default_rng(seed).integers(0, images, (draws, images))
+
+
 def bootstrap_interval(
     values: Sequence[float], *, level: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
@@ -45,7 +50,7 @@ def bootstrap_interval(
     values = np.asarray(values, dtype=np.float64).reshape(-1)
     if not values.size or not 0 < level < 1:
         raise ValueError(f"needs values and a level in (0, 1), got {values.size} and {level}")
-    chosen = np.random.default_rng(seed).integers(0, values.size, (draws, values.size))
+    chosen = resamples(values.size, draws, seed)
     tail = (1 - level) / 2
     low, high = np.quantile(values[chosen].mean(axis=1), (tail, 1 - tail))
     return float(low), float(high)

@@ -6,7 +6,9 @@ to micrometres by its own image's calibration.
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 from bccd_d2.export.outlines import rle_to_rings
 from bccd_d2.export.table import Table
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.io import write_json_atomic
+from bccd_d2.masks.io import atomic_file
 
 OBJECT_TYPES = ("detection", "annotation")
 NAMES, COLOUR = ("cell",), (200, 0, 0)
@@ -39,40 +41,59 @@ def to_geojson(
     Raises:
         ValueError: another object type, or a table of other cells.
     """
+    found = features(cells, table, object_type=object_type)
+    return {"type": "FeatureCollection", "features": list(found)}
+
+
+def features(
+    cells: Cells, table: Table | None = None, *, object_type: str = "detection"
+) -> Iterator[dict[str, Any]]:
+    """The features of `to_geojson` one at a time; a large slide's would fill the memory at once.
+
+    Raises:
+        ValueError: another object type, or a table of other cells.
+    """
     if object_type not in OBJECT_TYPES:
         raise ValueError(f"object_type must be one of {OBJECT_TYPES}, got {object_type!r}")
     if table is None:
         table = {"id": np.arange(1, len(cells) + 1), "score": cells.scores, "area": cells.areas}
     if len(table["id"]) != len(cells):
         raise ValueError(f"table must have a row for each of {len(cells)} cells")
-    features = []
+    return _features(cells, table, object_type)
+
+
+def _features(cells: Cells, table: Table, object_type: str) -> Iterator[dict[str, Any]]:
     for index, rle in enumerate(cells.rles):
         parts = rle_to_rings(rle)
         if not parts:
             continue
         number = index + 1
         mask = f"{number} {rle['size']} {rle['counts']!r}"
-        features.append(
-            {
-                "type": "Feature",
-                "id": str(uuid.uuid5(_NAMESPACE, mask)),
-                "geometry": _geometry(parts),
-                "properties": {
-                    "objectType": object_type,
-                    "name": str(number),
-                    "classification": _classification(int(cells.class_ids[index])),
-                    "measurements": _measurements(table, index),
-                },
-            }
-        )
-    return {"type": "FeatureCollection", "features": features}
+        yield {
+            "type": "Feature",
+            "id": str(uuid.uuid5(_NAMESPACE, mask)),
+            "geometry": _geometry(parts),
+            "properties": {
+                "objectType": object_type,
+                "name": str(number),
+                "classification": _classification(int(cells.class_ids[index])),
+                "measurements": _measurements(table, index),
+            },
+        }
 
 
 def write_geojson(
     path: str | Path, cells: Cells, table: Table | None = None, *, object_type: str = "detection"
 ) -> Path:
     """Write `to_geojson`, whole or not at all; name it ``.geojson``."""
-    return write_json_atomic(path, to_geojson(cells, table, object_type=object_type))
+    found = features(cells, table, object_type=object_type)
+    with atomic_file(path) as stream:
+        stream.write(b'{"type": "FeatureCollection", "features": [')
+        for number, feature in enumerate(found):
+            text = json.dumps(feature, allow_nan=False)
+            stream.write((",\n" if number else "\n").encode() + text.encode())
+        stream.write(b"\n]}\n")
+    return Path(path)
 
 
 def _geometry(parts: list) -> dict[str, Any]:

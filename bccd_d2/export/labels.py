@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.io import write_bytes_atomic
+from bccd_d2.masks.convert import decode_crop
+from bccd_d2.masks.io import atomic_file, write_bytes_atomic
 from bccd_d2.masks.labels import check_label_map, write_label_map
 
 
@@ -46,6 +48,50 @@ def write_label_tiff(
     return write_bytes_atomic(path, buffer.getvalue())
 
 
+def write_label_tiles(
+    path: str | Path, cells: Cells, *, bits: int | None = None, tile: int = 512
+) -> Path:
+    """The file of `write_label_tiff` for cells of an image of any size, in tiles, band by band.
+
+    The label map is never whole in memory: ``tile`` rows of it are.
+
+    Args:
+        bits: as in `to_label_image`.
+        tile: side of the file's tiles, px, a multiple of 16.
+    """
+    bits = _bits(bits, len(cells))
+    dtype = np.uint16 if bits == 16 else np.uint32
+    with atomic_file(path) as stream:
+        tifffile.imwrite(
+            stream,
+            _tiles(cells, tile, dtype),
+            shape=cells.image_size,
+            dtype=dtype,
+            tile=(tile, tile),
+            photometric="minisblack",
+            compression="zlib",
+            maxworkers=1,
+        )
+    return Path(path)
+
+
+def _tiles(cells: Cells, tile: int, dtype: type) -> Iterator[np.ndarray]:
+    """Squares of the label image, row by row; those at the end are padded with background."""
+    height, width = cells.image_size
+    boxes = cells.boxes.astype(np.int64)
+    order = np.argsort(cells.scores, kind="stable")  # the better are painted later
+    for top in range(0, height, tile):
+        band = np.zeros((tile, -(-width // tile) * tile), dtype=dtype)
+        there = (boxes[order, 1] < top + tile) & (boxes[order, 3] > top)
+        for index in order[there].tolist():
+            crop, y0, x0 = decode_crop(cells.rles[index])
+            first, last = max(top, y0), min(top + tile, y0 + crop.shape[0])
+            window = band[first - top : last - top, x0 : x0 + crop.shape[1]]
+            window[crop[first - y0 : last - y0]] = index + 1
+        for left in range(0, width, tile):
+            yield np.ascontiguousarray(band[:, left : left + tile])
+
+
 def write_label_png(path: str | Path, cells: Cells) -> Path:
     """Write cells as a 16-bit grey PNG, whole or not at all.
 
@@ -72,10 +118,14 @@ def read_label_tiff(path: str | Path) -> np.ndarray:
 
 
 def _typed(label_map: np.ndarray, bits: int | None, largest: int) -> np.ndarray:
+    return label_map.astype(np.uint16 if _bits(bits, largest) == 16 else np.uint32)
+
+
+def _bits(bits: int | None, largest: int) -> int:
     if bits is None:
         bits = 16 if largest <= np.iinfo(np.uint16).max else 32
     if bits not in (16, 32):
         raise ValueError(f"bits must be 16 or 32, got {bits}")
     if bits == 16 and largest > np.iinfo(np.uint16).max:
         raise ValueError(f"{largest} labels do not fit into 16 bits; use bits=32")
-    return label_map.astype(np.uint16 if bits == 16 else np.uint32)
+    return bits

@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | id | number of the cell, from 1 | |
 | score | the model's confidence, 0 to 1 | |
+| uncertainty | where several views or models were merged: how far they disagree, 0 to 1 | |
 | centroid_x, centroid_y | centre of mass; the first pixel's is (0.5, 0.5), as in the GeoJSON | px |
 | box_x0 .. box_y1 | tight half-open box | px |
 | area | pixels of the mask, holes left out | px2 |
@@ -65,6 +66,8 @@ def measure(
     if pixel_size is not None and not (np.isfinite(pixel_size) and pixel_size > 0):
         raise ValueError(f"pixel_size must be micrometres a pixel above 0, got {pixel_size}")
     table: Table = {"id": np.arange(1, len(cells) + 1), "score": cells.scores.astype(np.float64)}
+    if cells.uncertainty is not None:
+        table["uncertainty"] = cells.uncertainty.astype(np.float64)
     shape = np.array([_shape(*crop) for crop in cells.crops()]).reshape(-1, len(SHAPE))
     columns = dict(zip(SHAPE, shape.T, strict=True))
     table["centroid_x"], table["centroid_y"] = columns["centroid_x"], columns["centroid_y"]

@@ -11,6 +11,7 @@ as 0 to 255 when a value is above 1.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,14 +42,55 @@ def read_pages(path: str | Path) -> Iterator[np.ndarray]:
         FileNotFoundError: no such file.
         ValueError: another format, unreadable, cut short, or pixels that are no picture.
     """
+    for number in page_numbers(path):
+        yield read_page(path, number)
+
+
+def page_numbers(path: str | Path) -> list[int]:
+    """The numbers of a file's pages for `read_page`, from 0; those of thumbnails are missing.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_pages`.
+    """
+    path = _checked(path)
+    if not is_tiff(path):
+        return [0]
+    with _unreadable(path), tifffile.TiffFile(path) as tif:
+        numbers = [number for number, page in enumerate(tif.pages) if not page.is_reduced]
+        if not numbers:
+            raise ValueError("it has no page")
+        return numbers
+
+
+def read_page(path: str | Path, number: int = 0) -> np.ndarray:
+    """One page of `page_numbers`, (H, W, 3) uint8 RGB; see `read_pages`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_pages`.
+    """
+    path = _checked(path)
+    with _unreadable(path):
+        return _tiff_page(path, number) if is_tiff(path) else _one_page(path)
+
+
+def is_tiff(path: str | Path) -> bool:
+    """By the file's name."""
+    return Path(path).suffix.lower() in (".tif", ".tiff")
+
+
+def _checked(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"image {path} does not exist")
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"image {path} must be one of {', '.join(SUFFIXES)}")
-    pages = _tiff_pages if path.suffix.lower() in (".tif", ".tiff") else _one_page
+    return path
+
+
+@contextlib.contextmanager
+def _unreadable(path: Path) -> Iterator[None]:
     try:
-        yield from pages(path)
+        yield
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
         raise ValueError(
             f"image {path} is unreadable ({error or type(error).__name__}); it may be cut short: "
@@ -68,21 +110,31 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
         return pixels.astype(np.uint8) * 255
     if pixels.size == 0:
         return pixels.astype(np.uint8)
-    low, high = float(pixels.min()), float(pixels.max())
-    floating = np.issubdtype(pixels.dtype, np.floating)
+    return scale_to_uint8(pixels, top_value(pixels.dtype, pixels.min(), pixels.max()))
+
+
+def top_value(dtype: np.dtype, low: float, high: float) -> float:
+    """What becomes 255 in a page whose values reach from ``low`` to ``high``.
+
+    Raises:
+        ValueError: see `to_uint8`.
+    """
+    low, high = float(low), float(high)
+    floating = np.issubdtype(dtype, np.floating)
     limit = 255.0 if floating else 65535.0
     if not (low >= 0 and high <= limit):
-        raise ValueError(
-            f"{pixels.dtype} pixels must be in 0 to {limit:g}, got {low:g} to {high:g}"
-        )
+        raise ValueError(f"{dtype} pixels must be in 0 to {limit:g}, got {low:g} to {high:g}")
     if floating:
-        top = 1.0 if high <= 1 else 255.0
-    else:
-        top = float(2 ** next(bits for bits in BITS if high < 2**bits) - 1)
+        return 1.0 if high <= 1 else 255.0
+    return float(2 ** next(bits for bits in BITS if high < 2**bits) - 1)
+
+
+def scale_to_uint8(pixels: np.ndarray, top: float) -> np.ndarray:
+    """Pixels from 0 to ``top`` as uint8 from 0 to 255."""
     return np.rint(pixels * np.float32(255 / top)).astype(np.uint8)
 
 
-def _one_page(path: Path) -> Iterator[np.ndarray]:
+def _one_page(path: Path) -> np.ndarray:
     if path.suffix.lower() == ".png":
         # Pillow reads 16-bit colour as 8 bits of unknown origin, OpenCV as it is.
         pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -90,26 +142,22 @@ def _one_page(path: Path) -> Iterator[np.ndarray]:
             colour = pixels if pixels.ndim == 2 else pixels[..., 2::-1]
             with Image.open(path) as picture:
                 turn = picture.getexif().get(ORIENTATION, 1)
-            yield _turned(_to_rgb(colour), turn)
-            return
+            return _turned(_to_rgb(colour), turn)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as picture:
-            yield _pillow_rgb(picture)
+            return _pillow_rgb(picture)
 
 
-def _tiff_pages(path: Path) -> Iterator[np.ndarray]:
+def _tiff_page(path: Path, number: int) -> np.ndarray:
     with tifffile.TiffFile(path) as tif:
-        for number, page in enumerate(tif.pages):
-            if page.is_reduced:
-                continue
-            if page.dtype == np.uint8:
-                with Image.open(path) as picture:
-                    picture.seek(number)
-                    yield _pillow_rgb(picture)
-            else:
-                tag = page.tags.get(ORIENTATION)
-                yield _turned(_deep_page(path, number, page), tag.value if tag else 1)
+        page = tif.pages[number]
+        if page.dtype == np.uint8:
+            with Image.open(path) as picture:
+                picture.seek(number)
+                return _pillow_rgb(picture)
+        tag = page.tags.get(ORIENTATION)
+        return _turned(_deep_page(path, number, page), tag.value if tag else 1)
 
 
 def _deep_page(path: Path, number: int, page: tifffile.TiffPage) -> np.ndarray:

@@ -20,6 +20,7 @@ from pycocotools import mask as coco_mask
 from bccd_d2.inference.tiling import Box, Tile
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.convert import Rle, encode_crop
+from bccd_d2.masks.overlap import meeting_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class _Kept:
     classes: list[int] = field(default_factory=list)
     tiles: list[int] = field(default_factory=list)
     inside: list[bool] = field(default_factory=list)
+    uncertainty: list[float] = field(default_factory=list)
 
 
 def stitch(
@@ -67,7 +69,8 @@ def stitch(
     chosen = _without_copies(kept, iou_threshold, containment)
     rles = [kept.rles[i] for i in chosen]
     scores, classes = (np.array(v)[chosen] if rles else [] for v in (kept.scores, kept.classes))
-    return Cells(image_size, rles, scores, classes)
+    uncertainty = np.array(kept.uncertainty)[chosen] if rles and kept.uncertainty else None
+    return Cells(image_size, rles, scores, classes, uncertainty)
 
 
 def _collect(
@@ -92,6 +95,8 @@ def _collect(
         kept.classes.append(int(cells.class_ids[index]))
         kept.tiles.append(number)
         kept.inside.append(_holds(tile.core, centre, 0))
+        if cells.uncertainty is not None:
+            kept.uncertainty.append(float(cells.uncertainty[index]))
         height, width = image_size
         cut_off += bool(
             (x0 == left > 0) or (y0 == top > 0) or (x1 == right < width) or (y1 == bottom < height)
@@ -118,22 +123,17 @@ def _without_copies(kept: _Kept, iou_threshold: float, containment: float) -> li
 def _copies(kept: _Kept, iou_threshold: float, containment: float) -> dict[int, set[int]]:
     """For each cell those of other tiles that show the same cell."""
     boxes = np.array(kept.boxes, dtype=np.int64).reshape(-1, 4)
-    tiles = np.array(kept.tiles)
-    order = np.argsort(boxes[:, 0], kind="stable")
-    sorted_x0 = boxes[order, 0]
-    ends = np.searchsorted(sorted_x0, boxes[order, 2])
+    pairs = meeting_pairs(boxes)
+    tiles = np.array(kept.tiles, dtype=np.int64)
     found: dict[int, set[int]] = {}
-    for place, index in enumerate(order.tolist()):
-        others = order[place + 1 : ends[place]]
-        near = (boxes[others, 1] < boxes[index, 3]) & (boxes[others, 3] > boxes[index, 1])
-        for other in others[near & (tiles[others] != tiles[index])].tolist():
-            pair = [kept.rles[index]], [kept.rles[other]]
-            shared = (
-                float(coco_mask.iou(*pair, [0])[0, 0]) >= iou_threshold
-                or float(coco_mask.iou(*pair, [1])[0, 0]) >= containment
-                or float(coco_mask.iou(*pair[::-1], [1])[0, 0]) >= containment
-            )
-            if shared:
-                found.setdefault(index, set()).add(other)
-                found.setdefault(other, set()).add(index)
+    for index, other in pairs[tiles[pairs[:, 0]] != tiles[pairs[:, 1]]].tolist():
+        pair = [kept.rles[index]], [kept.rles[other]]
+        shared = (
+            float(coco_mask.iou(*pair, [0])[0, 0]) >= iou_threshold
+            or float(coco_mask.iou(*pair, [1])[0, 0]) >= containment
+            or float(coco_mask.iou(*pair[::-1], [1])[0, 0]) >= containment
+        )
+        if shared:
+            found.setdefault(index, set()).add(other)
+            found.setdefault(other, set()).add(index)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ class Cells:
         rles: N compressed RLEs of that size; masks may overlap.
         scores: (N,) float32 in [0, 1]; 1 for ground truth.
         class_ids: (N,) int64, 0 = "cell".
+        uncertainty: (N,) float32 in [0, 1], how far several views disagree on each cell; None where
+            there was one view only.
 
     Raises:
         ValueError: the lengths differ or an RLE is of another size.
@@ -31,6 +33,7 @@ class Cells:
     rles: list[Rle]
     scores: np.ndarray
     class_ids: np.ndarray
+    uncertainty: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.rles)
@@ -42,6 +45,11 @@ class Cells:
                 f"{count} masks need as many scores and class_ids, got {len(scores)} and "
                 f"{len(class_ids)}"
             )
+        if self.uncertainty is not None:
+            uncertainty = np.asarray(self.uncertainty, dtype=np.float32).reshape(-1)
+            if len(uncertainty) != count:
+                raise ValueError(f"{count} masks cannot have {len(uncertainty)} uncertainties")
+            object.__setattr__(self, "uncertainty", uncertainty)
         for rle in self.rles:
             if tuple(rle["size"]) != size:
                 raise ValueError(f"mask of size {tuple(rle['size'])} in an image of size {size}")
@@ -106,7 +114,14 @@ class Cells:
         """The cells at a slice, a bool mask (N,) or an array of indices."""
         chosen = np.arange(len(self))[index].reshape(-1)
         rles = [self.rles[i] for i in chosen]
-        return type(self)(self.image_size, rles, self.scores[chosen], self.class_ids[chosen])
+        uncertainty = None if self.uncertainty is None else self.uncertainty[chosen]
+        return replace(
+            self,
+            rles=rles,
+            scores=self.scores[chosen],
+            class_ids=self.class_ids[chosen],
+            uncertainty=uncertainty,
+        )
 
     def above(self, threshold: float) -> Cells:
         """The cells whose score is at least ``threshold``."""

@@ -118,7 +118,7 @@ def decode(maps: Mapping[str, np.ndarray], options: DecodeOptions | None = None)
 
     Raises:
         KeyError: a map that the method needs is missing.
-        ValueError: maps are not of one size, or hold NaN.
+        ValueError: maps are not of one size, or hold NaN or infinity.
     """
     options = options or DecodeOptions()
     maps = _checked(maps, options)
@@ -238,8 +238,8 @@ def _checked(maps: Mapping[str, np.ndarray], options: DecodeOptions) -> dict[str
         wanted = (2, *size) if name == "flow" else size
         if len(size) != 2 or array.shape != wanted:
             raise ValueError(f"map {name!r} must be {wanted} with cell (H, W), got {array.shape}")
-        if np.isnan(array).any():
-            raise ValueError(f"map {name!r} holds NaN; the model has diverged")
+        if not np.isfinite(array).all():
+            raise ValueError(f"map {name!r} holds NaN or infinity; the model has diverged")
     return chosen
 
 

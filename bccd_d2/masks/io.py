@@ -10,15 +10,19 @@ import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 
 
-def write_bytes_atomic(path: str | Path, data: bytes) -> Path:
-    """Write ``data`` to ``path``, whole or not at all; the parent folder is made when missing.
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A binary stream, seekable, whose content becomes ``path`` when the block ends without error.
+
+    For files that are made piece by piece; the parent folder is made when missing.
 
     Raises:
         OSError: the folder cannot be made or written; the message names ``path``.
@@ -32,15 +36,26 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> Path:
             f"cannot write {path}: {error.strerror}. Choose a writable folder."
         ) from error
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+        os.close(handle)
+        with open(temporary, "w+b") as stream:
+            yield stream
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    return path
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> Path:
+    """Write ``data`` to ``path``, whole or not at all; the parent folder is made when missing.
+
+    Raises:
+        OSError: the folder cannot be made or written; the message names ``path``.
+    """
+    with atomic_file(path) as stream:
+        stream.write(data)
+    return Path(path)
 
 
 def write_text_atomic(path: str | Path, text: str) -> Path:

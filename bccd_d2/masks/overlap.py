@@ -5,8 +5,9 @@ The matrices are (N, M): predicted cells in rows, true cells in columns.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -15,7 +16,6 @@ from scipy.optimize import linear_sum_assignment
 from bccd_d2.masks import convert, labels
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.convert import Rle
-from bccd_d2.masks.runs import paint
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,25 +125,62 @@ def best_pairs(pairs: Matches, threshold: float) -> Matches:
     return pairs[np.sort(chosen[chosen >= 0])]
 
 
+def meeting_pairs(boxes: np.ndarray) -> np.ndarray:
+    """(K, 2) int64: every pair of boxes that share area, each once, without an N x N matrix.
+
+    Args:
+        boxes: (N, 4) x0 y0 x1 y1.
+    """
+    boxes = np.asarray(boxes).reshape(-1, 4)
+    order = np.argsort(boxes[:, 0], kind="stable")
+    ends = np.searchsorted(boxes[order, 0], boxes[order, 2])
+    found = [np.zeros((0, 2), dtype=np.int64)]
+    for place, index in enumerate(order):
+        others = order[place + 1 : ends[place]]
+        near = (boxes[others, 1] < boxes[index, 3]) & (boxes[others, 3] > boxes[index, 1])
+        others = others[near]
+        found.append(np.stack([np.full(len(others), index), others], axis=1))
+    return np.concatenate(found)
+
+
 def resolve_overlaps(cells: Cells) -> Cells:
     """The same cells, in the same order, without shared pixels: the higher score keeps them.
 
     This is what `Cells.to_label_map` draws; a cell wholly covered by better ones becomes an empty
     mask. What a cell keeps depends on better cells only, so dropping low scores before or after
-    makes no difference.
+    makes no difference. Time and memory grow with the cells, not with the image.
     """
-    overlap = iou_matrix(cells.rles, cells.rles)
-    np.fill_diagonal(overlap, 0)
-    involved = np.flatnonzero((overlap > 0).any(axis=1))
-    if not involved.size:
-        return cells
-    involved = involved[np.argsort(cells.scores[involved], kind="stable")]
-    rles = list(cells.rles)
-    label_map = paint([rles[index] for index in involved], cells.image_size)
-    visible = np.bincount(label_map.T.ravel(), minlength=len(involved) + 1)[1:] > 0
-    numbers = np.concatenate(([0], np.cumsum(visible))).astype(np.int32)
-    remaining = iter(convert.label_map_to_rles(numbers[label_map.T].T))
-    nothing = convert.encode_crop(np.zeros((0, 0), dtype=bool), 0, 0, cells.image_size)
-    for index, seen in zip(involved, visible, strict=True):
-        rles[index] = next(remaining) if seen else nothing
-    return Cells(cells.image_size, rles, cells.scores, cells.class_ids)
+    # Where the scores are equal the later cell wins, as in a label map.
+    rank = np.empty(len(cells), dtype=np.int64)
+    rank[np.argsort(cells.scores, kind="stable")] = np.arange(len(cells))
+    better: dict[int, list[int]] = {}
+    for first, second in meeting_pairs(cells.boxes).tolist():
+        low, high = (first, second) if rank[first] < rank[second] else (second, first)
+        better.setdefault(low, []).append(high)
+
+    @functools.lru_cache(maxsize=256)
+    def crop_of(index: int) -> tuple[np.ndarray, int, int]:
+        return convert.decode_crop(cells.rles[index])
+
+    rles, changed = list(cells.rles), False
+    for index, others in better.items():
+        kept, y0, x0 = crop_of(index)
+        left = kept.copy()
+        for other in others:
+            _subtract(left, y0, x0, *crop_of(other))
+        if left.sum() < kept.sum():
+            rles[index] = convert.encode_crop(left, y0, x0, cells.image_size)
+            changed = True
+    return replace(cells, rles=rles) if changed else cells
+
+
+def _subtract(
+    mask: np.ndarray, y0: int, x0: int, other: np.ndarray, other_y: int, other_x: int
+) -> None:
+    """Clear the pixels of ``mask``, in place, that lie in ``other``; each with its corner."""
+    top, left = max(y0, other_y), max(x0, other_x)
+    bottom = min(y0 + mask.shape[0], other_y + other.shape[0])
+    right = min(x0 + mask.shape[1], other_x + other.shape[1])
+    if top < bottom and left < right:
+        window = mask[top - y0 : bottom - y0, left - x0 : right - x0]
+        window &= ~other[top - other_y : bottom - other_y, left - other_x : right - other_x]

@@ -5,7 +5,6 @@ pycocotools only unpacks whole images, 2 MB a cell; the runs of a cell are a few
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,18 +51,3 @@ def run_pixels(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     lengths = ends - starts
     offsets = np.cumsum(lengths) - lengths
     return np.repeat(starts - offsets, lengths) + np.arange(lengths.sum())
-
-
-def paint(rles: Sequence[Rle], image_size: tuple[int, int]) -> np.ndarray:
-    """(H, W) int32 with mask i as i + 1; where masks overlap the later one shows.
-
-    Raises:
-        ValueError: a mask is of another size.
-    """
-    height, width = image_size
-    flat = np.zeros(height * width, dtype=np.int32)
-    for label, rle in enumerate(rles, start=1):
-        if tuple(rle["size"]) != (height, width):
-            raise ValueError(f"mask of size {rle['size']} in an image of size {image_size}")
-        flat[run_pixels(*rle_runs(rle))] = label
-    return flat.reshape(width, height).T

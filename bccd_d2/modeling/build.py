@@ -7,7 +7,7 @@ from typing import Any
 
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 
-from bccd_d2.modeling import cell_rcnn, otsu  # noqa: F401  (registers meta-architectures, heads)
+from bccd_d2.modeling import cell_rcnn, otsu, resnet  # noqa: F401  (they register their parts)
 from bccd_d2.modeling.presets import Preset, get_preset
 from bccd_d2.modeling.pyramid import SimpleFeaturePyramid
 from bccd_d2.modeling.vit import TimmViT, create_vit

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 State = dict[str, torch.Tensor]
 
 HUBS = ("timm:", "hf-hub:")
+VIT_KEY = "MODEL.VIT.WEIGHTS"
 _WRAPPERS = ("teacher", "student", "model", "state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "backbone.", "encoder.")
 _NOT_BACKBONE = ("dino_head.", "ibot_head.", "head.", "mask_token", "pre_logits.")
@@ -88,7 +89,7 @@ def load_vit_weights(vit: VisionTransformer, source: str) -> LoadReport:
     report.missing.extend(sorted(set(target) - set(loadable)))
     if report.missing or report.unexpected:
         raise ValueError(
-            f"MODEL.VIT.WEIGHTS does not fit the architecture; nothing was loaded.\n{report}\n"
+            f"{VIT_KEY} does not fit the architecture; nothing was loaded.\n{report}\n"
             "Set MODEL.VIT.PRESET to the model that the file was made with."
         )
     vit.load_state_dict(loadable)
@@ -96,24 +97,27 @@ def load_vit_weights(vit: VisionTransformer, source: str) -> LoadReport:
     return report
 
 
-def check_source(source: str) -> None:
+def check_source(source: str, key: str = VIT_KEY) -> None:
     """Pass "", a hub entry (which is not asked) or a file that exists.
+
+    Args:
+        key: the config key that named it, for the message.
 
     Raises:
         FileNotFoundError: no such file.
     """
     if source and not source.startswith(HUBS) and not Path(source).expanduser().is_file():
         raise FileNotFoundError(
-            f"MODEL.VIT.WEIGHTS {source!r} is no file. Give a local .bin, .pth or .safetensors "
+            f"{key} {source!r} is no file. Give a local .bin, .pth or .safetensors "
             "file, 'timm:NAME', 'hf-hub:OWNER/NAME', or '' for random weights."
         )
 
 
-def read_state_dict(source: str) -> dict:
+def read_state_dict(source: str, key: str = VIT_KEY) -> dict:
     """The content of a checkpoint file or hub entry, as published; see `load_vit_weights`."""
-    check_source(source)
+    check_source(source, key)
     if source.startswith(HUBS):
-        return _read_hub(source)
+        return _read_hub(source, key)
     path = Path(source).expanduser()
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
@@ -141,7 +145,7 @@ def _foreign(error: pickle.UnpicklingError) -> str:
     return found.group(1) if found else "pickled objects"
 
 
-def _read_hub(source: str) -> State:
+def _read_hub(source: str, key: str) -> State:
     kind, name = source.split(":", 1)
     try:
         if kind == "timm":
@@ -156,7 +160,7 @@ def _read_hub(source: str) -> State:
         raise OSError(
             f"cannot fetch {source} ({type(error).__name__}: {str(error).splitlines()[0]}). If the "
             f"model is gated, ask for access at {page} and run `hf auth login`; without network, "
-            "download its weights file elsewhere and set MODEL.VIT.WEIGHTS to that file."
+            f"download its weights file elsewhere and set {key} to that file."
         ) from error
 
 

@@ -19,11 +19,14 @@ from bccd_d2.report.comparison_plots import draw_dice_against_count, draw_scores
 from bccd_d2.report.draw import contact_sheet, write_png
 from bccd_d2.report.error_map import error_map
 
-_DIGITS = {"count error": 2, "parameters (M)": 2, "GFLOPs": 1, "s an image": 3}
+_DIGITS = {"count error": 2, "parameters (M)": 2, "GFLOPs": 1, "training (min)": 1, "steps": 0}
+_DIGITS |= {"s an image": 3, "CPU s an image": 3, "peak memory (MB)": 0}
 _NOTES = (
     "Scores in [0, 1] at each method's own score threshold (AP over all of them); the count error "
-    "in cells an image. GFLOPs are billions of multiply-adds for one image. Peak memory is that of "
-    "the whole process, or of the GPU."
+    "in cells an image. GFLOPs are billions of multiply-adds for one image. CPU s are processor "
+    "time of all threads. Peak memory is that of the whole process, or of the GPU. Training "
+    "minutes are those of its steps, of processor time on a CPU and by the clock on a GPU; blank "
+    "where the method was trained elsewhere or does not learn."
 )
 
 
@@ -131,8 +134,7 @@ def _write_csv(path: Path, fields: Sequence[str], rows) -> Path:
 def _number(name: str, value: float | None) -> str:
     if value is None:
         return ""
-    digits = 0 if name == "peak memory (MB)" else _DIGITS.get(name, 3)
-    return f"{value:.{digits}f}"
+    return f"{value:.{_DIGITS.get(name, 3)}f}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -21,11 +21,11 @@ from bccd_d2.report.compare import FOUND, MERGED, MISSED, SPURIOUS, Comparison, 
 
 Colour = tuple[int, int, int]
 
-VERDICT_COLOURS: dict[str, Colour] = {
-    FOUND: (0, 190, 90),
-    MISSED: (230, 30, 30),
-    MERGED: (255, 165, 0),
-    SPURIOUS: (255, 0, 200),
+VERDICT_COLOURS: dict[str, Colour] = {  # Okabe and Ito's, which colour-blind readers tell apart
+    FOUND: (0, 158, 115),
+    MISSED: (213, 94, 0),
+    MERGED: (230, 159, 0),
+    SPURIOUS: (0, 114, 178),
 }
 _SUBPIXEL = 4  # bits; OpenCV draws antialiased at 1/16 px
 _INK, _PAPER = (20, 20, 20), (255, 255, 255)
@@ -131,7 +131,7 @@ def side_by_side(
     """Ground truth on the left, prediction on the right, captions with counts above.
 
     Cells that match at IoU >= ``iou`` have thin green outlines. Errors are thick and tinted: missed
-    red and spurious magenta; orange where one prediction holds most of several true cells.
+    vermilion, spurious blue, and orange where one prediction holds most of several true cells.
 
     Args:
         width: px of the whole picture; None keeps the image's own size twice.

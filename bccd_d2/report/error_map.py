@@ -11,9 +11,9 @@ from bccd_d2.report.draw import Colour
 
 TP, FP, FN, TN = "TP", "FP", "FN", "TN"
 ERROR_COLOURS: Mapping[str, Colour] = {  # as `draw.VERDICT_COLOURS` has them
-    TP: (0, 190, 90),
-    FP: (255, 0, 200),
-    FN: (230, 30, 30),
+    TP: (0, 158, 115),
+    FP: (0, 114, 178),
+    FN: (213, 94, 0),
     TN: (40, 40, 40),
 }
 
@@ -25,7 +25,7 @@ def error_map(
     *,
     alpha: float = 0.55,
 ) -> np.ndarray:
-    """(H, W, 3) uint8 RGB: true and false positives green and magenta, false negatives red.
+    """(H, W, 3) uint8 RGB: true and false positives green and blue, false negatives vermilion.
 
     Needs no instances: masks (H, W) bool do, of `Cells` it is their union.
 

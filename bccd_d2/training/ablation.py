@@ -6,8 +6,6 @@ import csv
 import io
 import json
 import logging
-import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,19 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
-from detectron2.modeling import build_model
-from detectron2.utils.events import EventStorage
 
 from bccd_d2.data.stain import check_method
 from bccd_d2.masks.io import write_text_atomic
 from bccd_d2.training import loaders
 from bccd_d2.training.config import load_config
+from bccd_d2.training.cost import seconds_per_step
 from bccd_d2.training.launch import Processes
 from bccd_d2.training.reuse import ensure_trained
-from bccd_d2.training.run import prepare
-from bccd_d2.training.treatment import with_reference
 
 logger = logging.getLogger(__name__)
 
@@ -121,26 +115,6 @@ def expected_hours(runs: Sequence[Run], processes: int = 1) -> float:
         return 0.0
     step = seconds_per_step(runs[0].config, processes)
     return sum(step * run.config.SOLVER.MAX_ITER + _OVERHEAD for run in runs) / 3600
-
-
-def seconds_per_step(config: Any, processes: int = 1, steps: int = 4) -> float:
-    """Seconds that one of several processes needs for its share of a batch, measured here."""
-    ready = with_reference(prepare(config.clone())).clone()
-    ready.defrost()
-    ready.SOLVER.IMS_PER_BATCH = max(1, ready.SOLVER.IMS_PER_BATCH // processes)
-    model = build_model(ready).train()
-    batches = iter(loaders.train_loader(ready, loaders.records(ready.DATASETS.TRAIN)))
-    times = []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
-    with EventStorage():  # detectron2's heads write to it
-        for _ in range(steps):
-            start = time.perf_counter()
-            for _ in range(ready.SOLVER.ACCUMULATE):
-                sum(model(next(batches)).values()).backward()
-            times.append(time.perf_counter() - start)
-    torch.set_num_threads(threads)
-    return float(np.median(times[1:] or times))
 
 
 def read_scores(folder: str | Path) -> dict[str, float]:

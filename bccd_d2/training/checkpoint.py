@@ -12,6 +12,7 @@ from torch import nn
 
 from bccd_d2.masks.io import write_bytes_atomic, write_text_atomic
 from bccd_d2.training.ema import average_weights
+from bccd_d2.training.model_files import read_checkpoint
 
 
 class OperatingPoint:
@@ -82,6 +83,8 @@ class CellCheckpointer(DetectionCheckpointer):
         write_text_atomic(Path(self.save_dir) / "last_checkpoint", last_filename_basename)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
+        if str(filename).endswith(".safetensors"):
+            return read_checkpoint(filename)
         if not str(filename).endswith(".pth"):
             return super()._load_file(filename)
         loaded = torch.load(filename, map_location="cpu", weights_only=True)

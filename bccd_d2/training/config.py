@@ -26,12 +26,12 @@ def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> 
     """
     config = get_cfg()
     add_bccd_config(config)
-    known = dict(_leaves(config))
+    known = dict(leaves(config))
     if path:
         if not Path(path).is_file():
             raise FileNotFoundError(f"config file {path} does not exist")
         loaded = CN.load_yaml_with_base(str(path))
-        _refuse_unknown(dict(_leaves(loaded)), known, str(path))
+        _refuse_unknown(dict(leaves(loaded)), known, str(path))
         _whole_to_float(loaded, config)
         _merge(config.merge_from_other_cfg, CN(loaded), str(path))
     if len(options) % 2:
@@ -61,11 +61,12 @@ def _whole_to_float(loaded: dict, config: CN) -> None:
             loaded[key] = float(value)
 
 
-def _leaves(node: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(node: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value of a config with its dotted key, such as ``MODEL.VIT.DEPTH``."""
     for key, value in node.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            yield from _leaves(value, f"{name}.")
+            yield from leaves(value, f"{name}.")
         else:
             yield name, value
 

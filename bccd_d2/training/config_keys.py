@@ -64,6 +64,7 @@ def _add_treatments(given: CN) -> None:
     extra = given.EXTRA = CN()  # more random augmentations, all off; bccd_d2.data.extras
     extra.STAIN_JITTER = 0.0  # largest relative change of each stain; 0.05 mild, 0.2 strong
     extra.ELASTIC = 0.0  # largest displacement, px of the crop, at most 12
+    extra.AFFINE = 0.0  # largest turn (radians), shear and relative stretch; 0.1 mild, at most 0.5
     extra.ERASE = 0.0  # probability of one to three erased rectangles
     extra.COPY_PASTE = 0  # largest number of cells copied into a crop
     # Fixed treatment of every image, in training and in use; a checkpoint records and checks it.
@@ -93,6 +94,9 @@ def _add_model(config: CN) -> None:
     vit.UNFREEZE_ITERS = 0  # then iterations from one block to the next below it; 0 = all at once
     vit.UNFREEZE_EPOCHS = 0.0  # > 0 sets UNFREEZE_ITERS from the number of training images
     vit.ACTIVATION_CHECKPOINTING = False  # recompute activations to save memory
+    # Of a ResNet, as torchvision or detectron2 name its tensors: "" (random), a local file (.pth,
+    # .safetensors), "timm:NAME" or "hf-hub:OWNER/NAME"; bccd_d2.modeling.resnet
+    config.MODEL.RESNETS.WEIGHTS = ""
     config.MODEL.PYRAMID = CN()
     config.MODEL.PYRAMID.CHANNELS = 256
     config.MODEL.PYRAMID.COARSEST = 5  # 5: p2 to p5 (strides 4 to 32); 6: with p6 (64)

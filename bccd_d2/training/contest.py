@@ -19,6 +19,7 @@ from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.label_files import find_label_file, read_label_file
 from bccd_d2.training import loaders
+from bccd_d2.training.budget import Spent, read_spent, train_within
 from bccd_d2.training.config import load_config
 from bccd_d2.training.cost import PeakMemory, Timed, gflops, parameters
 from bccd_d2.training.run import WITHOUT_WEIGHTS, load_trained, prepare
@@ -34,7 +35,7 @@ class Model:
         name: as it stands in tables and names its folder.
         config_file: a YAML file of configs/.
         weights: a checkpoint, or a run's folder (its model_best.pth); "" for a config that needs
-            none.
+            none, or is trained for the comparison.
     """
 
     name: str
@@ -82,13 +83,17 @@ def run_contest(
     contestants: Sequence[Model | LabelFolder],
     out: str | Path,
     options: Sequence[str] = (),
+    train_minutes: float = 0,
 ) -> list[Entry]:
     """Score every contestant on ``DATASETS.TEST``'s first split; the entries in the given order.
 
-    What the evaluator writes goes to ``out/<name>/<split>``.
+    What the evaluator writes goes to ``out/<name>/<split>``, runs to ``out/runs/<name>``. A model
+    given without weights takes those of its run there.
 
     Args:
         options: config keys and values in turn, for all models.
+        train_minutes: for each model that learns and is given without weights; see
+            `budget.train_within`. A stopped comparison goes on where it was. 0 trains nothing.
 
     Raises:
         ValueError: names are not unique, or a contestant does not fit the split.
@@ -98,18 +103,14 @@ def run_contest(
     if not names or len(set(names)) < len(names):
         raise ValueError(f"needs contestants with names of their own, got {names}")
     configs = {m.name: _config(m, out, options) for m in contestants if isinstance(m, Model)}
-    for model in (m for m in contestants if isinstance(m, Model)):  # what is missing stops it now
-        trained = configs[model.name].MODEL.META_ARCHITECTURE in WITHOUT_WEIGHTS
-        weights = configs[model.name].MODEL.WEIGHTS
-        if not Path(weights).is_file() and (weights or not trained):
-            raise FileNotFoundError(
-                f"{model.name}: no weights at {weights!r}; give NAME=CONFIG,WEIGHTS"
-            )
+    for name, config in configs.items():  # what is missing stops it now
+        _check_weights(name, config, train_minutes)
     entries = []
     for number, one in enumerate(contestants, start=1):
         logger.info("%d of %d: %s", number, len(contestants), one.name)
         if isinstance(one, Model):
-            entries.append(_score_model(one.name, configs[one.name], out))
+            config, spent = _trained(configs[one.name], train_minutes)
+            entries.append(_score_model(one.name, config, out, spent))
         else:
             entries.append(score_labels(one, prepare(load_config(None, options)), out))
     return entries
@@ -124,7 +125,36 @@ def _config(model: Model, out: str | Path, options: Sequence[str]) -> Any:
     return config
 
 
-def _score_model(name: str, config: Any, out: str | Path) -> Entry:
+def _learns(config: Any) -> bool:
+    return config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS
+
+
+def _check_weights(name: str, config: Any, train_minutes: float) -> None:
+    """Raise FileNotFoundError for weights that are not there and will not be."""
+    weights = config.MODEL.WEIGHTS
+    if not weights and (not _learns(config) or train_minutes):
+        prepare(config.clone())  # names what cannot be trained before the first hour is spent
+        return
+    weights = weights or str(Path(config.OUTPUT_DIR) / "model_best.pth")
+    if not Path(weights).is_file():
+        raise FileNotFoundError(
+            f"{name}: no weights at {weights}; give NAME=CONFIG,WEIGHTS or --train-budget MINUTES"
+        )
+
+
+def _trained(config: Any, minutes: float) -> tuple[Any, Spent | None]:
+    """The config with weights, trained now where that is asked for, and what training took."""
+    if config.MODEL.WEIGHTS or not _learns(config):
+        return config, None
+    if not minutes:
+        return config, read_spent(config.OUTPUT_DIR)
+    weights, spent = train_within(config, minutes)
+    config = config.clone()
+    config.MODEL.WEIGHTS = str(weights)
+    return config, spent
+
+
+def _score_model(name: str, config: Any, out: str | Path, spent: Spent | None) -> Entry:
     config, model, point, _ = load_trained(prepare(config))
     split = config.DATASETS.TEST[0]
     folder = Path(out) / name / split
@@ -138,7 +168,16 @@ def _score_model(name: str, config: Any, out: str | Path) -> Entry:
     with PeakMemory(config.MODEL.DEVICE) as memory:
         results = inference_on_dataset(timed, loaders.test_loader(config, split), evaluator)
     first = next(iter(loaders.test_loader(config, split)))
-    values = (parameters(model) / 1e6, gflops(model, first), timed.median(), memory.megabytes)
+    on_cpu = not config.MODEL.DEVICE.startswith("cuda")
+    values = (
+        parameters(model) / 1e6,
+        gflops(model, first),
+        timed.median(),
+        timed.median(processor=True) if on_cpu else None,
+        memory.megabytes,
+        spent and spent.minutes,
+        spent and spent.iterations,
+    )
     cost = dict(zip(COSTS, values, strict=True))
     return _entry(name, results, folder, evaluator, point.score_threshold, cost)
 

@@ -42,6 +42,7 @@ def mapper_options(config: Any) -> MapperOptions:
         ),
         extras=ExtraOptions(
             copy_paste=extra.COPY_PASTE,
+            affine=extra.AFFINE,
             elastic=extra.ELASTIC,
             erase=extra.ERASE,
             stain_jitter=extra.STAIN_JITTER,

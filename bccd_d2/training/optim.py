@@ -63,6 +63,14 @@ def build_optimizer(config: Any, model: nn.Module) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=tuple(solver.BETAS))
 
 
+def stretch_schedule(schedule: Any, iterations: int) -> None:
+    """Let a schedule of `build_schedule` end after another number of iterations, from now on.
+
+    Warm-up and decay keep their shares of the whole.
+    """
+    schedule._max_iter = iterations
+
+
 def build_schedule(config: Any, optimizer: torch.optim.Optimizer) -> Any:
     """detectron2's warm-up with cosine or step decay, ``SOLVER.LR_SCHEDULER_NAME``."""
     return build_lr_scheduler(config, optimizer)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +31,7 @@ GRID: dict[str, tuple] = {  # lengths in pixels at INPUT.IMAGE_SCALE .5
     "seed_blur": (1.0, 2.0, 4.0),
     "min_area": (75, 150, 300, 500),
 }
+_GROWTHS = 8  # times that an option's values may grow beyond the grid in a round
 
 
 @dataclass(frozen=True)
@@ -40,22 +43,30 @@ class Trial:
 
 
 def tune(
-    config: Any, grid: Mapping[str, Sequence] = GRID, images: int = 24, rounds: int = 2
+    config: Any,
+    grid: Mapping[str, Sequence] = GRID,
+    images: int = 24,
+    rounds: int = 3,
+    finalists: int = 8,
 ) -> list[Trial]:
     """Trials on ``DATASETS.TRAIN``, the best first; no other split is read.
 
     One option after the other, in the grid's order, takes the value of best AP while the rest
-    stand (coordinate descent); a second round lets the first options follow the later ones. The
-    diameter is not searched: it is that of the median training cell.
+    stand (coordinate descent); further rounds let the first options follow the later ones, and try
+    the values half-way to the best one's neighbours. Where the best value lies at an edge of the
+    grid, the grid grows there. The settings that did best are then scored on all training images.
+    The diameter is not searched: it is that of the median training cell.
 
     Args:
         config: as `run.prepare` returns it.
-        images: evenly spaced ones of the training images; 0 = all.
+        grid: at least two values an option, numbers in rising order.
+        images: evenly spaced ones of the training images for the search; 0 = all.
+        finalists: how many settings are scored on all training images, and returned.
 
     Raises:
         ValueError: an option of the grid does not exist or is out of its range.
     """
-    inputs, truth = _images(config, images)
+    inputs, truth = _images(config)
     areas = np.concatenate([cells.areas for cells in truth])
     diameter = 2 * np.sqrt(np.median(areas) / np.pi) * config.INPUT.IMAGE_SCALE
     start = dataclasses.replace(options_from_config(config), cell_diameter=round(float(diameter)))
@@ -63,20 +74,80 @@ def tune(
     if unknown:
         raise ValueError(f"grid has no options {sorted(unknown)}; there are {start}")
     cap = config.TEST.DETECTIONS_PER_IMAGE
-    tried = {start: _average_precision(start, inputs, truth, cap)}
-    best = start
-    for _ in range(rounds):
+    some = _evenly(len(inputs), images)
+    few = [inputs[i] for i in some], [truth[i] for i in some]
+    tried = _descend(start, grid, rounds, lambda o: _average_precision(o, *few, cap))
+    best = sorted(tried, key=tried.__getitem__, reverse=True)[: max(1, finalists)]
+    logger.info("%d settings tried; the best %d on all images", len(tried), len(best))
+    if len(some) < len(inputs):
+        tried = {o: _average_precision(o, inputs, truth, cap) for o in best}
+    return sorted((Trial(options, tried[options]) for options in best), key=lambda t: -t.ap)
+
+
+def _descend(
+    start: OtsuOptions,
+    grid: Mapping[str, Sequence],
+    rounds: int,
+    score: Callable[[OtsuOptions], float],
+) -> dict[OtsuOptions, float]:
+    """All settings that coordinate descent tried, with their scores."""
+    score = functools.cache(score)
+    tried, best = {start: score(start)}, start
+    values = {name: list(listed) for name, listed in grid.items()}
+    for turn in range(rounds):
         before = best
-        for name, values in grid.items():
-            candidates = [dataclasses.replace(best, **{name: value}) for value in values]
-            for options in candidates:
-                if options not in tried:
-                    tried[options] = _average_precision(options, inputs, truth, cap)
-            best = max([best, *candidates], key=tried.__getitem__)
+        for name, listed in values.items():
+            if turn:
+                listed += _half_way(listed, getattr(best, name))
+            candidates = _settings(best, name, listed)
+            for _ in range(_GROWTHS + 1):
+                tried |= {options: score(options) for options in candidates}
+                best = max([best, *candidates], key=tried.__getitem__)
+                candidates = _settings(best, name, _beyond(listed, getattr(best, name)))
+                listed += [getattr(options, name) for options in candidates]
+                if not candidates:
+                    break
             logger.info("%s = %s: AP %.4f", name, getattr(best, name), tried[best])
         if best == before:
             break
-    return sorted((Trial(options, ap) for options, ap in tried.items()), key=lambda t: -t.ap)
+    return tried
+
+
+def _settings(options: OtsuOptions, name: str, values: Sequence) -> list[OtsuOptions]:
+    """The options with each value of one of them; values it cannot have are left out."""
+    found = []
+    for value in values:
+        with contextlib.suppress(ValueError):
+            found.append(dataclasses.replace(options, **{name: value}))
+    return found
+
+
+def _beyond(values: Sequence, best: Any) -> list:
+    """The next value beyond the edge of the listed ones, where the best lies at that edge."""
+    if isinstance(best, str) or len(values) < 2:
+        return []
+    listed = sorted(set(values))
+    if best == listed[-1]:
+        return [_like(best, 2 * best - listed[-2])]
+    return [_like(best, 2 * best - listed[1])] if best == listed[0] else []
+
+
+def _half_way(values: Sequence, best: Any) -> list:
+    """The values in the middle between the best and its neighbours."""
+    if isinstance(best, str):
+        return []
+    near = [max((v for v in values if v < best), default=best)]
+    near.append(min((v for v in values if v > best), default=best))
+    return [_like(best, (v + best) / 2) for v in near if v != best]
+
+
+def _like(example: Any, value: float) -> Any:
+    return round(value) if isinstance(example, int) else round(float(value), 4)
+
+
+def _evenly(size: int, count: int) -> np.ndarray:
+    wanted = min(count, size) if count > 0 else size
+    return np.unique(np.linspace(0, size - 1, wanted).round().astype(int))
 
 
 def as_config_keys(options: OtsuOptions) -> list[str]:
@@ -87,17 +158,14 @@ def as_config_keys(options: OtsuOptions) -> list[str]:
     ]
 
 
-def _images(config: Any, count: int) -> tuple[list[dict], list[Cells]]:
+def _images(config: Any) -> tuple[list[dict], list[Cells]]:
     inputs, truth = [], []
     for name in config.DATASETS.TRAIN:
         true = read_truth(MetadataCatalog.get(name).json_file)
         listed = [batch[0] for batch in loaders.test_loader(config, name)]
         inputs += listed
         truth += [true[given["image_id"]].cells for given in listed]
-    last = len(inputs) - 1
-    size = min(count, len(inputs)) if count > 0 else len(inputs)
-    chosen = np.unique(np.linspace(0, last, size).round().astype(int))
-    return [inputs[i] for i in chosen], [truth[i] for i in chosen]
+    return inputs, truth
 
 
 @torch.no_grad()

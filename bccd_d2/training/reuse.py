@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from detectron2.engine import HookBase
 
 from bccd_d2.masks.io import write_json_atomic
 from bccd_d2.training.launch import Processes, launch
 from bccd_d2.training.run import prepare, run
 
 
-def ensure_trained(config: Any, processes: Processes) -> Path:
+def ensure_trained(config: Any, processes: Processes, extra_hooks: Sequence[HookBase] = ()) -> Path:
     """Train to the end unless that was done; a run that was interrupted goes on where it was.
 
     What counts as the same run is the config and the conversion of the dataset, both recorded in
     ``OUTPUT_DIR/inputs.json``. A run of other inputs in that folder is replaced.
+
+    Args:
+        extra_hooks: see `run.train`.
 
     Returns:
         The best checkpoint; the last one where ``DATASETS.VALIDATION`` is empty.
     """
     folder = Path(config.OUTPUT_DIR)
     record = folder / "inputs.json"
-    inputs = _inputs(config)
+    inputs = run_inputs(config)
     same = record.is_file() and json.loads(record.read_text()) == inputs
     if not (same and (folder / "model_final.pth").is_file()):
         if not same:
             for old in [*folder.glob("*.pth"), folder / "last_checkpoint", folder / "metrics.json"]:
                 old.unlink(missing_ok=True)
         write_json_atomic(record, inputs)
-        launch(run, processes, config, False, True)
+        launch(run, processes, config, False, True, extra_hooks)
     return folder / ("model_best.pth" if config.DATASETS.VALIDATION else "model_final.pth")
 
 
@@ -53,7 +59,8 @@ def ensure_evaluated(config: Any, processes: Processes) -> dict[str, Any]:
     return json.loads(summary.read_text(encoding="utf-8"))
 
 
-def _inputs(config: Any) -> dict[str, str]:
+def run_inputs(config: Any) -> dict[str, str]:
+    """Hashes of a config, prepared, and of the conversion of its dataset."""
     prepared = prepare(config.clone())
     dataset = Path(prepared.DATASETS.ROOT) / "dataset.json"
     return {

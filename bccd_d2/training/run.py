@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from bccd_d2.training import loaders
 from bccd_d2.training.assemble import Training, assemble
 from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint
 from bccd_d2.training.config import finalize
+from bccd_d2.training.record import write_record
 from bccd_d2.training.treatment import Treatment, with_reference
 
 logger = logging.getLogger(__name__)
@@ -47,8 +50,14 @@ def run(
     """
     for name in ("detectron2", "fvcore", "bccd_d2"):
         setup_logger(config.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
+    start = time.perf_counter()
     config = prepare(config)
     results = evaluate(config) if eval_only else train(config, resume, extra_hooks)
+    if comm.is_main_process():
+        what = "evaluation" if eval_only else "training"
+        record = Path(config.OUTPUT_DIR) / ("evaluation" if eval_only else "") / "run.json"
+        seconds = time.perf_counter() - start
+        write_record(record, what, seconds, config.MODEL.DEVICE, again=resume)
     if results and comm.is_main_process():
         names = config.DATASETS.TEST if eval_only else config.DATASETS.VALIDATION
         logger.info("scores on %s\n%s", ", ".join(names), format_scores(results))
@@ -66,6 +75,7 @@ def prepare(config: Any) -> Any:
     """
     get_preset(config.MODEL.VIT.PRESET)
     check_source(config.MODEL.VIT.WEIGHTS)
+    check_source(config.MODEL.RESNETS.WEIGHTS, "MODEL.RESNETS.WEIGHTS")
     folder = config.DATASETS.ROOT or find_dataset()
     register_dataset(folder)
     config.defrost()
@@ -189,8 +199,8 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
 def evaluate(config: Any) -> dict[str, dict[str, Any]]:
     """Score ``MODEL.WEIGHTS``, or the run's best checkpoint, on ``DATASETS.TEST``.
 
-    The score threshold is the one stored with the checkpoint; scores, per-image table and
-    predictions are written under ``OUTPUT_DIR/evaluation``.
+    The score threshold is the one stored with the checkpoint; scores, per-image table,
+    predictions and the config used are written under ``OUTPUT_DIR/evaluation``.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
@@ -206,8 +216,10 @@ def evaluate(config: Any) -> dict[str, dict[str, Any]]:
         summary = {
             "weights": weights,
             "datasets": list(config.DATASETS.TEST),
+            "root": os.path.abspath(config.DATASETS.ROOT),
             "operating_point": point.state_dict(),
             "scores": results,
         }
+        write_text_atomic(folder / "config.yaml", config.dump())
         write_json_atomic(folder / "metrics.json", summary, indent=1)
     return results

@@ -9,6 +9,7 @@ from detectron2.modeling import build_model
 
 import bccd_d2.modeling.build_dense  # noqa: F401  (registers backbones and meta-architectures)
 from bccd_d2.modeling.presets import get_preset
+from bccd_d2.modeling.resnet import RESNET_LICENCES
 from bccd_d2.modeling.vit import create_vit
 
 
@@ -32,11 +33,29 @@ def config_parameters(config: Any) -> tuple[int, int]:
     """
     config = config.clone()
     config.defrost()
-    config.MODEL.DEVICE, config.MODEL.VIT.WEIGHTS = "meta", ""
+    config.MODEL.DEVICE = "meta"
+    config.MODEL.VIT.WEIGHTS = config.MODEL.RESNETS.WEIGHTS = ""
     with torch.device("meta"):
         model = build_model(config)
-    backbone = getattr(model.backbone, "net", model.backbone)
-    return _count(backbone), _count(model)
+    names = ("net", "bottom_up")  # of what carries the weights, inside a pyramid
+    parts = (getattr(model.backbone, name, None) for name in names)
+    return _count(next((part for part in parts if part), model.backbone)), _count(model)
+
+
+def backbone_of(config: Any) -> tuple[str, str]:
+    """Name of a config's backbone, and the licence of its weights ("none" from scratch).
+
+    Raises:
+        KeyError: no such preset.
+    """
+    if config.MODEL.BACKBONE.NAME == "build_resnet_pyramid":
+        resnet = config.MODEL.RESNETS
+        licence = RESNET_LICENCES.get(resnet.WEIGHTS, "see its source")
+        return f"resnet{resnet.DEPTH}", licence if resnet.WEIGHTS else "none"
+    if config.MODEL.BACKBONE.NAME == "build_residual_unet":
+        return "residual U-Net", "none"
+    preset = get_preset(config.MODEL.VIT.PRESET)
+    return config.MODEL.VIT.PRESET, preset.licence if config.MODEL.VIT.WEIGHTS else "none"
 
 
 def _count(module: torch.nn.Module) -> int:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from bccd_d2.data.affine import affine, affine_matrix, apply_affine
 from bccd_d2.data.appearance import Appearance, AppearanceOptions, local_contrast, smooth
 from bccd_d2.data.copy_paste import Stamp, copy_paste, find_donors, paste
 from bccd_d2.data.elastic import displacement, elastic
@@ -46,14 +47,14 @@ def test_off_changes_and_draws_nothing():
     assert stain_jitter(image, NoDraws(), 0.0) is image
     assert Appearance()(image, image, "a") is image
     nothing = np.zeros((0, 9, 3), np.uint8), np.zeros((0, 9), np.uint16), areas
-    strong = ExtraOptions(copy_paste=5, elastic=6, erase=1)
+    strong = ExtraOptions(copy_paste=5, affine=0.2, elastic=6, erase=1)
     assert augment_pair(*nothing, np.random.default_rng(0), strong)[0].shape == (0, 9, 3)
 
 
 def test_same_seed_same_result_and_inputs_are_kept():
     image, labels, areas = scene()
     before = image.copy(), labels.copy(), areas.copy()
-    options = ExtraOptions(copy_paste=6, elastic=5, erase=1)
+    options = ExtraOptions(copy_paste=6, affine=0.1, elastic=5, erase=1)
     runs = [augment_pair(image, labels, areas, np.random.default_rng(3), options) for _ in range(2)]
     assert all(np.array_equal(a, b) for a, b in zip(*runs, strict=True))
     assert not np.array_equal(runs[0][0], image)
@@ -89,6 +90,36 @@ def test_labels_bend_with_the_image():
         assert same.mean() > 0.7 and wrong[same].mean() < 0.005
         areas = np.bincount(moved.ravel()) / np.bincount(labels.ravel())
         assert 0.5 < areas.min() and areas.max() < 2
+
+
+# -- affine -----------------------------------------------------------------------------------
+
+
+def test_an_affine_map_is_mild_and_moves_labels_with_the_image():
+    image, labels, areas = scene()
+    for seed in range(6):
+        moved, cells, grown = affine(image, labels, areas, np.random.default_rng(seed), 0.1)
+        assert moved.dtype == np.uint8 and cells.dtype == np.uint16 and moved.shape == image.shape
+        assert set(np.unique(cells)) <= set(np.unique(labels))
+        same = cv2.erode(cells, np.ones((3, 3))) == cv2.dilate(cells, np.ones((3, 3)))
+        wrong = np.abs(moved.astype(int) - PALETTE[cells]).max(axis=2) > 2
+        assert wrong[same & (cells > 0)].mean() < 0.005
+        middle = cells == labels[90, 98]  # a whole disc near the centre stays whole
+        assert middle.sum() == pytest.approx(grown[labels[90, 98]], rel=0.04)
+    matrices = [affine_matrix(np.random.default_rng(s), 0.1) for s in range(200)]
+    lengths = np.linalg.svd(matrices, compute_uv=False)
+    assert 0.84 < lengths.min() < 0.95 and 1.05 < lengths.max() < 1.2
+
+
+def test_affine_maps_by_hand():
+    image, labels, areas = scene((201, 201))
+    quarter, same, grown = apply_affine(image, labels, areas, np.array([[0.0, 1.0], [-1.0, 0.0]]))
+    assert np.array_equal(same, np.rot90(labels)) and np.array_equal(quarter, np.rot90(image))
+    assert np.allclose(grown, areas)
+    half, small, grown = apply_affine(image, labels, areas, np.diag([0.5, 0.5]))
+    assert np.allclose(grown, areas / 4) and not small[:50].any() and not small[:, -50:].any()
+    assert (np.abs(half[:50].astype(int) - image.mean(axis=(0, 1))) <= 1).all()
+    assert (small == labels[100, 100]).any() == (labels[100, 100] > 0)
 
 
 # -- copied cells -----------------------------------------------------------------------------
@@ -259,6 +290,7 @@ def test_appearance_measures_each_file_once(monkeypatch):
     ("options", "values"),
     [
         (ExtraOptions, {"elastic": 13}),
+        (ExtraOptions, {"affine": 0.6}),
         (ExtraOptions, {"erase": 1.2}),
         (ExtraOptions, {"copy_paste": -1}),
         (ExtraOptions, {"stain_jitter": 1.0}),
@@ -275,6 +307,7 @@ def test_each_is_fast():
     image, labels, areas = scene((320, 320))
     rng = np.random.default_rng(0)
     steps = {
+        "affine": lambda: affine(image, labels, areas, rng, 0.1),
         "elastic": lambda: elastic(image, labels, rng, 6.0),
         "copy_paste": lambda: copy_paste(image, labels, areas, rng, 8),
         "erase": lambda: erase(image, labels, rng, 1.0),

@@ -18,6 +18,7 @@ from bccd_d2.export.labels import (
     to_label_image,
     write_label_png,
     write_label_tiff,
+    write_label_tiles,
 )
 from bccd_d2.export.table import measure, write_csv
 from bccd_d2.masks.cells import Cells
@@ -176,6 +177,18 @@ def test_a_label_tiff_that_is_none_is_named(tmp_path):
         read_label_tiff(tmp_path / "bad.tif")
     with pytest.raises(FileNotFoundError, match="none.tif"):
         read_label_tiff(tmp_path / "none.tif")
+
+
+@pytest.mark.parametrize("name", ["hard_cells", "overlapping_cells"])
+@pytest.mark.parametrize("tile", [16, 64])
+def test_label_tiles_hold_the_label_image(name, tile, request, tmp_path):
+    cells = request.getfixturevalue(name)
+    write_label_tiles(tmp_path / "tiles.tif", cells, tile=tile)
+    np.testing.assert_array_equal(read_label_tiff(tmp_path / "tiles.tif"), cells.to_label_map())
+    write_label_tiles(tmp_path / "deep.tif", cells, bits=32, tile=tile)
+    assert tifffile.imread(tmp_path / "deep.tif").dtype == np.uint32
+    write_label_tiles(tmp_path / "none.tif", Cells.empty((20, 35)), tile=tile)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "none.tif"), np.zeros((20, 35)))
 
 
 @pytest.mark.data

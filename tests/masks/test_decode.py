@@ -186,6 +186,9 @@ def test_refusals():
         decode({"cell": cell, "flow": cell}, DecodeOptions(method="flow"))
     with pytest.raises(ValueError, match="NaN"):
         decode({"cell": cell + np.nan}, DecodeOptions(method="threshold"))
+    flow = np.full((2, 5, 6), np.inf)
+    with pytest.raises(ValueError, match="'flow' holds NaN or infinity"):
+        decode({"cell": cell + 1, "flow": flow}, DecodeOptions(method="flow"))
     for wrong in (
         {"method": "magic"},
         {"landscape": "hills"},

@@ -44,3 +44,17 @@ def test_unwritable_folder_is_named(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         io.write_text_atomic(tmp_path / "file" / "a.txt", "x")
+
+
+def test_a_file_made_piece_by_piece_is_whole_or_absent(tmp_path):
+    path = tmp_path / "sub" / "a.bin"
+    with io.atomic_file(path) as stream:
+        stream.write(b"one ")
+        assert not path.exists()
+        stream.write(b"two")
+    assert path.read_bytes() == b"one two"
+    with pytest.raises(RuntimeError, match="midway"), io.atomic_file(path) as stream:
+        stream.write(b"half")
+        raise RuntimeError("midway")
+    assert path.read_bytes() == b"one two"
+    assert [p.name for p in path.parent.iterdir()] == ["a.bin"]

@@ -9,7 +9,13 @@ import pytest
 
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.convert import encode_crop, rle_to_mask
-from bccd_d2.masks.overlap import iou_matrix, label_iou, match, resolve_overlaps
+from bccd_d2.masks.overlap import (
+    iou_matrix,
+    label_iou,
+    match,
+    meeting_pairs,
+    resolve_overlaps,
+)
 
 SIZE = (40, 60)
 
@@ -155,3 +161,34 @@ def test_disjoint_cells_come_back_as_they_are() -> None:
     cells = Cells.from_label_map(random_labels(3, 10))
     assert resolve_overlaps(cells) is cells
     assert len(resolve_overlaps(Cells.empty(SIZE))) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_meeting_pairs_are_those_that_share_area(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(0, 40, (30, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(1, 12, (30, 2))], axis=1)
+    expected = set()
+    for i, j in itertools.combinations(range(30), 2):
+        low, high = np.maximum(boxes[i, :2], boxes[j, :2]), np.minimum(boxes[i, 2:], boxes[j, 2:])
+        if (low < high).all():
+            expected.add(frozenset((i, j)))
+    pairs = meeting_pairs(boxes)
+    assert len(pairs) == len(expected) and {frozenset(pair) for pair in pairs.tolist()} == expected
+    assert meeting_pairs(np.zeros((0, 4))).shape == (0, 2)
+
+
+def test_equal_scores_share_as_the_label_map_does() -> None:
+    cells = Cells.from_rles([rectangle(2, 2, 9, 9), rectangle(5, 5, 12, 12)], SIZE)
+    label_map = cells.to_label_map()
+    areas = [(label_map == 1).sum(), (label_map == 2).sum()]
+    assert resolve_overlaps(cells).areas.tolist() == areas == [33, 49]
+
+
+def test_resolving_keeps_kind_and_uncertainty() -> None:
+    rles = [rectangle(2, 2, 9, 9), rectangle(5, 5, 12, 12)]
+    cells = Cells(SIZE, rles, [0.9, 0.8], [0, 0], [0.1, 0.4])
+    assert resolve_overlaps(cells).uncertainty.tolist() == pytest.approx([0.1, 0.4])
+    assert cells[1:].uncertainty.tolist() == pytest.approx([0.4])
+    with pytest.raises(ValueError, match="2 masks cannot have 1 uncertainties"):
+        Cells(SIZE, rles, [0.9, 0.8], [0, 0], [0.1])

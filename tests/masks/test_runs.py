@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.convert import encode_crop, rle_to_json
-from bccd_d2.masks.runs import paint, rle_runs
+from bccd_d2.masks.runs import rle_runs
 
 
 def unpacked(rle: dict) -> np.ndarray:
@@ -53,15 +52,3 @@ def test_counts_that_are_no_bytes_or_do_not_fill_the_image_are_refused() -> None
         rle_runs({"size": [9, 9], "counts": rle["counts"]})
     with pytest.raises(ValueError, match="broken counts"):
         rle_runs({"size": [8, 9], "counts": b""})
-
-
-def test_painting_in_score_order_is_the_label_map() -> None:
-    rng = np.random.default_rng(0)
-    block = np.ones((6, 8), bool)
-    corners = zip(rng.integers(0, 20, 15), rng.integers(0, 30, 15), strict=True)
-    rles = [encode_crop(block, int(y), int(x), (30, 40)) for y, x in corners]
-    cells = Cells.from_rles(rles, (30, 40), np.arange(15) / 15)
-    np.testing.assert_array_equal(paint(rles, (30, 40)), cells.to_label_map())
-    assert paint([], (3, 4)).shape == (3, 4)
-    with pytest.raises(ValueError, match="image of size"):
-        paint(rles, (40, 30))

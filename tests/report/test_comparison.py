@@ -28,7 +28,7 @@ def entries():
     rows = {f"test/{n}.png": {"F1": 0.5, "PQ": 0.4, "Dice": 0.9, "count error": 2} for n in "ab"}
     better = {file: row | {"Dice": 0.95} for file, row in rows.items()}
     cells = dict.fromkeys(rows, Cells.from_label_map(label_map((5, 5, 20, 30))))
-    cost = dict(zip(COSTS, (1.5, None, 0.25, 900.4), strict=True))
+    cost = dict(zip(COSTS, (1.5, None, 0.25, 0.4, 900.4, 24.96, 1200), strict=True))
     scores = dict.fromkeys(SCORES, 0.5)
     return [
         Entry("plain", scores, rows, {}, cells),
@@ -39,9 +39,9 @@ def entries():
 def test_the_best_is_bold_and_unknown_costs_are_blank(entries):
     lines = score_table(entries).splitlines()
     assert len({line.count("|") for line in lines}) == 1
-    assert lines[2].startswith("| plain | 0.500 |") and lines[2].endswith("|  |  |  |  |")
+    assert lines[2].startswith("| plain | 0.500 |") and lines[2].endswith("|  |  |  |  |  |  |  |")
     assert "| **0.750** |" in lines[3] and "| **0.25** |" in lines[3]
-    assert lines[3].endswith("| 1.50 |  | 0.250 | 900 |")
+    assert lines[3].endswith("| 1.50 |  | 0.250 | 0.400 | 900 | 25.0 | 1200 |")
     table = difference_table(paired_differences(entries))
     assert "| good | plain | Dice | +0.050 | +0.050 to +0.050 * | 2 of 2 |" in table
     assert difference_table([]) == ""
@@ -79,7 +79,7 @@ def test_an_error_map_has_the_colour_of_each_kind():
     image = np.full((40, 60, 3), 100, np.uint8)
     over = error_map(truth, found, image, alpha=0.5)
     assert tuple(over[30, 50]) == (100, 100, 100)
-    assert tuple(over[5, 15]) == (50, 145, 95)
+    assert tuple(over[5, 15]) == (50, 129, 108)
     with pytest.raises(ValueError, match="of one"):
         error_map(truth, found[:10])
     with pytest.raises(ValueError, match="alpha"):

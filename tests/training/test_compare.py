@@ -69,3 +69,30 @@ def test_eval_only_scores_the_baseline(tiny_dataset: Path, tmp_path: Path) -> No
     scores = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["scores"]
     assert np.isfinite(scores["segm"]["AP"]) and scores["pixels"]["Dice"] > 0.5
     assert train_net.main(["--config-file", str(OTSU), *options]) == 2
+
+
+def test_a_budget_trains_what_has_no_weights(
+    tiny_dataset: Path, tmp_path: Path, small_options: list[str], capsys
+) -> None:
+    import compare
+
+    from bccd_d2.training import contest
+
+    tiny = OTSU.with_name("cpu_tiny_maskrcnn.yaml")
+    out = tmp_path / "out"
+    call = ["--out", str(out), "--error-maps", "0", "--model", f"tiny={tiny}"]
+    call += ["--model", f"otsu={OTSU}"]
+    options = [*small_options, "SOLVER.CHECKPOINT_PERIOD", "1000"]
+    assert compare.main([*call, *options]) == 2
+    assert "--train-budget" in capsys.readouterr().err
+    assert compare.main([*call, "--train-budget", "0.01", *options]) == 0
+    with (out / "comparison.csv").open(newline="") as stream:
+        rows = {row["method"]: row for row in csv.DictReader(stream)}
+    assert float(rows["tiny"]["training (min)"]) == pytest.approx(0.01, rel=0.5)
+    assert rows["otsu"]["training (min)"] == "" and int(rows["tiny"]["steps"]) > 1
+    final = out / "runs" / "tiny" / "model_final.pth"
+    before = final.stat().st_mtime_ns
+    tiny_alone = [contest.Model("tiny", str(tiny))]
+    (again,) = contest.run_contest(tiny_alone, out, options)  # the run in OUT is used again
+    assert final.stat().st_mtime_ns == before
+    assert str(again.scores["AP"]) == rows["tiny"]["AP"] and again.cost["steps"] > 1

@@ -71,6 +71,12 @@ def test_eval_only_scores_the_test_split_with_the_stored_threshold(
     scores = json.loads((trained / "evaluation" / "bccd_test" / "scores.json").read_text())
     assert scores["images"] == 3
     assert scores["score_threshold"] == pytest.approx(saved["operating_point"]["score_threshold"])
+    page = (trained / "report" / "report.html").read_text()
+    assert "bccd_train: " in page and "process; finished" in page
+    for folder, what in ((trained, "training"), (trained / "evaluation", "evaluation")):
+        (session,) = json.loads((folder / "run.json").read_text())["sessions"]
+        assert session["what"] == what and session["seconds"] > 0
+        assert session["versions"]["torch"] == torch.__version__
 
 
 def test_killed_and_resumed_run_goes_on_where_it_was(

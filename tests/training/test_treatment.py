@@ -94,7 +94,7 @@ def test_each_extra_reaches_the_training_crop_alone(dataset):
         return LabelMapMapper(given, is_train=train, seed=1, with_instances=True)(record)
 
     base = crop()
-    for key, value in (("STAIN_JITTER", "0.3"), ("ELASTIC", "6"), ("ERASE", "1"),
+    for key, value in (("STAIN_JITTER", "0.3"), ("AFFINE", "0.1"), ("ELASTIC", "6"), ("ERASE", "1"),
                        ("COPY_PASTE", "9")):  # fmt: skip
         changed = crop(f"INPUT.EXTRA.{key}", value)
         assert not torch.equal(changed["image"], base["image"]), key
@@ -107,8 +107,8 @@ def test_each_extra_reaches_the_training_crop_alone(dataset):
 
 
 def test_the_validation_loss_sees_no_extras(dataset):
-    more = ["INPUT.EXTRA.STAIN_JITTER", "0.3", "INPUT.EXTRA.ELASTIC", "6", "INPUT.EXTRA.ERASE",
-            "1", "INPUT.EXTRA.COPY_PASTE", "9"]  # fmt: skip
+    more = ["INPUT.EXTRA.STAIN_JITTER", "0.3", "INPUT.EXTRA.ELASTIC", "6", "INPUT.EXTRA.AFFINE",
+            "0.1", "INPUT.EXTRA.ERASE", "1", "INPUT.EXTRA.COPY_PASTE", "9"]  # fmt: skip
     plain, strong = (
         loaders.validation_batches(configured(dataset, "TEST.LOSS_BATCHES", "1", *options))
         for options in ((), more)

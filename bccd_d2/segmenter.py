@@ -1,0 +1,122 @@
+"""The model in three lines: load it by name, folder or file, and ask it for the cells of images.
+
+This module stands above the rooms, as `bccd_d2.api` does.
+
+Example:
+    from bccd_d2 import load_pretrained
+    model = load_pretrained()
+    cells = model.predict(image)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccd_d2._detectron2 import require_detectron2
+from bccd_d2.api import PredictedCells
+from bccd_d2.inference.augmentation import parse_views
+from bccd_d2.inference.predictor import PredictOptions, predict_cells
+
+
+class Segmenter:
+    """One trained model, or several whose answers are merged on masks.
+
+    Attributes:
+        models: each an `inference.predictor.Answer` with name and score_threshold, such as
+            `training.trained.TrainedModel`.
+        name: of the model; of several joined by " + ".
+        score_threshold: the operating point, in [0, 1]; of several models the mean of theirs.
+    """
+
+    def __init__(self, models: Sequence[Any]) -> None:
+        if not models:
+            raise ValueError("models must hold at least one")
+        self.models = list(models)
+        self.name = " + ".join(model.name for model in self.models)
+        self.score_threshold = float(np.mean([model.score_threshold for model in self.models]))
+
+    def predict(
+        self,
+        image: np.ndarray,
+        score_threshold: float | None = None,
+        *,
+        tile: int | None = None,
+        overlap: int | None = None,
+        tta: str | float | Sequence[str | float] = (),
+        scale: float = 1.0,
+        batch: int = 1,
+    ) -> PredictedCells:
+        """The cells of one image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB of any size.
+            score_threshold: cells below it are left out. None = the model's own operating point;
+                0.05 gives all candidates, for the model keeps none below its config's
+                ``MODEL.ROI_HEADS.SCORE_THRESH_TEST``.
+            tile: px of a window; None cuts images above 3 megapixels, 0 none.
+            overlap: px that windows share; it should exceed the largest cell.
+            tta: "flip", "turn" and scales such as 0.8, in a list or joined by commas; the views
+                are merged, and `uncertainty` says how far they disagree on each cell. Merged
+                scores are means over the views, a little below those of one view.
+            scale: 0.5 where cells appear twice as large as in the images of the training.
+            batch: windows that go through the model together.
+
+        Raises:
+            ValueError: another shape or type, or options out of range.
+        """
+        options = self.options(score_threshold, tile=tile, overlap=overlap, tta=tta, scale=scale,
+                               batch=batch)  # fmt: skip
+        return self.predict_with(image, options)
+
+    def options(
+        self,
+        score_threshold: float | None = None,
+        *,
+        tta: str | float | Sequence[str | float] = (),
+        **rest: Any,
+    ) -> PredictOptions:
+        """The arguments of `predict` checked and in one piece; ``rest`` as there."""
+        threshold = self.score_threshold if score_threshold is None else float(score_threshold)
+        return PredictOptions(threshold, views=parse_views(tta), **rest)
+
+    def predict_with(
+        self,
+        image: Any,
+        options: PredictOptions,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> PredictedCells:
+        """`predict` with options in one piece; see `inference.predictor.predict_cells`."""
+        return PredictedCells.of(predict_cells(self.models, image, options, progress))
+
+
+def load_pretrained(
+    name_or_path: str | Path | Sequence[str | Path] = "",
+    *,
+    config_file: str | Path = "",
+    device: str = "auto",
+) -> Segmenter:
+    """A trained model, ready to predict; it needs no network and no configs folder.
+
+    Args:
+        name_or_path: "" = the model that ships with the package; else the name of one that does, a
+            run's folder, a .pth or a .safetensors file. Several make an ensemble.
+        config_file: a YAML file in place of the model's own config. Alone it stands for the best
+            checkpoint of its ``OUTPUT_DIR``, or for a model without weights.
+        device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:1", ...
+
+    Raises:
+        ImportError: detectron2 is not installed; the message says how to.
+        FileNotFoundError: no such file, no config beside it, or nothing ships.
+        KeyError: a name that is none of the shipped models.
+        ValueError: a file that is damaged, or does not fit its config.
+    """
+    require_detectron2()
+    from bccd_d2.training.trained import load_model
+
+    several = not isinstance(name_or_path, (str, Path))
+    given = list(name_or_path) if several else [name_or_path]
+    return Segmenter([load_model(str(one), str(config_file), device) for one in given or [""]])
