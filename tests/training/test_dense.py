@@ -139,19 +139,18 @@ def test_thresholds_are_tuned_on_validation_and_printed_as_keys(
 
 def test_the_search_finds_the_threshold_that_is_right(tiny_dataset: Path, tmp_path: Path) -> None:
     """A model whose background is at .6 needs a threshold above that."""
-    from detectron2.data import MetadataCatalog
     from torch import nn
 
-    from bccd_d2.evaluation.truth import read_truth
     from bccd_d2.masks.decode import DecodeOptions
-    from bccd_d2.masks.runs import paint
+    from bccd_d2.masks.labels import read_label_map
     from bccd_d2.modeling.dense_answer import AnswerOptions
+    from bccd_d2.training import loaders
     from bccd_d2.training.dense_search import DenseSearch
 
     config = small(CONFIGS / "dinov2_boundary.yaml", tiny_dataset, tmp_path,
                    "INPUT.IMAGE_SCALE", "1.0")  # fmt: skip
-    truth = read_truth(MetadataCatalog.get("bccd_val").json_file)
-    pictures = iter([paint(t.cells.rles, t.cells.image_size) for t in truth.values()])
+    records = loaders.records(["bccd_val"])
+    pictures = iter([read_label_map(record["label_file"]) for record in records])
 
     class Told(nn.Module):
         answer = AnswerOptions(DecodeOptions(method="threshold"))
@@ -190,3 +189,22 @@ def test_multiply_adds_of_a_dense_model_are_counted() -> None:
         for side in (32, 64)
     ]
     assert counts[0] > 32 * 32 * 8e-9 and counts[1] == pytest.approx(4 * counts[0], rel=0.01)
+
+
+def test_a_model_file_of_a_dense_model_predicts_as_its_run(
+    tiny_dataset: Path, tmp_path: Path
+) -> None:
+    from bccd_d2 import load_pretrained
+    from bccd_d2.synth.smear import draw_smear
+    from bccd_d2.training.release import export_run
+
+    train(small(CONFIGS / "cpu_tiny_watershed.yaml", tiny_dataset, tmp_path / "run"))
+    export_run(tmp_path / "run", tmp_path / "out", "dense")
+    assert "residual U-Net" in next((tmp_path / "out").glob("*.md")).read_text()
+    image = draw_smear(seed=3, size=(160, 220)).image
+    first, second = (
+        load_pretrained(path).predict(image, 0.0)
+        for path in (tmp_path / "run", tmp_path / "out" / "dense.safetensors")
+    )
+    assert first.image_size == (160, 220)
+    assert [r["counts"] for r in first.rles] == [r["counts"] for r in second.rles]
