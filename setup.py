@@ -12,11 +12,11 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bccd_d2/__init__.py").read
 README = HERE / "README.md"
 
 REPORT = ["jinja2>=3.1", "matplotlib>=3.8", "pyyaml>=6"]
-APP = ["gradio>=5"]
+APP = ["gradio>=6"]
 TABLE = ["pandas>=2"]
 TIFF = ["imagecodecs>=2023.7"]  # LZW, JPEG and other compressions of large TIFFs
 TUNE = ["matplotlib>=3.8", "optuna>=4", "pyyaml>=6"]
-DEV = ["pytest>=8", "ruff>=0.6", "shapely>=2"]
+DEV = ["pytest>=8", "ruff>=0.6", "selenium>=4.20", "shapely>=2"]
 
 setup(
     name="bccd_d2",
@@ -36,7 +36,9 @@ setup(
     # The scripts of tools/ are the commands of the console command, see bccd_d2/cli.py.
     packages=[*find_packages(include=["bccd_d2", "bccd_d2.*"]), "bccd_d2.tools"],
     package_dir={"bccd_d2.tools": "tools"},
-    package_data={"bccd_d2": ["**/*.json", "**/*.yaml", "**/*.html", "pretrained/*"]},
+    package_data={
+        "bccd_d2": ["**/*.json", "**/*.yaml", "**/*.html", "app/*.css", "app/*.js", "pretrained/*"],
+    },
     entry_points={"console_scripts": ["bccd = bccd_d2.cli:main"]},
     python_requires=">=3.10,<3.13",
     install_requires=[
@@ -62,6 +64,6 @@ setup(
         "table": TABLE,
         "tiff": TIFF,
         "tune": TUNE,
-        "dev": DEV + REPORT + TUNE,
+        "dev": DEV + REPORT + TUNE + APP + TABLE,
     },
 )

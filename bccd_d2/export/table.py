@@ -82,7 +82,12 @@ def measure(
         colour = np.array([_colour(image, *crop) for crop in cells.crops()]).reshape(-1, 4)
         table.update(zip(COLOUR, colour.T, strict=True))
     table["touches_border"] = cells.touches_border() & (area > 0)
-    return table if pixel_size is None else {**table, **_micrometres(table, pixel_size)}
+    return table if pixel_size is None else in_micrometres(table, pixel_size)
+
+
+def in_micrometres(table: Table, pixel_size: float) -> Table:
+    """The table with its columns in micrometres added, the pixel size being micrometres."""
+    return {**table, **_micrometres(table, pixel_size)}
 
 
 def write_csv(path: str | Path, table: Table) -> Path:

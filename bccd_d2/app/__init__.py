@@ -1,0 +1,6 @@
+"""A page on this computer that finds the cells of one image: outlines, counts, measurements, files.
+
+`server.serve` starts it for any model with ``predict``, ``name`` and ``score_threshold``. Only
+`page` and `server` know Gradio. Nothing is kept: an upload is deleted once it is read, and results
+live in the memory of the session until its tab closes or an hour passes.
+"""

@@ -1,0 +1,161 @@
+"""The candidates of one image, found once; every threshold is then a choice among them.
+
+They are sorted by score, the best first, so cell k is cell k at any threshold: those above it are
+the first so many. Shared pixels are given to the better cell once, which does not depend on the
+threshold either, so label image, COCO json, GeoJSON and CSV agree pixel by pixel.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from bccd_d2.api import PredictedCells
+from bccd_d2.export.coco import write_coco
+from bccd_d2.export.geojson import write_geojson
+from bccd_d2.export.labels import write_label_tiff
+from bccd_d2.export.table import Table, in_micrometres, write_csv
+from bccd_d2.masks.overlap import resolve_overlaps
+
+LOWEST = 0.05  # score of the weakest candidates that are asked for
+KINDS = {  # of download: what the file's name ends with, media type
+    "csv": ("_cells.csv", "text/csv"),
+    "geojson": (".geojson", "application/geo+json"),
+    "coco": ("_coco.json", "application/json"),
+    "labels": ("_labels.tif", "image/tiff"),
+}
+
+
+class Model(Protocol):
+    """What finds the cells; `bccd_d2.segmenter.Segmenter` is one."""
+
+    name: str
+    score_threshold: float
+
+    def predict(self, image: np.ndarray, score_threshold: float | None = None) -> PredictedCells:
+        """The cells of an (H, W, 3) uint8 RGB image with at least this score."""
+        ...
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one image amounts to at a threshold.
+
+    Attributes:
+        cells: number of cells.
+        interior: those that do not touch the image's border.
+        per_megapixel: cells in a million pixels.
+        per_mm2: cells in a square millimetre; None without a pixel size.
+        diameter: median equivalent diameter in pixels; None without cells.
+        coverage: share of the pixels that lie in cells, 0 to 1.
+    """
+
+    cells: int
+    interior: int
+    per_megapixel: float
+    per_mm2: float | None
+    diameter: float | None
+    coverage: float
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Candidates of one image with their measurements; the image itself is not kept.
+
+    Attributes:
+        name: of the image file.
+        cells: sorted by score, disjoint, none empty.
+        table: `bccd_d2.export.table.measure` of them, with colours, without micrometres.
+    """
+
+    name: str
+    cells: PredictedCells
+    table: Table
+
+    def above(self, threshold: float) -> tuple[PredictedCells, Table]:
+        """The cells with at least this score and their rows of the table."""
+        count = int((self.cells.scores >= np.float32(threshold)).sum())
+        return self.cells[:count], {name: values[:count] for name, values in self.table.items()}
+
+    def counts(self, threshold: float, pixel_size: float | None = None) -> Counts:
+        """Counts at a threshold; ``pixel_size`` in micrometres."""
+        cells, table = self.above(threshold)
+        height, width = cells.image_size
+        area = height * width
+        return Counts(
+            cells=len(cells),
+            interior=len(cells) - int(table["touches_border"].sum()),
+            per_megapixel=len(cells) / (area / 1e6),
+            per_mm2=len(cells) / (area * (pixel_size / 1000) ** 2) if pixel_size else None,
+            diameter=float(np.median(table["equivalent_diameter"])) if len(cells) else None,
+            coverage=float(table["area"].sum() / area),
+        )
+
+    def file(
+        self, kind: str, threshold: float, pixel_size: float | None = None
+    ) -> tuple[str, bytes]:
+        """Name and content of a download with the cells at a threshold.
+
+        Args:
+            kind: one of `KINDS`.
+            pixel_size: micrometres, for the CSV and the measurements in the GeoJSON.
+
+        Raises:
+            ValueError: another kind.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+        cells, table = self.above(threshold)
+        if pixel_size is not None:
+            table = in_micrometres(table, pixel_size)
+        name = Path(self.name).stem + KINDS[kind][0]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "download")
+            if kind == "csv":
+                write_csv(path, table)
+            elif kind == "geojson":
+                write_geojson(path, cells, table)
+            elif kind == "coco":
+                write_coco(path, [(self.name, cells)])
+            else:
+                write_label_tiff(path, cells)
+            return name, path.read_bytes()
+
+
+def find_cells(model: Model, image: np.ndarray, name: str) -> Findings:
+    """Predict once, at the lowest threshold that the page offers.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+    """
+    cells = PredictedCells.of(resolve_overlaps(model.predict(image, lowest_threshold(model))))
+    order = np.argsort(-cells.scores, kind="stable")
+    cells = cells[order[cells.areas[order] > 0]]
+    return Findings(name, cells, cells.measure(image))
+
+
+def lowest_threshold(model: Model) -> float:
+    """Where the page's slider begins: `LOWEST`, or the model's own threshold if that is lower."""
+    return min(LOWEST, float(model.score_threshold))
+
+
+def check_pixel_size(text: str | float | None) -> float | None:
+    """Micrometres a pixel from what was typed, with a point or a comma; None for nothing.
+
+    Raises:
+        ValueError: not a number above 0.
+    """
+    written = "" if text is None else str(text).strip()
+    if not written:
+        return None
+    try:
+        size = float(written.replace(",", "."))
+    except ValueError:
+        size = 0.0
+    if not (np.isfinite(size) and size > 0):
+        raise ValueError(f"the pixel size must be micrometres above 0, or empty, not {written!r}")
+    return size

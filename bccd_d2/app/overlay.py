@@ -1,0 +1,171 @@
+"""What the page shows of one image, as HTML: counts, the picture under SVG outlines, or a message.
+
+Every candidate is a path of the SVG and a row of the ``data-cells`` attribute, so that ``page.js``
+moves the threshold, counts anew and shows a cell's measurements without asking the server.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from html import escape
+
+import cv2
+import numpy as np
+
+from bccd_d2.app.findings import Counts, Findings
+from bccd_d2.app.intake import Limits
+from bccd_d2.export.table import Table
+from bccd_d2.masks.convert import Rle, rle_to_polygons
+
+LONGEST = 2000  # px of the picture in the page; the outlines stay exact
+# What page.js needs of each cell, in its order: column of the table, digits.
+COLUMNS = (
+    ("score", None),
+    ("touches_border", 0),
+    ("area", 0),
+    ("equivalent_diameter", 2),
+    ("perimeter", 2),
+    ("circularity", 3),
+    ("eccentricity", 3),
+    ("solidity", 3),
+    ("mean_intensity", 1),
+)
+CARDS = (  # key, heading; page.js fills in the same
+    ("cells", "Cells"),
+    ("interior", "Interior cells"),
+    ("density", "Density"),
+    ("diameter", "Median diameter"),
+)
+
+
+def result_html(
+    findings: Findings,
+    image: np.ndarray,
+    threshold: float,
+    pixel_size: float | None = None,
+    notes: str = "",
+) -> str:
+    """The counts at a threshold above the image with its outlines.
+
+    Args:
+        image: (H, W, 3) uint8 RGB that the findings are of.
+        pixel_size: micrometres.
+        notes: what else to say of the image.
+    """
+    height, width = findings.cells.image_size
+    facts = f"{width} × {height} px" + (f", {notes}" if notes else "")
+    cards = card_texts(findings.counts(threshold, pixel_size), pixel_size)
+    boxes = "".join(_card(key, heading, cards) for key, heading in CARDS)
+    paths = [
+        _path(number, rle, score >= np.float32(threshold), border)
+        for number, (rle, score, border) in enumerate(
+            zip(findings.cells.rles, findings.cells.scores, findings.table["touches_border"],
+                strict=True), start=1)
+    ]  # fmt: skip
+    return f"""
+<div class="bccd-result" data-width="{width}" data-height="{height}"
+     data-cells="{escape(_rows(findings.table))}">
+<p class="bccd-file"><strong>{escape(findings.name)}</strong> <span>{escape(facts)}</span></p>
+<div class="bccd-cards" role="status">{boxes}</div>
+<p class="bccd-legend"><span class="bccd-key">interior</span>
+<span class="bccd-key border">touches the border: its shape is cut</span>
+<span class="bccd-hint">Point at a cell for its measurements, or use the arrow keys.</span></p>
+<div class="bccd-figure">
+<svg viewBox="0 0 {width} {height}" tabindex="0" role="group"
+     aria-label="Outlined cells. Arrow keys go from cell to cell, Escape leaves.">
+<image href="{_data_uri(image)}" width="{width}" height="{height}" preserveAspectRatio="none"/>
+{"".join(paths)}
+</svg>
+<div class="bccd-tip" role="status" hidden=""></div>
+</div>
+</div>"""
+
+
+def card_texts(counts: Counts, pixel_size: float | None = None) -> dict[str, tuple[str, str]]:
+    """For each of `CARDS` its number and its unit, as page.js writes them too."""
+    if counts.per_mm2 is None:
+        density = (_short(counts.per_megapixel), "per megapixel")
+    else:
+        density = (_short(counts.per_mm2), "per mm²")
+    diameter = ("–", "no cells")
+    if counts.diameter is not None and pixel_size is None:
+        diameter = (f"{counts.diameter:.0f}", "px")
+    elif counts.diameter is not None:
+        diameter = (f"{counts.diameter * pixel_size:.2f}", "µm")
+    border = counts.cells - counts.interior
+    return {
+        "cells": (str(counts.cells), f"cover {100 * counts.coverage:.0f}% of the image"),
+        "interior": (str(counts.interior), f"{border} more at the border"),
+        "density": density,
+        "diameter": diameter,
+    }
+
+
+def empty_html(limits: Limits) -> str:
+    """What stands in the place of a result before there is one."""
+    return f"""
+<div class="bccd-empty">
+<h2>No image yet</h2>
+<p>Drop an image of a stained blood smear on the field beside, or try the drawn example.</p>
+<p class="bccd-quiet">PNG, JPEG, BMP or TIFF, 8 or 16 bits, colour or grey; up to
+{limits.upload_mb:g} MB and {limits.megapixels:g} megapixels. Of a TIFF with several pages the first
+is used.</p>
+</div>"""
+
+
+def error_html(message: str) -> str:
+    """A message in the place of a result."""
+    text = message[:1].upper() + message[1:] + ("" if message.endswith(".") else ".")
+    return f"""
+<div class="bccd-error" role="alert">
+<h2>That did not work</h2>
+<p>{escape(text)}</p>
+</div>"""
+
+
+def _card(key: str, heading: str, texts: dict[str, tuple[str, str]]) -> str:
+    number, unit = texts[key]
+    return (
+        f'<div class="bccd-card" data-card="{key}"><span class="head">{heading}</span>'
+        f'<span class="number">{number}</span><span class="unit">{unit}</span></div>'
+    )
+
+
+def _short(number: float) -> str:
+    return f"{number:.1f}" if number < 100 else f"{number:.0f}"
+
+
+def _path(number: int, rle: Rle, shown: bool, border: bool) -> str:
+    outline = "".join(
+        "M" + " ".join(f"{value:g}" for value in polygon) + "Z"
+        for polygon in rle_to_polygons(rle, tolerance=0.75)
+    )
+    kinds = "bccd-cell" + " border" * bool(border) + " off" * (not shown)
+    return f'<path class="{kinds}" data-cell="{number}" d="{outline}"/>'
+
+
+def _rows(table: Table) -> str:
+    """One list a cell as JSON; what is not defined is null."""
+    columns = []
+    for name, digits in COLUMNS:
+        values = [float(value) for value in table[name]]
+        columns.append([_number(value, digits) for value in values])
+    return json.dumps(list(zip(*columns, strict=True)), separators=(",", ":"))
+
+
+def _number(value: float, digits: int | None) -> float | int | None:
+    if not np.isfinite(value):
+        return None
+    return value if digits is None else round(value, digits or None)
+
+
+def _data_uri(image: np.ndarray) -> str:
+    factor = LONGEST / max(image.shape[:2])
+    if factor < 1:
+        size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    done, jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    if not done:
+        raise ValueError(f"OpenCV could not encode a picture of {image.shape}")
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

@@ -1,0 +1,215 @@
+"""The page's widgets and what happens when they are used; Gradio 6.
+
+Only an upload asks the server for cells. The threshold and the pixel size act in the browser
+(``page.js``), and a download is made when its button is pressed and handed over in memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import shutil
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from bccd_d2.app.findings import (
+    KINDS,
+    Findings,
+    Model,
+    check_pixel_size,
+    find_cells,
+    lowest_threshold,
+)
+from bccd_d2.app.intake import Limits, Upload, take_in
+from bccd_d2.app.overlay import empty_html, error_html, result_html
+from bccd_d2.inference.read import SUFFIXES
+from bccd_d2.synth.smear import draw_smear
+
+LOG = logging.getLogger(__name__)
+HERE = Path(__file__).parent
+KEPT_SECONDS = 3600  # findings of a tab that stays open without use
+BUTTONS = {"csv": "Table (CSV)", "geojson": "GeoJSON", "coco": "COCO json", "labels": "Label image"}
+EXAMPLE = {"seed": 11, "size": (600, 800), "n_cells": 24}
+MEANING = """
+<details class="bccd-meaning"><summary>What the numbers mean</summary><dl>
+<dt>Score</dt><dd>How sure the model is of a cell, 0 to 1. A higher threshold keeps fewer and surer
+cells; the slider starts where the model did best on images it was not trained on.</dd>
+<dt>Interior cells</dt><dd>Cells that do not touch the image's border. Only they are whole, so use
+them for sizes and shapes.</dd>
+<dt>Density</dt><dd>Cells in a million pixels of image; in a square millimetre once you give the
+pixel size.</dd>
+<dt>Diameter</dt><dd>Of the disc with the cell's area.</dd>
+<dt>Circularity</dt><dd>4π area / perimeter²: 1 is a disc, less is longer or rougher.</dd>
+<dt>Eccentricity</dt><dd>Of the fitting ellipse: 0 is a disc, near 1 a line.</dd>
+<dt>Solidity</dt><dd>Area by that of the convex hull: 1 has no dents. Two cells taken for one have
+less.</dd>
+<dt>Intensity</dt><dd>Mean brightness of the cell's pixels, 0 to 255.</dd>
+<dt>Downloads</dt><dd>Hold the cells above the threshold. Cell 12 here is id 12 in the table, value
+12 in the label image, label 12 in COCO json and name 12 in GeoJSON, which QuPath opens.</dd>
+</dl></details>"""
+
+
+def page_options() -> dict[str, Any]:
+    """What `gradio.Blocks.launch` needs to dress the page; no font or script of another host."""
+    fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
+    mono = ["ui-monospace", "Consolas", "monospace"]
+    theme = gr.themes.Base(
+        primary_hue="emerald", secondary_hue="emerald", neutral_hue="slate", font=fonts,
+        font_mono=mono,
+    )  # fmt: skip
+    script = (HERE / "page.js").read_text(encoding="utf-8")
+    style = (HERE / "page.css").read_text(encoding="utf-8")
+    return {"theme": theme, "css": style, "head": f"<script>{script}</script>"}
+
+
+def build_page(model: Model, limits: Limits | None = None) -> gr.Blocks:
+    """The page for one model, not yet served.
+
+    Args:
+        model: its ``predict`` is called by one upload at a time.
+        limits: of uploads; the defaults of `Limits` when None.
+    """
+    limits = limits or Limits()
+    with gr.Blocks(
+        title="Cells of a blood smear",
+        analytics_enabled=False,
+        delete_cache=(60, 120),
+        fill_width=True,
+    ) as page:
+        kept = gr.State(None, time_to_live=KEPT_SECONDS)
+        payload = gr.Textbox(visible="hidden")
+        gr.HTML(_head(model))
+        with gr.Row():
+            with gr.Column(scale=1, min_width=280, elem_classes="bccd-side"):
+                upload, example, settings = _inputs(model)
+                buttons = _download_buttons()
+            with gr.Column(scale=3, min_width=420):
+                view = gr.HTML(empty_html(limits), elem_id="bccd-view")
+                gr.HTML(MEANING)
+        shown = [kept, view, *buttons.values()]
+        act = partial(_answer_upload, model, limits)
+        quiet = {"api_visibility": "private"}
+        upload.upload(act, [upload, *settings], [upload, *shown], show_progress_on=view, **quiet)
+        draw = partial(_answer_example, model)
+        example.click(draw, settings, shown, show_progress_on=view, **quiet)
+        for setting in settings:
+            setting.change(None, settings, js="(t, p) => window.bccd.apply(t, p)", **quiet)
+        for kind, button in buttons.items():
+            make, given = partial(_answer_download, kind), [kept, *settings]
+            made = button.click(make, given, payload, show_progress="hidden", **quiet)
+            made.success(None, payload, js="(text) => window.bccd.download(text)", **quiet)
+    return page
+
+
+def _inputs(model: Model) -> tuple[gr.File, gr.Button, list[Any]]:
+    """The field for images, the button for an example, and the threshold and pixel size."""
+    kinds = list(SUFFIXES)
+    upload = gr.File(label="Image", file_types=kinds, height=150, elem_id="bccd-upload")
+    example = gr.Button("Try a drawn example", size="sm", elem_id="bccd-example")
+    threshold = gr.Slider(
+        lowest_threshold(model),
+        0.99,
+        float(model.score_threshold),
+        step=0.01,
+        label="Score threshold",
+        info="Higher: fewer, surer cells",
+        elem_id="bccd-threshold",
+    )
+    pixel_size = gr.Textbox(
+        "",
+        label="Pixel size in µm (optional)",
+        placeholder="such as 0.1",
+        max_lines=1,
+        info="For micrometres and cells per mm²",
+        elem_id="bccd-pixel",
+    )
+    return upload, example, [threshold, pixel_size]
+
+
+def _download_buttons() -> dict[str, gr.Button]:
+    """One for each of `KINDS`, grey until there is a result."""
+    gr.HTML("<h2>Download what is shown</h2>")
+    with gr.Row():
+        return {
+            kind: gr.Button(
+                BUTTONS[kind], size="sm", min_width=110, interactive=False, elem_id=f"bccd-{kind}"
+            )
+            for kind in KINDS
+        }
+
+
+def _head(model: Model) -> str:
+    return (
+        '<div class="bccd-head"><h1>Cells of a blood smear</h1><p>Outlines, counts and '
+        f"measurements by the model “{escape(model.name)}”. Images stay on this computer and are "
+        "not kept.</p></div>"
+    )
+
+
+def _answer_upload(
+    model: Model, limits: Limits, path: str | None, threshold: float, pixel_size: str
+) -> list[Any]:
+    """Findings, view and buttons for an uploaded file, after an empty field for the next one."""
+    if not path:
+        return [gr.skip()] * (3 + len(KINDS))
+    try:
+        return [None, *_answer(model, partial(take_in, path, limits), threshold, pixel_size)]
+    finally:
+        _forget(Path(path))
+
+
+def _answer_example(model: Model, threshold: float, pixel_size: str) -> list[Any]:
+    def draw() -> Upload:
+        return Upload("drawn_example.png", draw_smear(**EXAMPLE).image)
+
+    return _answer(model, draw, threshold, pixel_size)
+
+
+def _answer(model: Model, get: Any, threshold: float, pixel_size: str) -> list[Any]:
+    """Findings, view and buttons; where it fails no findings and the reason."""
+    try:
+        upload = get()
+        findings = find_cells(model, upload.image, upload.name)
+        notes = f"the first of {upload.pages} pages" if upload.pages > 1 else ""
+        view = result_html(findings, upload.image, threshold, _valid(pixel_size), notes)
+    except Exception as error:  # the page must say it, whatever it is
+        if not isinstance(error, ValueError):
+            LOG.exception("could not find the cells of an image")
+        text = str(error) or type(error).__name__
+        return [None, error_html(text), *[gr.update(interactive=False)] * len(KINDS)]
+    return [findings, view, *[gr.update(interactive=True)] * len(KINDS)]
+
+
+def _answer_download(
+    kind: str, findings: Findings | None, threshold: float, pixel_size: str
+) -> str:
+    """The file as JSON with its name, type and base64 content."""
+    if findings is None:
+        raise gr.Error("The findings were let go after an hour. Drop the image again.")
+    try:
+        name, content = findings.file(kind, threshold, check_pixel_size(pixel_size))
+    except ValueError as error:
+        raise gr.Error(f"No file: {error}") from error
+    text = base64.b64encode(content).decode("ascii")
+    return json.dumps({"name": name, "type": KINDS[kind][1], "base64": text})
+
+
+def _valid(text: str) -> float | None:
+    """The pixel size; None for a wrong one, which the page points out itself."""
+    try:
+        return check_pixel_size(text)
+    except ValueError:
+        return None
+
+
+def _forget(path: Path) -> None:
+    """Delete an upload with the folder that Gradio made for it, and the empty file beside it."""
+    shutil.rmtree(path.parent, ignore_errors=True)
+    for stray in path.parent.parent.glob("tmp*"):
+        if stray.is_file() and stray.stat().st_size == 0:
+            stray.unlink(missing_ok=True)

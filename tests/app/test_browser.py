@@ -1,0 +1,225 @@
+"""The page in headless Chromium: drop, count, threshold, hover, download, errors, network.
+
+Needs Debian's chromium and chromium-driver (or others on the path), gradio and selenium.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import socket
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+pytest.importorskip("gradio", reason="needs gradio: pip install 'bccd_d2[app]'")
+pytest.importorskip("selenium", reason="needs selenium: pip install 'bccd_d2[dev]'")
+
+from selenium import webdriver
+from selenium.webdriver.common.keys import Keys
+
+from bccd_d2.app.findings import find_cells
+from bccd_d2.app.intake import Limits
+from bccd_d2.app.server import ServeOptions, serve
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+]
+SWITCHES = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
+--disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage
+--window-size=1400,1000""".split()
+
+
+class Browser:
+    """The driver with the few things that the tests do."""
+
+    def __init__(self, driver, url: str, downloads: Path) -> None:
+        self.driver, self.downloads = driver, downloads
+        driver.get(url)
+        self.find(".bccd-empty")
+
+    def find(self, css: str, seconds: float = 60):
+        """The first element, waited for."""
+        return self.until(lambda: self.all(css), f"no {css}", seconds)[0]
+
+    def all(self, css: str) -> list:
+        return self.driver.find_elements("css selector", css)
+
+    def until(self, ask, what: str, seconds: float = 60):
+        """The first true answer; fails with ``what`` when there is none."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            answer = ask()
+            if answer:
+                return answer
+            time.sleep(0.1)
+        raise AssertionError(what)
+
+    def drop(self, path: Path) -> None:
+        self.find("#bccd-upload input[type=file]").send_keys(str(path))
+
+    def card(self, key: str) -> str:
+        return self.find(f'[data-card="{key}"] .number').text
+
+    def shows(self, key: str, text: str) -> None:
+        self.until(lambda: self.card(key) == text, f"{key} is {self.card(key)}, not {text}", 20)
+
+    def download(self, kind: str, name: str) -> Path:
+        path = self.downloads / name
+        path.unlink(missing_ok=True)
+        self.until(lambda: self.find(f"#bccd-{kind}").is_enabled(), f"{kind} stays grey", 20)
+        self.find(f"#bccd-{kind}").click()
+        self.until(lambda: path.is_file() and path.stat().st_size, f"no {name}")
+        return path
+
+    def hosts(self) -> set[str]:
+        """Every host the page asked; chrome:// pages of the browser itself are none."""
+        found = set()
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                url = urlsplit(message["params"]["request"]["url"])
+                if url.scheme not in ("data", "blob", "chrome", "chrome-untrusted"):
+                    found.add(url.hostname)
+        return found
+
+
+@pytest.fixture
+def served(model):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page = serve(model, Limits(upload_mb=1, megapixels=0.5), ServeOptions(port=port))
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def browser(served, tmp_path):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for switch in [*SWITCHES, f"--user-data-dir={tmp_path / 'profile'}"]:
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    try:
+        driver.execute_cdp_cmd(
+            "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)}
+        )
+        yield Browser(driver, served.url, downloads)
+    finally:
+        driver.quit()
+
+
+def test_from_an_image_to_files(browser, served, model, image, tmp_path):
+    path = tmp_path / "smear 1.tif"
+    tifffile.imwrite(path, image.astype(np.uint16) * 257)
+    expected = find_cells(model, image, path.name)
+    model.calls = 0
+
+    browser.drop(path)
+    browser.shows("cells", str(expected.counts(0.4).cells))
+    assert browser.card("interior") == str(expected.counts(0.4).interior)
+    _move_the_threshold(browser, expected)
+    assert model.calls == 1
+    _walk_the_cells(browser, expected)
+    _give_a_pixel_size(browser, expected)
+    _compare_files(browser, expected)
+
+    uploads = [item for item in Path(served.folder).rglob("*") if item.is_file()]
+    assert uploads == []
+    assert browser.hosts() == {"127.0.0.1"}
+
+
+def _move_the_threshold(browser, expected) -> None:
+    slider = browser.find("#bccd-threshold input[type=range]")
+    for _ in range(20):
+        slider.send_keys(Keys.ARROW_RIGHT)
+    counts = expected.counts(0.6)
+    assert counts.cells != expected.counts(0.4).cells
+    browser.shows("cells", str(counts.cells))
+    assert browser.card("interior") == str(counts.interior)
+    assert browser.card("diameter") == f"{counts.diameter:.0f}"
+    assert len(browser.all(".bccd-cell:not(.off)")) == counts.cells
+
+
+def _walk_the_cells(browser, expected) -> None:
+    first = browser.find('.bccd-cell[data-cell="1"]')
+    webdriver.ActionChains(browser.driver).move_to_element(first).perform()
+    tip = browser.find(".bccd-tip:not([hidden])").text
+    assert tip.startswith("Cell 1\n") and f"score\n{expected.cells.scores[0]:.2f}" in tip
+    assert f"area\n{expected.cells.areas[0]} px²" in tip
+    assert f"circularity\n{expected.table['circularity'][0]:.2f}" in tip
+    webdriver.ActionChains(browser.driver).move_to_element(browser.find("h1")).perform()
+    browser.until(lambda: not browser.all(".bccd-tip:not([hidden])"), "the box stays", 20)
+    svg = browser.find(".bccd-figure svg")
+    svg.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert browser.find(".bccd-tip:not([hidden])", 20).text.startswith("Cell 2\n")
+    svg.send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+    last = expected.counts(0.6).cells
+    assert browser.find(".bccd-tip").text.startswith(f"Cell {last}\n")
+    svg.send_keys(Keys.ESCAPE)
+    assert not browser.all(".bccd-tip:not([hidden])")
+
+
+def _give_a_pixel_size(browser, expected) -> None:
+    field = browser.find("#bccd-pixel input, #bccd-pixel textarea")
+    field.send_keys("x")
+    browser.find("#bccd-pixel.wrong", 20)
+    field.send_keys(Keys.BACKSPACE, "0,1")
+    browser.shows("diameter", f"{expected.counts(0.6).diameter * 0.1:.2f}")
+    assert not browser.all("#bccd-pixel.wrong")
+    browser.shows("density", f"{expected.counts(0.6, 0.1).per_mm2:.0f}")
+
+
+def _compare_files(browser, expected) -> None:
+    cells, _ = expected.above(0.6)
+    labels = tifffile.imread(browser.download("labels", "smear 1_labels.tif"))
+    np.testing.assert_array_equal(labels, cells.to_label_map())
+    with browser.download("csv", "smear 1_cells.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["area"]) for row in rows] == cells.areas.tolist()
+    assert float(rows[0]["area_um2"]) == pytest.approx(cells.areas[0] * 0.01)
+    coco = json.loads(browser.download("coco", "smear 1_coco.json").read_text())
+    assert [a["score"] for a in coco["annotations"]] == cells.scores.tolist()
+    geojson = json.loads(browser.download("geojson", "smear 1.geojson").read_text())
+    assert len(geojson["features"]) == len(cells)
+
+
+def test_mistakes_are_said_in_the_page_and_the_next_image_works(browser, image, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    browser.drop(bad)
+    assert "bad.png is no readable image" in browser.find(".bccd-error").text
+    assert not browser.find("#bccd-csv").is_enabled()
+
+    wide = tmp_path / "wide.png"
+    cv2.imwrite(str(wide), np.full((800, 700), 230, np.uint8))
+    browser.drop(wide)
+    browser.until(
+        lambda: "megapixels, more than the 0.5 allowed" in browser.find("#bccd-view").text,
+        "no word of the pixel count",
+    )
+
+    heavy = tmp_path / "heavy.png"
+    heavy.write_bytes(bytes(2**20 + 1))
+    browser.drop(heavy)
+    browser.until(
+        lambda: "exceed the maximum allowed size of 1" in browser.find("body").text,
+        "no word of the file's size",
+    )
+
+    browser.find("#bccd-example").click()
+    browser.find(".bccd-result")
+    assert "drawn_example.png" in browser.find(".bccd-file").text
