@@ -11,7 +11,7 @@ pytest.importorskip("detectron2")
 from detectron2.modeling import build_model
 from detectron2.modeling.anchor_generator import build_anchor_generator
 
-import bccd_d2.modeling.build  # noqa: F401  (registers the backbone and meta-architecture)
+import bccd_d2.modeling.build_dense  # noqa: F401  (registers backbones and meta-architectures)
 from bccd_d2.modeling.presets import get_preset
 from bccd_d2.training.config import finalize, load_config
 
@@ -58,6 +58,10 @@ def test_the_model_builds_on_the_cpu(path: Path) -> None:
     model = build_model(config)
     if config.MODEL.META_ARCHITECTURE == "OtsuWatershed":
         assert not list(model.parameters())
+        return
+    if config.MODEL.META_ARCHITECTURE == "DenseSegmentor":
+        assert set(model.heads.names) == set(config.MODEL.DENSE.HEADS)
+        assert set(model.answer.decode.needs) <= set(model.heads.names)
         return
     shapes = model.backbone.output_shape()
     used = [shapes[name] for name in config.MODEL.RPN.IN_FEATURES]

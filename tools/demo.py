@@ -32,11 +32,12 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 when all went well, 1 when images had to be skipped."""
+    """Run the command line; 0: all went well; 1: images had to be skipped."""
     args = get_parser().parse_args(argv)
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
+    from bccd_d2.batch import BatchOptions, predict_batch
     from bccd_d2.data.to_coco import ConvertOptions, convert, is_current
     from bccd_d2.evaluation.evaluators import format_scores
     from bccd_d2.report.finish import report_line
@@ -48,29 +49,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     root, coco = args.data, args.out / "dataset"
     if root is None:
-        root = args.out / "smears"
-        print(f"1 of 5: synthetic smears in {root}", flush=True)
+        print(f"1 of 6: synthetic smears in {(root := args.out / 'smears')}", flush=True)
         write_dataset(root, n_train=args.smears, n_test=max(2, args.smears // 4), seed=0)
-    print(f"2 of 5: masks to COCO in {coco}", flush=True)
-    split = ConvertOptions(val_fraction=0.2)
-    skipped = []
-    if not is_current(coco, root, split):
-        skipped = convert(root=root, out=coco, options=split, progress=True).skips
-    config = load_config(CONFIG, args.options)
-    config.DATASETS.ROOT, config.OUTPUT_DIR = str(coco), str(args.out / "train")
-    config.SOLVER.MAX_ITER, config.TEST.EVAL_PERIOD = args.iterations, 0
-    print(f"3 of 5: training in {config.OUTPUT_DIR}", flush=True)
-    processes = Processes(args.processes)
-    ensure_trained(config, processes)
-    print("4 of 5: scores on the test split, which neither training nor threshold saw", flush=True)
+    print(f"2 of 6: masks to COCO in {coco}", flush=True)
+    current = is_current(coco, root, split := ConvertOptions(val_fraction=0.2))
+    skipped = [] if current else convert(root=root, out=coco, options=split, progress=True).skips
+    options = ["DATASETS.ROOT", coco, "OUTPUT_DIR", args.out / "train", "TEST.EVAL_PERIOD", 0]
+    options += ["SOLVER.MAX_ITER", args.iterations, *args.options]
+    config = load_config(CONFIG, [str(option) for option in options])
+    print(f"3 of 6: training in {config.OUTPUT_DIR}", flush=True)
+    ensure_trained(config, processes := Processes(args.processes))
+    print("4 of 6: scores on the test split, which neither training nor threshold saw", flush=True)
     summary = ensure_evaluated(config, processes)
-    folder = Path(config.OUTPUT_DIR) / "evaluation" / config.DATASETS.TEST[0]
-    print("5 of 5: pictures of truth and prediction, and a report", flush=True)
+    folder = args.out / "train" / "evaluation" / config.DATASETS.TEST[0]
+    print("5 of 6: pictures of truth and prediction, and a report", flush=True)
     pictures = draw_predictions(coco, "test", folder, args.out / "overlays")
-    print(f"\n{format_scores(summary['scores'])}\n")
-    print(f"pictures: {pictures[0].parent}\nscores:   {folder / 'scores.json'}")
-    print(f"model:    {config.OUTPUT_DIR}/model_best.pth")
-    print(report_line(config.OUTPUT_DIR))
+    report = report_line(config.OUTPUT_DIR)
+    print("6 of 6: the model that ships with the package on the same images", flush=True)
+    shipped = str(args.out / "shipped_model")
+    predict_batch(BatchOptions((str(root / "test" / "original"),), shipped, resume=True))
+    print(f"\n{format_scores(summary['scores'])}\n\npictures: {pictures[0].parent}")
+    print(f"scores:   {folder / 'scores.json'}\nmodel:    {config.OUTPUT_DIR}/model_best.pth")
+    print(f"shipped:  {shipped}/counts.csv\n{report}")
     for skip in skipped:
         print(f"skipped:  {skip.file}: {skip.reason}", file=sys.stderr)
     return 1 if skipped else 0

@@ -1,4 +1,4 @@
-"""From a dataset dict to what the model sees: one crop, its cells as boxes and bitmaps.
+"""From a dataset dict to what the model sees: one crop, its cells as boxes and bitmaps, or as maps.
 
 The cells of an image live in one label map. It is cropped and resized once, and only then taken
 apart into one bitmap a cell, so the work does not grow with the size of the image times the number
@@ -19,6 +19,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 
 from bccd_d2.data.appearance import Appearance, AppearanceOptions
 from bccd_d2.data.augment import PhotometricOptions, photometric, turn_and_flip
+from bccd_d2.data.dense_targets import DenseTargets
 from bccd_d2.data.extras import ExtraOptions, augment_pair
 from bccd_d2.data.loader import PairReader, read_rgb
 from bccd_d2.data.stain_jitter import stain_jitter
@@ -48,6 +49,8 @@ class MapperOptions:
         photometric: bounds of colour jitter, blur and noise; training only.
         extras: stain jitter, affine and elastic maps, erasing, copied cells; training only.
         appearance: stain normalisation, denoising and CLAHE; always.
+        dense: maps in place of boxes and bitmaps in training; None = boxes and bitmaps. Cells are
+            drawn however little of them shows.
         cache_mb: memory for decoded images and label maps, per process; see `PairReader`.
     """
 
@@ -64,6 +67,7 @@ class MapperOptions:
     photometric: PhotometricOptions = field(default_factory=PhotometricOptions)
     extras: ExtraOptions = field(default_factory=ExtraOptions)
     appearance: AppearanceOptions = field(default_factory=AppearanceOptions)
+    dense: DenseTargets | None = None
     cache_mb: float = 0
 
     def __post_init__(self) -> None:
@@ -225,24 +229,24 @@ class LabelMapMapper:
 
         Returns:
             ``image`` (3, H, W) uint8 RGB tensor; ``height``, ``width`` of the file, to which the
-            model scales its answer; ``file_name``, ``image_id`` when given; ``instances``.
+            model scales its answer; ``file_name``, ``image_id`` when given; ``instances``, or
+            ``dense`` in training where ``options.dense`` asks for it.
 
         Raises:
             FileNotFoundError: the image or its label map is missing.
             ValueError: one cannot be read, or they do not belong together.
         """
         if self.is_train:
-            image, instances = self._training_crop(dataset_dict)
+            image, truth = self._training_crop(dataset_dict)
         else:
             image, instances = self._whole_image(dataset_dict)
+            truth = {} if instances is None else {"instances": instances}
         kept = ("file_name", "image_id", "height", "width")
         output = {key: dataset_dict[key] for key in kept if key in dataset_dict}
         if "height" not in output:
             raise KeyError(f"{dataset_dict['file_name']}: the dataset dict lacks height and width")
         output["image"] = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        if instances is not None:
-            output["instances"] = instances
-        return output
+        return output | truth
 
     def restart(self, position: int) -> None:
         """Begin a random stream that depends on the seed and ``position`` alone.
@@ -262,7 +266,7 @@ class LabelMapMapper:
             self._rng_owner = os.getpid()
         return self._rng
 
-    def _training_crop(self, record: Mapping[str, Any]) -> tuple[np.ndarray, Instances]:
+    def _training_crop(self, record: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
         options, rng = self.options, self._generator()
         image, label_map = self._reader.read(record["file_name"], record["label_file"])
         boxes, areas = cell_table(record, int(label_map.max()))
@@ -282,9 +286,14 @@ class LabelMapMapper:
         areas = areas * (size[0] / window[0]) * (size[1] / window[1])
         crop = self._appearance(crop, image, record["file_name"])
         crop, labels, areas = augment_pair(crop, labels, areas, rng, options.extras)
-        instances = make_instances(labels, areas, options.min_visible, options.min_pixels)
+        truth: dict[str, Any] = {}
+        if options.dense is not None:
+            truth["dense"] = options.dense(labels)
+        else:
+            visible, pixels = options.min_visible, options.min_pixels
+            truth["instances"] = make_instances(labels, areas, visible, pixels)
         crop = stain_jitter(crop, rng, options.extras.stain_jitter)
-        return photometric(crop, rng, options.photometric), instances
+        return photometric(crop, rng, options.photometric), truth
 
     def _whole_image(self, record: Mapping[str, Any]) -> tuple[np.ndarray, Instances | None]:
         if not self.with_instances:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from detectron2.config import configurable
@@ -13,6 +12,7 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.enlarge import resize_label_map
 from bccd_d2.masks.otsu import OtsuOptions, segment, typicality
 
 
@@ -59,7 +59,7 @@ class OtsuWatershed(nn.Module):
         scores = typicality(label_map, self.options.cell_diameter)
         height, width = label_map.shape
         size = int(given.get("height", height)), int(given.get("width", width))
-        label_map = enlarge(label_map, size)
+        label_map = resize_label_map(label_map, size)
         present = np.bincount(label_map.ravel(), minlength=len(scores) + 1)[1:] > 0
         cells = Cells.from_label_map(label_map, scores[present])
         cells = cells[np.argsort(-scores, kind="stable")[: self.max_cells]]
@@ -69,16 +69,3 @@ class OtsuWatershed(nn.Module):
         instances.pred_classes = torch.from_numpy(cells.class_ids)
         instances.pred_rles = cells.rles
         return instances
-
-
-def enlarge(label_map: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """The label map at another size (height, width), by nearest neighbours.
-
-    When it shrinks, a cell may vanish; its number then has no pixel.
-    """
-    if label_map.shape == tuple(image_size):
-        return label_map
-    resized = cv2.resize(
-        label_map.astype(np.float32), image_size[::-1], interpolation=cv2.INTER_NEAREST_EXACT
-    )
-    return resized.astype(np.int32)

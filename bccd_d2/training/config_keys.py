@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from detectron2.config import CfgNode as CN
 
+from bccd_d2.training.dense_keys import add_dense_config
+
 
 def add_bccd_config(config: CN) -> None:
     """Add our keys in place; detectron2's own keep their meaning."""
     _change_defaults(config)
     _add_input(config)
     _add_model(config)
+    add_dense_config(config)
     _add_solver(config)
 
 

@@ -68,7 +68,7 @@ def load_backbone(config: Any) -> TimmViT:
     config.MODEL.DEVICE, config.MODEL.VIT.WEIGHTS = device, ""
     model = build_model(config)
     CellCheckpointer(model).load(config.MODEL.WEIGHTS)
-    return model.backbone.net.eval()
+    return getattr(model.backbone, "net", model.backbone).eval()
 
 
 def normalised(image: np.ndarray, config: Any) -> torch.Tensor:

@@ -12,8 +12,10 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from bccd_d2.data.augment import PhotometricOptions
+from bccd_d2.data.dense_targets import DenseTargets
 from bccd_d2.data.extras import ExtraOptions
 from bccd_d2.data.mapper import LabelMapMapper, MapperOptions
+from bccd_d2.modeling.build_dense import encode_options, target_names
 from bccd_d2.training.order import Positions, Samples
 from bccd_d2.training.treatment import appearance_options
 
@@ -46,8 +48,16 @@ def mapper_options(config: Any) -> MapperOptions:
             stain_jitter=extra.STAIN_JITTER,
         ),
         appearance=appearance_options(config),
+        dense=dense_targets(config),
         cache_mb=config.DATALOADER.CACHE_MB,
     )
+
+
+def dense_targets(config: Any) -> DenseTargets | None:
+    """The maps that ``config``'s model learns from; None for a detector."""
+    if config.MODEL.META_ARCHITECTURE != "DenseSegmentor":
+        return None
+    return DenseTargets(target_names(config), encode_options(config))
 
 
 def records(names: Any) -> list[dict]:

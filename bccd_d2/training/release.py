@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from detectron2.modeling import build_model
 
-import bccd_d2.modeling.build  # noqa: F401  (registers the backbone and meta-architecture)
+import bccd_d2.modeling.build_dense  # noqa: F401  (registers backbones and meta-architectures)
 from bccd_d2.masks.io import write_text_atomic
 from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint
 from bccd_d2.training.config import finalize, load_config
 from bccd_d2.training.model_files import PATHS, describe, register_model, write_model_file
+from bccd_d2.training.sizes import backbone_of
 from bccd_d2.training.treatment import Treatment
 
 CARD = """# {name}
@@ -128,7 +129,6 @@ def _card(
     name: str, entry: dict[str, Any], config: Any, model: torch.nn.Module, rest: tuple[Any, ...]
 ) -> str:
     point, half, scores = rest
-    vit = config.MODEL.VIT
     stain = config.INPUT.STAIN.METHOD or "no stain normalisation"
     return CARD.format(
         name=name,
@@ -136,7 +136,7 @@ def _card(
         megabytes=entry["bytes"] / 1e6,
         precision="float16" if half else "float32",
         sha256=entry["sha256"],
-        architecture=f"{config.MODEL.META_ARCHITECTURE} on {vit.PRESET}",
+        architecture=f"{config.MODEL.META_ARCHITECTURE} on {backbone_of(config)[0]}",
         parameters=sum(p.numel() for p in model.parameters()) / 1e6,
         scale=config.INPUT.IMAGE_SCALE,
         threshold=point.score_threshold,

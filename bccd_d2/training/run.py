@@ -18,7 +18,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
-import bccd_d2.modeling.build  # noqa: F401  (registers the backbone and meta-architecture)
+import bccd_d2.modeling.build_dense  # noqa: F401  (registers backbones and meta-architectures)
 from bccd_d2.data.catalog import find_dataset, register_dataset
 from bccd_d2.evaluation.evaluators import CellEvaluator, format_scores
 from bccd_d2.evaluation.thresholds import SweepTable, choose

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from detectron2.modeling import build_model
 
-import bccd_d2.modeling.build  # noqa: F401  (registers the backbone and meta-architecture)
+import bccd_d2.modeling.build_dense  # noqa: F401  (registers backbones and meta-architectures)
 from bccd_d2.modeling.presets import get_preset
 from bccd_d2.modeling.resnet import RESNET_LICENCES
 from bccd_d2.modeling.vit import create_vit
@@ -52,6 +52,8 @@ def backbone_of(config: Any) -> tuple[str, str]:
         resnet = config.MODEL.RESNETS
         licence = RESNET_LICENCES.get(resnet.WEIGHTS, "see its source")
         return f"resnet{resnet.DEPTH}", licence if resnet.WEIGHTS else "none"
+    if config.MODEL.BACKBONE.NAME == "build_residual_unet":
+        return "residual U-Net", "none"
     preset = get_preset(config.MODEL.VIT.PRESET)
     return config.MODEL.VIT.PRESET, preset.licence if config.MODEL.VIT.WEIGHTS else "none"
 

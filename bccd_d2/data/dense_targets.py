@@ -1,0 +1,28 @@
+"""A crop's label map as the maps that a model without boxes learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from bccd_d2.masks.encode import EncodeOptions, encode
+
+
+@dataclass(frozen=True)
+class DenseTargets:
+    """Maps that a model without boxes learns from.
+
+    Attributes:
+        names: of `masks.encode.TARGETS`.
+        options: how they are drawn, in pixels of the crop.
+    """
+
+    names: tuple[str, ...]
+    options: EncodeOptions = field(default_factory=EncodeOptions)
+
+    def __call__(self, label_map: np.ndarray) -> dict[str, torch.Tensor]:
+        """float32 tensors (H, W), or (2, H, W) of "flow", of a label map of any integer type."""
+        maps = encode(label_map.astype(np.int32), self.names, self.options)
+        return {name: torch.from_numpy(map_) for name, map_ in maps.items()}
