@@ -72,17 +72,41 @@ def foreground(image: np.ndarray, options: OtsuOptions | None = None) -> np.ndar
         ValueError: not (H, W, 3) uint8.
     """
     options = options or OtsuOptions()
+    grey = _blurred_channel(image, options)
+    if grey.size == 0 or grey.min() == grey.max():
+        return np.zeros(grey.shape, dtype=bool)
+    mask = grey <= threshold_otsu(grey) * options.threshold_factor
+    return ndimage.binary_fill_holes(mask)
+
+
+def foreground_logit(
+    image: np.ndarray, options: OtsuOptions | None = None, sharpness: float = 4.0
+) -> np.ndarray:
+    """(H, W) float32, positive where `foreground` is but for holes, which stay negative.
+
+    A pixel as dark as the mean cell has about ``sharpness``, one as pale as the mean background
+    about minus that. An image of one grey level gives -``sharpness`` everywhere.
+
+    Raises:
+        ValueError: not (H, W, 3) uint8.
+    """
+    options = options or OtsuOptions()
+    grey = _blurred_channel(image, options).astype(np.float32)
+    if grey.size == 0 or grey.min() == grey.max():
+        return np.full(grey.shape, -sharpness, dtype=np.float32)
+    threshold = threshold_otsu(grey)
+    contrast = float(grey[grey > threshold].mean() - grey[grey <= threshold].mean())
+    return np.float32(2 * sharpness / contrast) * (threshold * options.threshold_factor - grey)
+
+
+def _blurred_channel(image: np.ndarray, options: OtsuOptions) -> np.ndarray:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
     if options.channel == "grey":
         grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
     else:
         grey = np.ascontiguousarray(image[..., CHANNELS.index(options.channel)])
-    grey = _blurred(grey, options.blur)
-    if grey.size == 0 or grey.min() == grey.max():
-        return np.zeros(grey.shape, dtype=bool)
-    mask = grey <= threshold_otsu(grey) * options.threshold_factor
-    return ndimage.binary_fill_holes(mask)
+    return _blurred(grey, options.blur)
 
 
 def split_touching(mask: np.ndarray, options: OtsuOptions | None = None) -> np.ndarray:

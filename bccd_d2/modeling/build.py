@@ -7,7 +7,12 @@ from typing import Any
 
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 
-from bccd_d2.modeling import cell_rcnn, otsu, resnet  # noqa: F401  (they register their parts)
+from bccd_d2.modeling import (  # noqa: F401  (they register their parts)
+    cell_rcnn,
+    otsu,
+    resnet,
+    roi_heads,
+)
 from bccd_d2.modeling.presets import Preset, get_preset
 from bccd_d2.modeling.pyramid import SimpleFeaturePyramid
 from bccd_d2.modeling.vit import TimmViT, create_vit
@@ -54,6 +59,7 @@ def build_vit_pyramid(cfg: Any, input_shape: Any) -> Backbone:
         vit_from_config(cfg),
         out_channels=cfg.MODEL.PYRAMID.CHANNELS,
         coarsest=cfg.MODEL.PYRAMID.COARSEST,
+        stem_channels=cfg.MODEL.PYRAMID.STEM,
     )
 
 

@@ -26,23 +26,23 @@ def paste_masks(
     height, width = image_size
     rles = []
     for mask, (x0, y0, x1, y1) in zip(masks, np.asarray(boxes, np.float64), strict=True):
-        top, bottom = _pixels(y0, y1, height)
-        left, right = _pixels(x0, x1, width)
-        rows = _interpolation(top, bottom, y0, y1, mask.shape[0])
-        columns = _interpolation(left, right, x0, x1, mask.shape[1])
+        top, bottom = pixel_range(y0, y1, height)
+        left, right = pixel_range(x0, x1, width)
+        rows = interpolation(top, bottom, y0, y1, mask.shape[0])
+        columns = interpolation(left, right, x0, x1, mask.shape[1])
         crop = rows @ mask.astype(np.float32) @ columns.T
         rles.append(encode_crop(crop >= threshold, top, left, (height, width)))
     return rles
 
 
-def _pixels(start: float, stop: float, limit: int) -> tuple[int, int]:
+def pixel_range(start: float, stop: float, limit: int) -> tuple[int, int]:
     """The half-open range of pixels whose centres lie within [start, stop] and the image."""
     first = min(max(int(np.ceil(start - 0.5)), 0), limit)
     last = min(max(int(np.floor(stop - 0.5)) + 1, first), limit)
     return first, last
 
 
-def _interpolation(first: int, last: int, start: float, stop: float, bins: int) -> np.ndarray:
+def interpolation(first: int, last: int, start: float, stop: float, bins: int) -> np.ndarray:
     """(pixels, bins) float32 weights of linear interpolation between a mask's bins."""
     centres = np.arange(first, last) + 0.5
     position = (centres - start) / max(stop - start, 1e-6) * bins - 0.5

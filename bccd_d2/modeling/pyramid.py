@@ -37,46 +37,89 @@ def _scale(dim: int, steps: int) -> tuple[list[nn.Module], int]:
     return ([] if steps == 0 else [nn.MaxPool2d(2, 2)]), dim
 
 
+class ShallowStem(nn.Module):
+    """What a patch of 16 px blurs: edges, at stride 2, from two convolutions on the image itself.
+
+    Args:
+        channels: of the stride 2 map.
+        out_channels: of the stride 4 map that is added to p2.
+
+    Output: ((B, channels, H / 2, W / 2), (B, out_channels, H / 4, W / 4)) for H, W divisible by 4.
+    """
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.fine = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(12, channels, 3, padding=1),
+            ChannelNorm(channels),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GELU(),
+        )
+        self.down = nn.Conv2d(channels, out_channels, 3, stride=2, padding=1)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``images`` (B, 3, H, W) float, normalised."""
+        fine = self.fine(images)
+        return fine, self.down(fine)
+
+
 class SimpleFeaturePyramid(Backbone):
     """Feature maps p2 to p5 (strides 4, 8, 16, 32), each from the backbone's stride 16 map.
 
     Args:
         net: a backbone with one output of stride 16.
         out_channels: channels of every level.
-        coarsest: 5, or 6 to add p6 (stride 64), p5 subsampled.
+        coarsest: 5; 6 to add p6 (stride 64), p5 subsampled; 3 or 4 to leave out what a detector of
+            cells of one size does not look at.
+        stem_channels: > 0 adds a `ShallowStem` to p2, and its stride 2 map as p1.
 
     Output: {"p2": (B, out_channels, H / 4, W / 4), ...} for images padded to `size_divisibility`;
     an image that is not is padded with zeros at the bottom and the right first, so no row or column
     of cells is lost.
 
     Raises:
-        ValueError: the backbone has another stride, or ``coarsest`` is neither 5 nor 6.
+        ValueError: the backbone has another stride, or ``coarsest`` is not 3 to 6.
     """
 
-    def __init__(self, net: Backbone, *, out_channels: int = 256, coarsest: int = 5) -> None:
+    def __init__(
+        self,
+        net: Backbone,
+        *,
+        out_channels: int = 256,
+        coarsest: int = 5,
+        stem_channels: int = 0,
+    ) -> None:
         super().__init__()
         ((name, spec),) = net.output_shape().items()
         if spec.stride != 16:
             raise ValueError(f"the pyramid needs a stride 16 map, got {name} of {spec.stride}")
-        if coarsest not in (5, 6):
-            raise ValueError(f"MODEL.PYRAMID.COARSEST must be 5 or 6, got {coarsest}")
+        if coarsest not in (3, 4, 5, 6):
+            raise ValueError(f"MODEL.PYRAMID.COARSEST must be 3 to 6, got {coarsest}")
         self.net = net
         self.source = name
         self.coarsest = coarsest
         self.levels = nn.ModuleDict()
         for level, steps in ((2, 2), (3, 1), (4, 0), (5, -1)):
+            if level > coarsest:
+                break
             layers, dim = _scale(spec.channels, steps)
             layers += [nn.Conv2d(dim, out_channels, 1, bias=False), ChannelNorm(out_channels)]
             layers += [nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)]
             layers += [ChannelNorm(out_channels)]
             self.levels[f"p{level}"] = nn.Sequential(*layers)
-        self._out_features = [f"p{level}" for level in range(2, coarsest + 1)]
+        finest = 1 if stem_channels else 2
+        self.stem = ShallowStem(stem_channels, out_channels) if stem_channels else None
+        self._out_features = [f"p{level}" for level in range(finest, coarsest + 1)]
         self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
-        self._out_feature_strides = {f"p{n}": 2**n for n in range(2, coarsest + 1)}
+        self._out_feature_strides = {f"p{n}": 2**n for n in range(finest, coarsest + 1)}
+        if stem_channels:
+            self._out_feature_channels["p1"] = stem_channels
 
     @property
     def size_divisibility(self) -> int:
-        return 2**self.coarsest
+        return 2 ** max(self.coarsest, 4)
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         return {
@@ -92,7 +135,13 @@ class SimpleFeaturePyramid(Backbone):
         step = self.size_divisibility
         images = F.pad(images, (0, -width % step, 0, -height % step))
         tokens = self.net(images)[self.source]
-        features = {name: level(tokens) for name, level in self.levels.items()}
+        features = {}
+        fine = self.levels["p2"][:-2](tokens)
+        if self.stem is not None:
+            features["p1"], edges = self.stem(images)
+            fine = fine + edges
+        features["p2"] = self.levels["p2"][-2:](fine)
+        features |= {name: level(tokens) for name, level in self.levels.items() if name != "p2"}
         if self.coarsest == 6:
             features["p6"] = F.max_pool2d(features["p5"], kernel_size=1, stride=2)
         return features

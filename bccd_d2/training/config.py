@@ -139,7 +139,21 @@ def _check(config: CN) -> None:
         raise ValueError("INPUT.FORMAT must be RGB and INPUT.MASK_FORMAT bitmask in this package")
     if config.TEST.DETECTIONS_PER_IMAGE < 1:
         raise ValueError("TEST.DETECTIONS_PER_IMAGE must be at least 1")
+    _check_heads(config.MODEL)
     _check_recipe(config)
+
+
+def _check_heads(model: CN) -> None:
+    wants = {
+        "ROI_MASK_HEAD.FINE": model.ROI_MASK_HEAD.FINE,
+        "OUTLINE.ENABLED": model.OUTLINE.ENABLED,
+    }
+    for key, on in wants.items():
+        if on and not model.PYRAMID.STEM:
+            raise ValueError(f"MODEL.{key} needs MODEL.PYRAMID.STEM above 0, 32 for instance")
+    dense = model.REDRAW.METHOD and model.REDRAW.FOREGROUND == "dense"
+    if dense and not model.OUTLINE.ENABLED:
+        raise ValueError(f"MODEL.REDRAW.METHOD {model.REDRAW.METHOD} needs MODEL.OUTLINE.ENABLED")
 
 
 def _check_recipe(config: CN) -> None:

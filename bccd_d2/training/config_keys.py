@@ -99,10 +99,51 @@ def _add_model(config: CN) -> None:
     config.MODEL.RESNETS.WEIGHTS = ""
     config.MODEL.PYRAMID = CN()
     config.MODEL.PYRAMID.CHANNELS = 256
-    config.MODEL.PYRAMID.COARSEST = 5  # 5: p2 to p5 (strides 4 to 32); 6: with p6 (64)
+    config.MODEL.PYRAMID.COARSEST = 5  # 5: p2 to p5 (strides 4 to 32); 6: with p6 (64); 3, 4: less
+    config.MODEL.PYRAMID.STEM = 0  # channels of a shallow stem on the image: adds p1 (stride 2)
     config.MODEL.BACKBONE.NAME = "build_vit_pyramid"
-    config.MODEL.ROI_MASK_HEAD.LOSS_WEIGHT = 1.0  # factor of loss_mask
+    _add_outlines(config.MODEL)
+    _add_redraw(config)
     _add_otsu(config)
+
+
+def _add_redraw(config: CN) -> None:
+    """At inference only: nothing here changes the training."""
+    redraw = config.MODEL.REDRAW = CN()  # detected masks drawn anew; bccd_d2.modeling.redraw
+    redraw.METHOD = ""  # "" (off), "blend", "assign" or "watershed"
+    redraw.FOREGROUND = "dense"  # needs OUTLINE.ENABLED; or "otsu": MODEL.OTSU, nothing to learn
+    redraw.MASK = 1.0  # weights of the evidence in logits: of the mask head
+    redraw.CELL = 1.0  # of the dense foreground
+    redraw.BOUNDARY = 0.0  # of the dense boundary
+    redraw.CENTRE = 0.0  # of the pixel's vote for the cell's centre
+    redraw.BIAS = 0.0  # added; > 0 makes cells larger
+    redraw.RIVAL = 0.3  # cells scored below it are drawn for themselves, taking no other's pixel
+    cleanup = config.TEST.CLEANUP = CN()  # of finished masks; bccd_d2.masks.cleanup
+    cleanup.NMS = 0.0  # mask IoU from which the lower-scored of two goes; 0 = off
+    cleanup.CONTAINMENT = 0.0  # so it does when the smaller shares this part with it; 0 = off
+    cleanup.DECAY = ""  # lower scores instead: "linear" or "gaussian" matrix NMS; "" = off
+    cleanup.SIGMA = 0.5  # of the gaussian decay; smaller is stricter
+    cleanup.EXCLUSIVE = False  # a pixel wanted by two cells goes to the better-scored
+    cleanup.MIN_KEPT = 0.5  # with EXCLUSIVE: cells that keep a smaller share of their area go
+    cleanup.WHOLE = False  # only the largest part of a cell stays, holes filled
+    cleanup.MIN_AREA = 0  # px of the image; smaller cells go
+
+
+def _add_outlines(given: CN) -> None:
+    """Of "CellROIHeads", "CellCascadeROIHeads" and `CellRCNN`."""
+    mask = given.ROI_MASK_HEAD
+    mask.LOSS_WEIGHT = 1.0  # factor of loss_mask
+    mask.BOX_MARGIN = 1.0  # masks are drawn in boxes this many times as wide and high
+    mask.FINE = False  # mix p1 into the upsampled mask; needs PYRAMID.STEM
+    mask.SAMPLES = 0  # most boxes an image that the mask head learns from; 0 = all positive ones
+    mask.DICE = 0.0  # weight of the Dice loss beside the cross-entropy
+    mask.OUTLINE = 0.0  # further weight of pixels at the outline in the cross-entropy
+    mask.IOU_LOSS = 0.0  # > 0: predict each mask's IoU, with this loss weight
+    mask.IOU_POWER = 1.0  # a score is multiplied by the predicted IoU to this power
+    outline = given.OUTLINE = CN()  # auxiliary dense head; bccd_d2.modeling.outline
+    outline.ENABLED = False  # predict cell, boundary and centre for each pixel; needs PYRAMID.STEM
+    outline.CHANNELS = 32
+    outline.LOSS_WEIGHT = 1.0  # factor of its losses
 
 
 def _add_otsu(config: CN) -> None:

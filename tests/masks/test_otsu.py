@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bccd_d2.masks.otsu import OtsuOptions, foreground, segment, split_touching, typicality
+from bccd_d2.masks.otsu import (
+    OtsuOptions,
+    foreground,
+    foreground_logit,
+    segment,
+    split_touching,
+    typicality,
+)
 
 OPTIONS = OtsuOptions(blur=0.0, seed_distance=8, seed_blur=1.0, min_area=50, cell_diameter=40)
 
@@ -83,3 +90,17 @@ def test_options_out_of_range_are_refused(wrong, match):
         OtsuOptions(**wrong)
     with pytest.raises(ValueError, match="uint8 RGB"):
         segment(np.zeros((5, 5)))
+
+
+def test_the_logit_crosses_zero_where_the_foreground_ends() -> None:
+    image = np.full((40, 50, 3), 220, np.uint8)
+    image[10:30, 10:40] = 100
+    options = OtsuOptions(blur=0)
+    logit = foreground_logit(image, options, sharpness=4.0)
+    assert logit.dtype == np.float32 and ((logit >= 0) == foreground(image, options)).all()
+    # Otsu's threshold is the dark level itself here, so the cell is 0 and the rest -2 x 4.
+    assert logit.max() - logit.min() == pytest.approx(8.0)
+    flat = np.full((5, 5, 3), 7, np.uint8)
+    assert (foreground_logit(flat) == -4).all()
+    with pytest.raises(ValueError, match="uint8"):
+        foreground_logit(image[..., 0])

@@ -24,6 +24,23 @@ def test_real_outputs_match_output_shape(small_vit, size: tuple[int, int], coars
         assert feature.shape[2] * stride >= size[0] and feature.shape[3] * stride >= size[1]
 
 
+@pytest.mark.parametrize("coarsest", [3, 5])
+def test_the_stem_adds_a_stride_two_level_and_sharpens_p2(small_vit, coarsest: int) -> None:
+    torch.manual_seed(0)
+    net = TimmViT(small_vit())
+    pyramid = SimpleFeaturePyramid(net, out_channels=24, coarsest=coarsest, stem_channels=8)
+    features, shapes = pyramid(torch.randn(1, 3, 70, 75)), pyramid.output_shape()
+    assert list(features) == list(shapes) == [f"p{n}" for n in range(1, coarsest + 1)]
+    step = pyramid.size_divisibility
+    padded = [-(-n // step) * step for n in (70, 75)]
+    for name, feature in features.items():
+        stride, channels = shapes[name].stride, shapes[name].channels
+        assert feature.shape == (1, channels, padded[0] // stride, padded[1] // stride)
+    assert shapes["p1"].channels == 8
+    features["p2"].sum().backward()
+    assert all(p.grad is not None for p in pyramid.stem.parameters())
+
+
 def test_cells_at_the_lower_right_reach_the_features(small_vit) -> None:
     """Upstream's pyramid drops them at 70 x 75 (its padding constraint is misspelt)."""
     pyramid = SimpleFeaturePyramid(TimmViT(small_vit()), out_channels=24)
