@@ -58,6 +58,9 @@ class ShallowStem(nn.Module):
             nn.GELU(),
         )
         self.down = nn.Conv2d(channels, out_channels, 3, stride=2, padding=1)
+        # It starts as nothing, so that it can join a trained detector without a shock.
+        nn.init.zeros_(self.down.weight)
+        nn.init.zeros_(self.down.bias)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """``images`` (B, 3, H, W) float, normalised."""

@@ -92,9 +92,10 @@ def assemble(
     parts = {"operating_point": point, "treatment": treatment, "trainer": weakref.proxy(trainer)}
     if average is not None:
         parts["ema"] = average
+    new = config.MODEL.NEW_PARTS
     training = Training(
         trainer=trainer,
-        checkpointer=CellCheckpointer(model, config.OUTPUT_DIR, **parts),
+        checkpointer=CellCheckpointer(model, config.OUTPUT_DIR, new_parts=new, **parts),
         model=model,
         evaluated=model if average is None else average.module,
         average=average,

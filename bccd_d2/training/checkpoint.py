@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class CellCheckpointer(DetectionCheckpointer):
         save_dir: folder; "" to load only.
         use_average: load the moving average of the weights where a checkpoint has one, as
             evaluation does; training goes on from the weights themselves.
+        new_parts: beginnings of the names of parameters that a checkpoint need not have: parts
+            added to a model that was trained without them.
         checkpointables: further parts with ``state_dict``, by name.
     """
 
@@ -57,10 +60,12 @@ class CellCheckpointer(DetectionCheckpointer):
         save_dir: str = "",
         *,
         use_average: bool = False,
+        new_parts: Sequence[str] = (),
         **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, **checkpointables)
         self.use_average = use_average
+        self.new_parts = tuple(new_parts)
 
     def save(self, name: str, *, resumable: bool = True, **extra: Any) -> None:
         """Write ``name``.pth; ``resumable`` says whether ``--resume`` should start from it."""
@@ -97,7 +102,8 @@ class CellCheckpointer(DetectionCheckpointer):
         published = checkpoint.get("matching_heuristics", False)
         wrong = list(incompatible.incorrect_shapes)
         if not published:
-            wrong += [*incompatible.missing_keys, *incompatible.unexpected_keys]
+            missing = [k for k in incompatible.missing_keys if not k.startswith(self.new_parts)]
+            wrong += [*missing, *incompatible.unexpected_keys]
         if wrong:
             listed = ", ".join(str(w) for w in wrong[:6])
             raise ValueError(

@@ -77,6 +77,7 @@ def _add_treatments(given: CN) -> None:
 
 
 def _add_model(config: CN) -> None:
+    config.MODEL.NEW_PARTS = ()  # beginnings of parameters' names that MODEL.WEIGHTS may lack
     vit = config.MODEL.VIT = CN()
     vit.PRESET = "vit_base"  # a name of bccd_d2.modeling.presets.PRESETS
     vit.WEIGHTS = ""  # "" (random), a local file, "timm:NAME" or "hf-hub:OWNER/NAME"

@@ -50,3 +50,19 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, other: nn.Module) -
     CellCheckpointer(nn.Linear(2, 2), str(tmp_path)).save("a")
     with pytest.raises(ValueError, match="does not fit"):
         CellCheckpointer(other).load(str(tmp_path / "a.pth"))
+
+
+def test_only_named_new_parts_may_be_missing(tmp_path) -> None:
+    old = nn.Sequential()
+    old.add_module("body", nn.Linear(2, 2))
+    CellCheckpointer(old, str(tmp_path)).save("old")
+    path = str(tmp_path / "old.pth")
+    grown = nn.Sequential()
+    grown.add_module("body", nn.Linear(2, 2))
+    grown.add_module("extra", nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="extra"):
+        CellCheckpointer(grown, new_parts=("other.",)).load(path)
+    CellCheckpointer(grown, new_parts=("extra.",)).load(path)
+    torch.testing.assert_close(grown.body.weight, old.body.weight)
+    with pytest.raises(ValueError, match="body"):
+        CellCheckpointer(nn.Linear(2, 2), new_parts=("weight", "bias")).load(path)
