@@ -108,7 +108,7 @@ def assemble(
         + _validation_hooks(config, training, validate)
         + list(extra_hooks)
         + [Checkpoints(training.checkpointer, solver.CHECKPOINT_PERIOD)]
-        + _writers(config)
+        + _writers(config, weakref.proxy(trainer))
     )
     return training
 
@@ -168,10 +168,11 @@ def _validation_hooks(config: Any, training: Training, validate: Callable) -> li
     return [*listed, EarlyStopping(best, solver.PATIENCE, period)] if solver.PATIENCE else listed
 
 
-def _writers(config: Any) -> list[HookBase]:
+def _writers(config: Any, trainer: CellTrainer) -> list[HookBase]:
     if not comm.is_main_process():
         return []
     folder = Path(config.OUTPUT_DIR)
-    writers = [ProgressLine(config.SOLVER.MAX_ITER), JSONWriter(str(folder / "metrics.json"))]
+    progress = ProgressLine(lambda: trainer.max_iter)
+    writers = [progress, JSONWriter(str(folder / "metrics.json"))]
     writers.append(TensorboardXWriter(str(folder)))
     return [hooks.PeriodicWriter(writers, period=20)]

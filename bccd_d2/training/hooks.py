@@ -224,9 +224,13 @@ class Checkpoints(HookBase):
 
 
 class ProgressLine(EventWriter):
-    """One log line: iteration, losses, learning rate, seconds a step and the time left."""
+    """One log line: iteration, losses, learning rate, seconds a step and the time left.
 
-    def __init__(self, max_iter: int) -> None:
+    Args:
+        max_iter: tells how many iterations there will be; a hook may change that on the way.
+    """
+
+    def __init__(self, max_iter: Callable[[], int]) -> None:
         self._max_iter = max_iter
         self._last: tuple[int, float] | None = None
 
@@ -239,9 +243,10 @@ class ProgressLine(EventWriter):
             step = (now - self._last[1]) / (done - self._last[0])
         self._last = (done, now)
         latest = {k: h for k, h in storage.histories().items() if k.endswith("loss")}
-        parts = [f"iteration {done}/{self._max_iter}"]
+        max_iter = self._max_iter()
+        parts = [f"iteration {done}/{max_iter}"]
         if step:
-            left = datetime.timedelta(seconds=int(step * (self._max_iter - done)))
+            left = datetime.timedelta(seconds=int(step * max(0, max_iter - done)))
             parts += [f"eta {left}", f"{step:.3f} s a step"]
         for name, history in latest.items():
             parts.append(f"{name} {history.median(20):.3f}")

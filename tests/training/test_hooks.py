@@ -116,7 +116,7 @@ def test_progress_line_tells_the_time_left(caplog) -> None:
     from detectron2.engine import hooks
 
     with caplog.at_level(logging.INFO):
-        run([hooks.PeriodicWriter([ProgressLine(10)], period=4)])
+        run([hooks.PeriodicWriter([ProgressLine(lambda: 10)], period=4)])
     lines = [r.message for r in caplog.records if r.message.startswith("iteration")]
     assert "iteration 8/10" in lines[1] and "eta" in lines[1] and "total_loss" in lines[1]
 
