@@ -76,7 +76,7 @@ def test_a_switch_trains_and_answers(name: str) -> None:
 
 
 def test_all_switches_together_in_the_shipped_config() -> None:
-    model = build(config="cpu_best")
+    model = build(config="cpu_joint")
     with EventStorage():
         losses = model([sample(2), sample(1)])
     wanted = {"loss_mask_iou", "loss_outline_cell", "loss_outline_boundary", "loss_outline_centre"}
