@@ -108,7 +108,8 @@ def _model_rows(run: RunFiles) -> list[tuple[str, str]]:
 
 def _training_text(run: RunFiles) -> str:
     done, planned = run.log[-1]["iteration"], run.key("SOLVER.MAX_ITER")
-    parts = [f"{done:,} of {planned:,} iterations" if planned else f"{done:,} iterations"]
+    stopped = f" of {planned:,}" if planned and planned > done else ""
+    parts = [f"{done:,}{stopped} iterations"]
     for text, path in (
         ("{} crops each", "SOLVER.IMS_PER_BATCH"),
         ("{} px wide", "INPUT.CROP_SIZE"),
