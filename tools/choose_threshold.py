@@ -2,8 +2,12 @@
 
 python tools/choose_threshold.py --config-file configs/cpu_tiny_flows.yaml
 python tools/choose_threshold.py --config-file CONFIG --dataset OUT MODEL.WEIGHTS RUN/model_best.pth
+python tools/choose_threshold.py --config-file configs/cpu_best.yaml \\
+    --cross-validation output/folds/cross_validation.json
 
-The checkpoint keeps its weights and gets the new threshold. The test split is not read.
+For a model trained on all images there is nothing left to choose on: the folds of
+tools/cross_validate.py give it their threshold. The checkpoint keeps its weights and gets the new
+threshold. The test split is not read.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -22,6 +27,8 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--config-file", required=True, metavar="FILE", help="a YAML file of configs/")
     add("--dataset", default="", help="converted folder; default: the config's")
+    add("--cross-validation", type=Path, metavar="FILE",
+        help="take the threshold of these folds instead of scoring validation images")  # fmt: skip
     add("options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
     return parser
 
@@ -32,15 +39,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
+    from bccd_d2.training.checkpoint import run_weights
     from bccd_d2.training.config import load_config
-    from bccd_d2.training.operating_point import choose_threshold
+    from bccd_d2.training.operating_point import choose_threshold, take_threshold
     from bccd_d2.training.run import prepare
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     dataset = ["DATASETS.ROOT", args.dataset] if args.dataset else []
     try:
-        config = prepare(load_config(args.config_file, [*dataset, *args.options]))
-        path, point = choose_threshold(config)
+        config = load_config(args.config_file, [*dataset, *args.options])
+        if args.cross_validation:
+            path = Path(config.MODEL.WEIGHTS or run_weights(config, config.OUTPUT_DIR))
+            point = take_threshold(path, args.cross_validation)
+        else:
+            path, point = choose_threshold(prepare(config))
     except (KeyError, ValueError, OSError) as error:
         print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
         return 2

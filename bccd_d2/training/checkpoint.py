@@ -38,6 +38,11 @@ class OperatingPoint:
         self.origin = state["origin"]
 
 
+def run_weights(config: Any, folder: str | Path) -> Path:
+    """Where a finished run has the weights to use: its best, or its last without validation."""
+    return Path(folder) / ("model_best.pth" if config.DATASETS.VALIDATION else "model_final.pth")
+
+
 class CellCheckpointer(DetectionCheckpointer):
     """`DetectionCheckpointer` that writes atomically and is strict about what it loads.
 

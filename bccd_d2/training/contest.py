@@ -20,6 +20,7 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.label_files import find_label_file, read_label_file
 from bccd_d2.training import loaders
 from bccd_d2.training.budget import Spent, read_spent, train_within
+from bccd_d2.training.checkpoint import run_weights
 from bccd_d2.training.config import load_config
 from bccd_d2.training.cost import PeakMemory, Timed, gflops, parameters
 from bccd_d2.training.run import WITHOUT_WEIGHTS, load_trained, prepare
@@ -34,7 +35,7 @@ class Model:
     Attributes:
         name: as it stands in tables and names its folder.
         config_file: a YAML file of configs/.
-        weights: a checkpoint, or a run's folder (its model_best.pth); "" for a config that needs
+        weights: a checkpoint, or a run's folder (see `run_weights`); "" for a config that needs
             none, or is trained for the comparison.
     """
 
@@ -120,7 +121,7 @@ def _config(model: Model, out: str | Path, options: Sequence[str]) -> Any:
     config = load_config(model.config_file, options)
     weights = Path(model.weights) if model.weights else None
     if weights is not None:
-        config.MODEL.WEIGHTS = str(weights / "model_best.pth" if weights.is_dir() else weights)
+        config.MODEL.WEIGHTS = str(run_weights(config, weights) if weights.is_dir() else weights)
     config.OUTPUT_DIR = str(Path(out) / "runs" / model.name)
     return config
 
@@ -135,7 +136,7 @@ def _check_weights(name: str, config: Any, train_minutes: float) -> None:
     if not weights and (not _learns(config) or train_minutes):
         prepare(config.clone())  # names what cannot be trained before the first hour is spent
         return
-    weights = weights or str(Path(config.OUTPUT_DIR) / "model_best.pth")
+    weights = weights or str(run_weights(config, config.OUTPUT_DIR))
     if not Path(weights).is_file():
         raise FileNotFoundError(
             f"{name}: no weights at {weights}; give NAME=CONFIG,WEIGHTS or --train-budget MINUTES"

@@ -11,6 +11,7 @@ from typing import Any
 from detectron2.engine import HookBase
 
 from bccd_d2.masks.io import write_json_atomic
+from bccd_d2.training.checkpoint import run_weights
 from bccd_d2.training.launch import Processes, launch
 from bccd_d2.training.run import prepare, run
 
@@ -37,7 +38,7 @@ def ensure_trained(config: Any, processes: Processes, extra_hooks: Sequence[Hook
                 old.unlink(missing_ok=True)
         write_json_atomic(record, inputs)
         launch(run, processes, config, False, True, extra_hooks)
-    return folder / ("model_best.pth" if config.DATASETS.VALIDATION else "model_final.pth")
+    return run_weights(config, folder)
 
 
 def ensure_evaluated(config: Any, processes: Processes) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def ensure_evaluated(config: Any, processes: Processes) -> dict[str, Any]:
     """
     folder = Path(config.OUTPUT_DIR)
     summary = folder / "evaluation" / "metrics.json"
-    model = Path(config.MODEL.WEIGHTS or folder / "model_best.pth")
+    model = Path(config.MODEL.WEIGHTS or run_weights(config, folder))
     if summary.is_file() and summary.stat().st_mtime >= model.stat().st_mtime:
         done = json.loads(summary.read_text(encoding="utf-8"))
         if (done["weights"], done.get("datasets")) == (str(model), list(config.DATASETS.TEST)):

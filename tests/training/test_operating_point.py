@@ -15,7 +15,7 @@ pytest.importorskip("detectron2")
 import choose_threshold as tool
 
 from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint
-from bccd_d2.training.operating_point import choose_threshold
+from bccd_d2.training.operating_point import choose_threshold, take_threshold
 from bccd_d2.training.run import prepare
 from bccd_d2.training.treatment import Treatment
 
@@ -55,3 +55,43 @@ def test_the_tool_says_where_it_is_and_what_is_missing(
     root = small_options[small_options.index("DATASETS.ROOT") + 1]
     assert tool.main(["--config-file", otsu, "--dataset", root, "MODEL.DEVICE", "cpu"]) == 2
     assert "only a .pth file" in capsys.readouterr().err
+
+
+def test_a_model_of_all_images_takes_the_threshold_of_the_folds(
+    run: Any, repo_root: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "model_best.pth").rename(tmp_path / "model_final.pth")
+    summary = tmp_path / "cross_validation.json"
+    summary.write_text(json.dumps({"folds": [{}] * 5, "score_threshold": 0.61}))
+    before = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
+    options = ["DATASETS.VALIDATION", "()", "OUTPUT_DIR", str(tmp_path)]
+    config = str(repo_root / "configs" / "cpu_tiny_maskrcnn.yaml")
+    call = ["--config-file", config, "--cross-validation", str(summary), *options]
+    assert tool.main(call) == 0
+    assert "0.61, chosen on the held-out images of 5 folds" in capsys.readouterr().out
+    after = torch.load(tmp_path / "model_final.pth", weights_only=True)
+    assert after["operating_point"]["score_threshold"] == 0.61
+    assert all(torch.equal(before[name], after["model"][name]) for name in before)
+    summary.write_text("[]")
+    assert tool.main(call) == 2
+    assert "is no cross_validation.json" in capsys.readouterr().err
+
+
+def test_a_threshold_needs_both_files_and_a_checkpoint_of_training(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="none.pth does not exist"):
+        take_threshold(tmp_path / "none.pth", tmp_path / "cross_validation.json")
+    with pytest.raises(ValueError, match="only a .pth file"):
+        take_threshold(tmp_path / "model.safetensors", tmp_path / "cross_validation.json")
+    (tmp_path / "cross_validation.json").write_text('{"folds": [], "score_threshold": 0.5}')
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="has no 'model'"):
+        take_threshold(tmp_path / "other.pth", tmp_path / "cross_validation.json")
+
+
+def test_without_validation_the_last_weights_are_evaluated(run: Any, tmp_path: Path) -> None:
+    from bccd_d2.training.run import load_trained
+
+    (tmp_path / "model_best.pth").rename(tmp_path / "model_final.pth")
+    run.defrost()
+    run.DATASETS.VALIDATION = ()
+    assert load_trained(run)[3] == str(tmp_path / "model_final.pth")
