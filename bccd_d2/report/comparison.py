@@ -8,15 +8,13 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
-
 from bccd_d2.evaluation.entries import COSTS, LESS_IS_BETTER, SCORES, Entry
 from bccd_d2.evaluation.paired import Difference
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.io import write_text_atomic
 from bccd_d2.report.comparison_plots import draw_dice_against_count, draw_scores
-from bccd_d2.report.draw import contact_sheet, write_png
+from bccd_d2.report.crowded import draw_crowded
+from bccd_d2.report.draw import contact_sheet, read_picture, write_png
 from bccd_d2.report.error_map import error_map
 
 _DIGITS = {"count error": 2, "parameters (M)": 2, "GFLOPs": 1, "training (min)": 1, "steps": 0}
@@ -99,7 +97,7 @@ def write_comparison(
     pictures: Mapping[str, tuple[Path, Cells]],
     worst: int = 2,
 ) -> list[Path]:
-    """Write tables, scores.png, dice_against_count.png and error maps; the paths.
+    """Write tables, scores.png, dice_against_count.png, crowded.png and error maps; the paths.
 
     Args:
         pictures: for each file name the image's path and its true cells.
@@ -109,14 +107,15 @@ def write_comparison(
     written = write_tables(entries, differences, folder, f"{len(pictures)} test images")
     written.append(draw_scores(entries, folder / "scores.png"))
     written.append(draw_dice_against_count(entries, folder / "dice_against_count.png"))
+    crowded = draw_crowded(entries, pictures)
+    if crowded is not None:
+        written.append(write_png(folder / "crowded.png", crowded))
     for entry in entries if worst > 0 else ():
         files = sorted(entry.per_image, key=lambda file: entry.per_image[file]["Dice"])[:worst]
         maps, captions = [], []
         for file in files:
             path, truth = pictures[file]
-            with Image.open(path) as picture:
-                image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-            maps.append(error_map(truth, entry.predictions[file], image))
+            maps.append(error_map(truth, entry.predictions[file], read_picture(path)))
             captions.append(f"{Path(file).stem[:8]}: Dice {entry.per_image[file]['Dice']:.3f}")
         sheet = contact_sheet(maps, columns=2, captions=captions)
         written.append(write_png(folder / f"errors_{entry.name}.png", sheet))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.convert import decode_crop, rle_to_polygons
@@ -141,8 +141,8 @@ def side_by_side(
     """
     verdicts = compare(truth, prediction, iou)
     panels = [
-        _judged(image, truth, verdicts.truth),
-        _judged(image, prediction, verdicts.prediction),
+        draw_verdicts(image, truth, verdicts.truth),
+        draw_verdicts(image, prediction, verdicts.prediction),
     ]
     gap = max(2, image.shape[1] // 150)
     spacer = np.full((image.shape[0], gap, 3), 255, dtype=np.uint8)
@@ -155,7 +155,12 @@ def side_by_side(
     return np.vstack([np.hstack([left, right]), picture])
 
 
-def _judged(image: np.ndarray, cells: Cells, verdicts: np.ndarray) -> np.ndarray:
+def draw_verdicts(image: np.ndarray, cells: Cells, verdicts: np.ndarray) -> np.ndarray:
+    """A copy of the image with each cell in the colour of its verdict, errors thick and tinted.
+
+    Args:
+        verdicts: one a cell, as `report.compare.compare` gives them.
+    """
     drawn = _check_image(image)
     for verdict, color in VERDICT_COLOURS.items():
         chosen = cells[verdicts == verdict]
@@ -330,6 +335,12 @@ def _anchor_panel(
 def _rectangle(image: np.ndarray, box: np.ndarray, color: Colour, width: int) -> None:
     x0, y0, x1, y1 = (round(float(v)) for v in box)
     cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), color, width, cv2.LINE_AA)
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an image file, upright."""
+    with Image.open(path) as picture:
+        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
 def write_png(path: str | Path, image: np.ndarray) -> Path:
