@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.modeling import build_model
-from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from bccd_d2.modeling.build import layer_index
 from bccd_d2.modeling.pyramid import ChannelNorm
 from bccd_d2.training.config import finalize, load_config
+
+from .samples import sample
 
 SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
          "MODEL.VIT.DEPTH", "3", "MODEL.VIT.GLOBAL_BLOCKS", "(1,)", "MODEL.PYRAMID.CHANNELS", "16",
@@ -26,18 +27,6 @@ def model():
     path = Path(__file__).resolve().parents[2] / "configs" / "cpu_tiny_maskrcnn.yaml"
     with EventStorage():
         yield build_model(finalize(load_config(path, SMALL)))
-
-
-def sample(cells: int) -> dict:
-    truth = Instances((70, 75))
-    boxes = torch.tensor([[5, 5, 35, 40], [30, 20, 74, 69]], dtype=torch.float32)[:cells]
-    masks = torch.zeros(cells, 70, 75, dtype=torch.bool)
-    for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist(), strict=True):
-        mask[y0:y1, x0:x1] = True
-    truth.gt_boxes, truth.gt_masks = Boxes(boxes.reshape(-1, 4)), BitMasks(masks)
-    truth.gt_classes = torch.zeros(cells, dtype=torch.int64)
-    image = torch.randint(0, 255, (3, 70, 75), dtype=torch.uint8)
-    return {"image": image, "instances": truth, "height": 140, "width": 150}
 
 
 def test_losses_are_finite_and_reach_every_parameter(model) -> None:

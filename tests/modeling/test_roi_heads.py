@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
-from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 import bccd_d2.modeling.build  # noqa: F401  (registers the meta-architecture)
@@ -16,6 +15,8 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.mask_head import MaskIoUHead, mask_iou, mask_targets
 from bccd_d2.modeling.roi_heads import enlarge_boxes
 from bccd_d2.training.config import finalize, load_config
+
+from .samples import sample
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
@@ -43,18 +44,6 @@ SWITCHES = {
 def build(*options: str, config: str = "cpu_tiny_maskrcnn"):
     torch.manual_seed(0)
     return build_model(finalize(load_config(CONFIGS / f"{config}.yaml", [*SMALL, *options])))
-
-
-def sample(cells: int) -> dict:
-    truth = Instances((70, 75))
-    boxes = torch.tensor([[5, 5, 35, 40], [30, 20, 74, 69]], dtype=torch.float32)[:cells]
-    masks = torch.zeros(cells, 70, 75, dtype=torch.bool)
-    for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist(), strict=True):
-        mask[y0:y1, x0:x1] = True
-    truth.gt_boxes, truth.gt_masks = Boxes(boxes.reshape(-1, 4)), BitMasks(masks)
-    truth.gt_classes = torch.zeros(cells, dtype=torch.int64)
-    image = torch.randint(0, 255, (3, 70, 75), dtype=torch.uint8)
-    return {"image": image, "instances": truth, "height": 140, "width": 150}
 
 
 @pytest.mark.parametrize("name", SWITCHES)
