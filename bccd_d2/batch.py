@@ -41,7 +41,7 @@ class BatchOptions:
         output: folder for the results.
         weights: () = the shipped model; several make an ensemble; see `segmenter.load_pretrained`.
         config_file: in place of the model's own config.
-        device: "auto", "cpu", "cuda", ...
+        device, precision: see `segmenter.load_pretrained`.
         save: kinds of files, of `pipeline.outputs.KINDS`.
         score_threshold, tile, overlap, tta, scale, batch: see `segmenter.Segmenter.predict`.
         pixel_size, label_bits, keep_overlaps: see `pipeline.outputs.OutputOptions`.
@@ -54,6 +54,7 @@ class BatchOptions:
     weights: tuple[str, ...] = ()
     config_file: str = ""
     device: str = "auto"
+    precision: str = "fp32"
     save: tuple[str, ...] = tuple(KINDS)
     score_threshold: float | None = None
     tile: int | None = None
@@ -103,7 +104,8 @@ def predict_batch(options: BatchOptions) -> Summary:
     written = OutputOptions(output, options.save, options.pixel_size, options.label_bits,
                             options.keep_overlaps)  # fmt: skip
     jobs = plan_jobs(find_images(options.inputs, leave_out=output))
-    model = load_pretrained(options.weights, config_file=options.config_file, device=options.device)
+    model = load_pretrained(options.weights, config_file=options.config_file,
+                            device=options.device, precision=options.precision)  # fmt: skip
     how = model.options(
         options.score_threshold, tile=options.tile, overlap=options.overlap, tta=options.tta,
         scale=options.scale, batch=options.batch,

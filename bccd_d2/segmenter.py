@@ -98,6 +98,7 @@ def load_pretrained(
     *,
     config_file: str | Path = "",
     device: str = "auto",
+    precision: str = "fp32",
 ) -> Segmenter:
     """A trained model, ready to predict; it needs no network and no configs folder.
 
@@ -107,16 +108,19 @@ def load_pretrained(
         config_file: a YAML file in place of the model's own config. Alone it stands for the best
             checkpoint of its ``OUTPUT_DIR``, or for a model without weights.
         device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:1", ...
+        precision: "bf16" computes the network in bfloat16: faster on a GPU and on a CPU that has
+            it (avx512_bf16 or amx in its flags), slower on others; scores move in the third digit.
 
     Raises:
         ImportError: detectron2 is not installed; the message says how to.
         FileNotFoundError: no such file, no config beside it, or nothing ships.
         KeyError: a name that is none of the shipped models.
-        ValueError: a file that is damaged, or does not fit its config.
+        ValueError: a file that is damaged, or does not fit its config, or no such precision.
     """
     require_detectron2()
     from bccd_d2.training.trained import load_model
 
     several = not isinstance(name_or_path, (str, Path))
     given = list(name_or_path) if several else [name_or_path]
-    return Segmenter([load_model(str(one), str(config_file), device) for one in given or [""]])
+    how = (str(config_file), device, precision)
+    return Segmenter([load_model(str(one), *how) for one in given or [""]])

@@ -51,17 +51,10 @@ def get_parser() -> argparse.ArgumentParser:
 
 def ours(weights: str, precision: str) -> Callable[[Any], int]:
     """The model as `load_pretrained` gives it."""
-    import torch
-
     from bccd_d2 import load_pretrained
 
-    model = load_pretrained(weights, device="cpu")
-
-    def answer(image: Any) -> int:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            return len(model.predict(image))
-
-    return answer
+    model = load_pretrained(weights, device="cpu", precision=precision)
+    return lambda image: len(model.predict(image))
 
 
 def r50() -> Callable[[Any], int]:

@@ -107,6 +107,18 @@ def test_scores_do_not_depend_on_threads_or_batch(shipped, image):
     same(alone, model([image[:100, :150].copy(), image])[1])  # sizes differ
 
 
+def test_bfloat16_answers_nearly_the_same_and_is_told_apart(shipped, image):
+    path = shipped / "small.safetensors"
+    exact, fast = load_pretrained(path), load_pretrained(path, precision="bf16")
+    one, other = exact.predict(image, 0.05), fast.predict(image, 0.05)
+    assert len(one) and abs(len(one) - len(other)) <= 0.2 * len(one)
+    assert one.scores.max() == pytest.approx(other.scores.max(), abs=0.02)
+    assert one.scores.tolist() != other.scores.tolist()
+    assert exact.models[0].identity() != fast.models[0].identity()
+    with pytest.raises(ValueError, match="precision must be one of"):
+        load_pretrained(path, precision="fp8")
+
+
 def test_the_shipped_model_is_verified_and_named(shipped, image, tmp_path, monkeypatch):
     folder = tmp_path / "pretrained"
     shutil.copytree(shipped, folder)

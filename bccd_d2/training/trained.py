@@ -32,6 +32,7 @@ from bccd_d2.training.treatment import appearance_options
 logger = logging.getLogger(__name__)
 
 BEST = ("model_best.pth", "model_final.pth")
+PRECISIONS = ("fp32", "bf16")
 
 
 class TrainedModel:
@@ -42,14 +43,23 @@ class TrainedModel:
         score_threshold: the operating point that was chosen with the model, in [0, 1].
         looks_at_whole: the treatment of a part depends on the colours of the whole image.
         source: file of the weights; "" for a model without any.
+        precision: "fp32" or "bf16", what the network computes in.
         config: frozen.
         net: the module, in eval mode.
     """
 
     def __init__(
-        self, name: str, config: Any, net: nn.Module, point: OperatingPoint, source: str = ""
+        self,
+        name: str,
+        config: Any,
+        net: nn.Module,
+        point: OperatingPoint,
+        source: str = "",
+        precision: str = "fp32",
     ) -> None:
-        self.name, self.config, self.source = name, config, source
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+        self.name, self.config, self.source, self.precision = name, config, source, precision
         self.score_threshold = float(point.score_threshold)
         self.net = net.eval()
         self._look = appearance_options(config)
@@ -66,10 +76,11 @@ class TrainedModel:
         return file_sha256(self.source) if self.source else ""
 
     def identity(self) -> str:
-        """SHA-256 of the weights and of what the config says on answering."""
+        """SHA-256 of the weights, of what the config says on answering, and of the precision."""
         kept = portable_config(self.config).items()
         deciding = {key: value for key, value in kept if key.startswith(DECIDING)}
         text = self.digest() + json.dumps(deciding, sort_keys=True)
+        text += "" if self.precision == "fp32" else self.precision
         return hashlib.sha256(text.encode()).hexdigest()
 
     @torch.inference_mode()
@@ -92,10 +103,12 @@ class TrainedModel:
                 ``images`` are parts of; None = each image stands for itself.
         """
         inputs = [self._input(image, zoom, whole) for image in images]
-        if len({given["image"].shape for given in inputs}) == 1:
-            answers = self.net(inputs)
-        else:
-            answers = [answer for given in inputs for answer in self.net([given])]
+        kind = torch.device(self.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16"):
+            if len({given["image"].shape for given in inputs}) == 1:
+                answers = self.net(inputs)
+            else:
+                answers = [answer for given in inputs for answer in self.net([given])]
         found = [Cells.from_instances(answer["instances"]) for answer in answers]
         self._warn_about_cap(found)
         return found
@@ -118,7 +131,9 @@ class TrainedModel:
             )
 
 
-def load_model(name_or_path: str = "", config_file: str = "", device: str = "auto") -> TrainedModel:
+def load_model(
+    name_or_path: str = "", config_file: str = "", device: str = "auto", precision: str = "fp32"
+) -> TrainedModel:
     """The model of a shipped name, a run's folder, a .pth or a .safetensors file.
 
     A .safetensors file of ours carries its config; beside a .pth lies the run's ``config.yaml``.
@@ -128,6 +143,7 @@ def load_model(name_or_path: str = "", config_file: str = "", device: str = "aut
             checkpoint of its ``OUTPUT_DIR``, or no weights where the model has none.
         config_file: a YAML file in place of the model's own config.
         device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:1", ...
+        precision: "fp32", or "bf16": see `segmenter.load_pretrained`.
 
     Raises:
         FileNotFoundError: no such file, no config beside it, or nothing ships.
@@ -142,7 +158,7 @@ def load_model(name_or_path: str = "", config_file: str = "", device: str = "aut
     if weights:
         config.MODEL.WEIGHTS = weights
     config, net, point, source = load_trained(finalize(config))
-    return TrainedModel(name or Path(source).stem or "model", config, net, point, source)
+    return TrainedModel(name or Path(source).stem or "model", config, net, point, source, precision)
 
 
 def _find(given: str, config_file: str) -> tuple[str, str, Any]:
