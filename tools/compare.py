@@ -25,8 +25,9 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", action="append", default=[], metavar="NAME=CONFIG[,WEIGHTS]",
         help="a YAML file with a checkpoint or a run's folder; again for more")  # fmt: skip
-    add("--labels", action="append", default=[], metavar="NAME=FOLDER",
-        help="another tool's TIFF, PNG or NPY label images, named as the images")  # fmt: skip
+    add("--labels", action="append", default=[], metavar="NAME=FOLDER[,THRESHOLD]",
+        help="another tool's TIFF, PNG or NPY label images, named as the images; with a scores.csv "
+        "(image,label,score) there AP ranks the cells, and those above a threshold count")
     add("--dataset", default="", help="converted folder; default: the configs'")
     add("--out", type=Path, required=True, help="folder for tables, plots and runs")
     add("--reference", help="method that the others are held against (default: the first)")

@@ -1,7 +1,8 @@
-"""Label images that other tools wrote: TIFF, PNG or NPY, found by the image's stem."""
+"""Label images that other tools wrote, found by the image's stem: TIFF, PNG or NPY, and scores."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,43 @@ def read_label_file(path: str | Path) -> np.ndarray:
         return relabel(check_label_map(array))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def read_label_scores(path: str | Path) -> dict[str, np.ndarray]:
+    """Scores of labels by image stem, of a CSV table with the columns image, label and score.
+
+    The labels of an image must be numbered 1..N without gaps, as its label image must.
+
+    Returns:
+        For each stem (N,) float32 in [0, 1], label k at k - 1.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: other columns, a gap, a label twice, or a score outside [0, 1].
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"scores {path} do not exist")
+    rows: dict[str, dict[int, float]] = {}
+    with path.open(newline="", encoding="utf-8") as stream:
+        table = csv.DictReader(stream)
+        for number, row in enumerate(table, start=2):
+            try:
+                image, label, score = row["image"], int(row["label"]), float(row["score"])
+            except (KeyError, TypeError, ValueError):
+                raise ValueError(
+                    f"{path}, line {number}: needs image, label (a whole number) and score"
+                ) from None
+            if not 0 <= score <= 1 or label in rows.setdefault(image, {}):
+                raise ValueError(
+                    f"{path}, line {number}: score {score} of label {label} of {image} is outside "
+                    "[0, 1], or the label's second"
+                )
+            rows[image][label] = score
+    for image, scores in rows.items():
+        if sorted(scores) != list(range(1, len(scores) + 1)):
+            raise ValueError(f"{path}: the labels of {image} are not numbered 1 to {len(scores)}")
+    return {
+        image: np.array([scores[k] for k in sorted(scores)], dtype=np.float32)
+        for image, scores in rows.items()
+    }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
@@ -17,7 +18,7 @@ from bccd_d2.evaluation.entries import COSTS, Entry, pick_scores, read_per_image
 from bccd_d2.evaluation.evaluators import CellEvaluator
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.label_files import find_label_file, read_label_file
+from bccd_d2.masks.label_files import find_label_file, read_label_file, read_label_scores
 from bccd_d2.training import loaders
 from bccd_d2.training.budget import Spent, read_spent, train_within
 from bccd_d2.training.checkpoint import run_weights
@@ -46,10 +47,20 @@ class Model:
 
 @dataclass(frozen=True)
 class LabelFolder:
-    """A folder with one label image a test image; see `masks.label_files`."""
+    """A folder with one label image a test image, perhaps with scores; see `masks.label_files`.
+
+    Attributes:
+        score_threshold: cells below it count for AP only.
+    """
 
     name: str
     folder: str
+    score_threshold: float = 0.0
+
+    def scores(self) -> dict[str, np.ndarray] | None:
+        """Of each image's cells, from the folder's scores.csv; None where there is none."""
+        path = Path(self.folder) / "scores.csv"
+        return read_label_scores(path) if path.is_file() else None
 
 
 def parse_model(text: str) -> Model:
@@ -66,18 +77,27 @@ def parse_model(text: str) -> Model:
 
 
 def parse_labels(text: str) -> LabelFolder:
-    """A `LabelFolder` from ``NAME=FOLDER``.
+    """A `LabelFolder` from ``NAME=FOLDER`` or ``NAME=FOLDER,THRESHOLD``.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is something else, or there are no scores for the threshold.
         FileNotFoundError: no such folder.
     """
-    name, _, folder = text.partition("=")
+    name, _, rest = text.partition("=")
+    folder, _, threshold = rest.partition(",")
     if not (name and folder):
-        raise ValueError(f"label images must be NAME=FOLDER, got {text!r}")
+        raise ValueError(f"label images must be NAME=FOLDER or NAME=FOLDER,THRESHOLD, got {text!r}")
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"folder of label images {folder} does not exist")
-    return LabelFolder(name, folder)
+    if not threshold:
+        return LabelFolder(name, folder)
+    try:
+        labels = LabelFolder(name, folder, float(threshold))
+    except ValueError:
+        raise ValueError(f"{text!r}: the threshold {threshold!r} is no number") from None
+    if labels.scores() is None:
+        raise ValueError(f"{text!r}: a threshold needs scores, but {folder} has no scores.csv")
+    return labels
 
 
 def run_contest(
@@ -186,27 +206,37 @@ def _score_model(name: str, config: Any, out: str | Path, spent: Spent | None) -
 def score_labels(labels: LabelFolder, config: Any, out: str | Path) -> Entry:
     """The entry of a folder of label images, on ``DATASETS.TEST``'s first split.
 
-    Label images have no scores: every cell counts alike, and AP is that of one operating point, so
-    below what the tool could reach with scores.
+    Without a scores.csv (see `masks.label_files.read_label_scores`) every cell counts alike, and AP
+    is that of one operating point, so below what the tool could reach with scores.
 
     Raises:
         FileNotFoundError: an image of the split has no label image.
-        ValueError: a label image is unreadable, or not of its image's size.
+        ValueError: a label image is unreadable, not of its image's size, or not that of its scores.
     """
     split = config.DATASETS.TEST[0]
     folder = Path(out) / labels.name / split
-    cap = config.TEST.DETECTIONS_PER_IMAGE
-    evaluator = CellEvaluator(split, max_detections=cap, output_dir=folder, score_threshold=0.0)
+    cap, threshold = config.TEST.DETECTIONS_PER_IMAGE, labels.score_threshold
+    evaluator = CellEvaluator(
+        split, max_detections=cap, output_dir=folder, score_threshold=threshold
+    )
     evaluator.reset()
+    scores = labels.scores()
     for image_id, true in read_truth(MetadataCatalog.get(split).json_file).items():
-        path = find_label_file(labels.folder, Path(true.file_name).stem)
-        cells = Cells.from_label_map(read_label_file(path))
+        stem = Path(true.file_name).stem
+        path = find_label_file(labels.folder, stem)
+        label_map = read_label_file(path)
+        given = None if scores is None else scores.get(stem, np.zeros(0, np.float32))
+        if given is not None and len(given) != label_map.max(initial=0):
+            raise ValueError(
+                f"{path} has {label_map.max(initial=0)} cells, but scores.csv {len(given)} for it"
+            )
+        cells = Cells.from_label_map(label_map, given)
         instances = Instances(cells.image_size)
         instances.scores = torch.from_numpy(cells.scores)
         instances.pred_classes = torch.from_numpy(cells.class_ids)
         instances.pred_rles = cells.rles
         evaluator.process([{"image_id": image_id}], [{"instances": instances}])
-    return _entry(labels.name, evaluator.evaluate(), folder, evaluator, 0.0, {})
+    return _entry(labels.name, evaluator.evaluate(), folder, evaluator, threshold, {})
 
 
 def _entry(

@@ -36,12 +36,46 @@ def test_truth_as_labels_beats_the_baseline(tiny_dataset: Path, tmp_path: Path, 
     assert list(out.rglob("*.png"))
 
 
+def test_scores_of_labels_rank_them_and_a_threshold_drops_the_weak(
+    tiny_dataset: Path, tmp_path: Path, capsys
+) -> None:
+    """Truth plus false cells of low score: AP as of the truth, the count right at a threshold."""
+    import compare
+
+    from bccd_d2.masks.label_files import read_label_file
+    from bccd_d2.masks.labels import write_label_map
+
+    labels, rows = tmp_path / "scored", ["image,label,score"]
+    labels.mkdir()
+    for path in (tiny_dataset / "labels" / "test").glob("*.png"):
+        label_map = read_label_file(path)
+        true, free = int(label_map.max()), np.argwhere(label_map == 0)[:200]
+        label_map[tuple(free.T)] = true + 1
+        write_label_map(labels / path.name, label_map)
+        rows += [f"{path.stem},{k},{0.9 if k <= true else 0.1}" for k in range(1, true + 2)]
+    (labels / "scores.csv").write_text("\n".join(rows) + "\n")
+    out = tmp_path / "out"
+    call = ["--dataset", str(tiny_dataset), "--out", str(out), "--error-maps", "0"]
+    call += ["--labels", f"all={labels}", "--labels", f"strong={labels},0.5", "MODEL.DEVICE", "cpu"]
+    assert compare.main(call) == 0
+    with (out / "comparison.csv").open(newline="") as stream:
+        rows = {row["method"]: row for row in csv.DictReader(stream)}
+    assert float(rows["all"]["AP"]) == float(rows["strong"]["AP"]) == pytest.approx(1.0)
+    assert float(rows["all"]["count error"]) == 1 and float(rows["strong"]["count error"]) == 0
+    capsys.readouterr()
+    (labels / "scores.csv").write_text("image,label,score\n")
+    assert compare.main(call[:6] + ["--labels", f"all={labels}"]) == 2
+    assert "but scores.csv 0 for it" in capsys.readouterr().err
+
+
 def test_mistakes_are_named(tiny_dataset: Path, tmp_path: Path, capsys) -> None:
     import compare
 
     base = ["--dataset", str(tiny_dataset), "--out", str(tmp_path / "out")]
     for call, message in [
         (["--labels", f"a={tmp_path / 'none'}"], "none"),
+        (["--labels", f"a={tmp_path},0.5"], "has no scores.csv"),
+        (["--labels", f"a={tmp_path},half"], "is no number"),
         (["--model", f"otsu={OTSU}", "--reference", "b"], "--reference"),
         (["--model", "a=nothing.yaml"], "nothing.yaml"),
     ]:
