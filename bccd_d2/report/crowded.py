@@ -75,7 +75,7 @@ def draw_crowded(
     pictures: Mapping[str, tuple[Path, Cells]],
     count: int = 3,
     side: int = 420,
-    width: int = 1600,
+    width: int = 360,
 ) -> np.ndarray | None:
     """A row a window: the image, its true cells, and what each method drew, by verdict.
 
@@ -83,9 +83,10 @@ def draw_crowded(
 
     Args:
         pictures: for each file name the image's path and its true cells.
+        width: px of each of the (methods + 2) columns.
 
     Returns:
-        (h, width, 3) uint8; None where no two cells are neighbours.
+        (h, w, 3) uint8; None where no two cells are neighbours.
     """
     truth = {file: cells for file, (_, cells) in pictures.items()}
     panels, captions = [], []
@@ -104,4 +105,5 @@ def draw_crowded(
             captions.append(f"{entry.name}: {missed.sum()} not found, {wrong.sum()} wrong")
     if not panels:
         return None
-    return contact_sheet(panels, len(entries) + 2, width, captions=captions)
+    columns = len(entries) + 2
+    return contact_sheet(panels, columns, columns * width, captions=captions)

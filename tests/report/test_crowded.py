@@ -42,7 +42,7 @@ def test_a_merged_clump_is_orange_and_counted(tmp_path):
     entries = [Entry("right", {}, {}, {}, {"clump.png": CLUMP}),
                Entry("merging", {}, {}, {}, {"clump.png": merged})]  # fmt: skip
     pictures = {"clump.png": (image, CLUMP)}
-    drawn = draw_crowded(entries, pictures, side=120, width=1600)
+    drawn = draw_crowded(entries, pictures, side=120, width=400)
     right, wrong = drawn[:, 800:1200].reshape(-1, 3), drawn[:, 1200:].reshape(-1, 3)
     assert (wrong == VERDICT_COLOURS["merged"]).all(axis=1).sum() > 500
     assert not (right == VERDICT_COLOURS["merged"]).all(axis=1).any()
