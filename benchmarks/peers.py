@@ -8,7 +8,8 @@ Each method is a process of its own, in the Python given for it, and loads its m
 clock starts. They answer the same decoded images in turn, alone, from an (H, W, 3) uint8 array to
 cells at full size; what a method does to the image before its network belongs to its time. The
 first image does not count. Cellpose's file is a state dict of CPnet([2, 32, 64, 128, 256], 3, 3),
-followed by the cells' diameter in px, its cell probability and its flow threshold; StarDist's is a
+followed by the cells' diameter in px, its cell probability and its flow threshold; by default it
+follows flows at full size, with resample=False where its network computed them. StarDist's is a
 model folder with weights_best.h5 and thresholds.json, applied at --stardist-scale.
 """
 
@@ -76,8 +77,8 @@ def r50() -> Callable[[Any], int]:
     return answer
 
 
-def cellpose(file: str, diameter: str, cell: str, flow: str) -> Callable[[Any], int]:
-    """Cellpose 3's network on the green channel."""
+def cellpose(file: str, diameter: str, cell: str, flow: str, grid: str) -> Callable[[Any], int]:
+    """Cellpose 3's network on the green channel; flows followed on the "full" or "coarse" grid."""
     import torch
     from cellpose import models
 
@@ -89,6 +90,7 @@ def cellpose(file: str, diameter: str, cell: str, flow: str) -> Callable[[Any], 
     def answer(image: Any) -> int:
         options = {"diameter": float(diameter), "cellprob_threshold": float(cell)}
         options |= {"flow_threshold": float(flow), "channels": [0, 0], "batch_size": 1}
+        options |= {"resample": grid == "full"}
         return int(model.eval(image[..., 1], **options)[0].max())
 
     return answer
@@ -162,7 +164,8 @@ def start_all(args: argparse.Namespace, threads: int) -> dict[str, subprocess.Po
     if args.bf16:
         asked["ours, bf16"] = (sys.executable, ["ours", args.weights, "bf16"])
     if args.cellpose:
-        asked["Cellpose"] = (args.cellpose[0], ["cellpose", *args.cellpose[1:]])
+        for name, grid in (("Cellpose", "full"), ("Cellpose, resample=False", "coarse")):
+            asked[name] = (args.cellpose[0], ["cellpose", *args.cellpose[1:], grid])
     if args.stardist:
         asked["StarDist"] = (args.stardist[0], ["stardist", args.stardist[1], args.stardist_scale])
     if not args.no_r50:
