@@ -236,14 +236,14 @@ class ProgressLine(EventWriter):
 
     def write(self) -> None:
         storage = get_event_storage()
-        done = storage.iter + 1
+        max_iter = self._max_iter()
+        done = min(storage.iter + 1, max_iter)  # after training the storage is one further
+        if self._last and done == self._last[0]:
+            return
         now = time.perf_counter()
-        step = None
-        if self._last and done > self._last[0]:
-            step = (now - self._last[1]) / (done - self._last[0])
+        step = (now - self._last[1]) / (done - self._last[0]) if self._last else None
         self._last = (done, now)
         latest = {k: h for k, h in storage.histories().items() if k.endswith("loss")}
-        max_iter = self._max_iter()
         parts = [f"iteration {done}/{max_iter}"]
         if step:
             left = datetime.timedelta(seconds=int(step * max(0, max_iter - done)))

@@ -119,6 +119,11 @@ def test_progress_line_tells_the_time_left(caplog) -> None:
         run([hooks.PeriodicWriter([ProgressLine(lambda: 10)], period=4)])
     lines = [r.message for r in caplog.records if r.message.startswith("iteration")]
     assert "iteration 8/10" in lines[1] and "eta" in lines[1] and "total_loss" in lines[1]
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        run([hooks.PeriodicWriter([ProgressLine(lambda: 10)], period=5)])
+    lines = [r.message for r in caplog.records if r.message.startswith("iteration")]
+    assert [line.split()[1] for line in lines] == ["5/10", "10/10"]
 
 
 def stopping(tmp_path, values: list[float], *, patience: int, state: dict | None = None, start=0):
