@@ -12,6 +12,8 @@ from bccd_d2.evaluation.entries import SCORES, Entry
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444", "#b2a800")
 
+_LETTER = 0.1  # inches
+
 
 def draw_scores(entries: Sequence[Entry], path: str | Path) -> Path:
     """Write a PNG of bars, one group a score, and the count errors on an axis of their own.
@@ -35,7 +37,7 @@ def draw_scores(entries: Sequence[Entry], path: str | Path) -> Path:
     left.set_ylabel("score")
     right.set_xticks([0], ["count error"])
     right.set_ylabel("cells an image (less is better)")
-    _finish(figure, [left, right], entries)
+    _finish(figure, [left, right])
     return _save(figure, path)
 
 
@@ -49,7 +51,7 @@ def draw_dice_against_count(entries: Sequence[Entry], path: str | Path) -> Path:
         ValueError: no entries.
     """
     _check(entries)
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
     rng = np.random.default_rng(0)
     for number, entry in enumerate(entries):
@@ -65,7 +67,7 @@ def draw_dice_against_count(entries: Sequence[Entry], path: str | Path) -> Path:
     axes.set_xlabel("pixel Dice of an image")
     axes.set_ylabel("count error of an image, cells")
     axes.set_title("One Dice, many counts (diamonds: means)")
-    _finish(figure, [axes], entries)
+    _finish(figure, [axes])
     return _save(figure, path)
 
 
@@ -74,12 +76,14 @@ def _check(entries: Sequence[Entry]) -> None:
         raise ValueError("entries is empty: there is nothing to plot")
 
 
-def _finish(figure: Figure, axes: Sequence, entries: Sequence[Entry]) -> None:
+def _finish(figure: Figure, axes: Sequence) -> None:
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
         one.grid(axis="y", alpha=0.3)
         one.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=min(4, len(entries)), frameon=False)
+    longest = max(len(label) for label in axes[0].get_legend_handles_labels()[1])
+    fit = int(figure.get_figwidth() / (_LETTER * (longest + 8)))
+    figure.legend(loc="outside lower center", ncols=min(4, max(1, fit)), frameon=False)
 
 
 def _save(figure: Figure, path: str | Path) -> Path:

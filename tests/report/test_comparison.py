@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from bccd_d2.evaluation.entries import COSTS, SCORES, Entry
 from bccd_d2.evaluation.paired import paired_differences
 from bccd_d2.masks.cells import Cells
 from bccd_d2.report.comparison import difference_table, score_table, write_comparison
-from bccd_d2.report.comparison_plots import draw_scores
+from bccd_d2.report.comparison_plots import draw_dice_against_count, draw_scores
 from bccd_d2.report.error_map import ERROR_COLOURS, error_map
 
 
@@ -86,3 +87,11 @@ def test_an_error_map_has_the_colour_of_each_kind():
         error_map(truth, found, alpha=2)
     with pytest.raises(ValueError, match="image must be"):
         error_map(truth, found, image[:10])
+
+
+def test_the_legend_of_many_long_names_stays_in_the_picture(entries, tmp_path):
+    many = [dataclasses.replace(entries[0], name=f"a_rather_long_name_{n}") for n in range(7)]
+    picture = cv2.imread(str(draw_dice_against_count(many, tmp_path / "many.png")))
+    legend = picture[-60:]
+    assert (legend < 255).any()
+    assert (legend[:, :4] == 255).all() and (legend[:, -4:] == 255).all()
