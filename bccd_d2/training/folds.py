@@ -19,7 +19,6 @@ from detectron2.data import MetadataCatalog
 
 from bccd_d2.data.catalog import find_dataset, read_description, register_dataset
 from bccd_d2.evaluation.folds import (
-    pooled_threshold,
     score_cells,
     spread,
     spread_csv,
@@ -27,6 +26,7 @@ from bccd_d2.evaluation.folds import (
 )
 from bccd_d2.evaluation.instances import Comparison, compare
 from bccd_d2.evaluation.scores import dataset_scores, score_image
+from bccd_d2.evaluation.thresholds import choose, sweep_comparisons
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.io import write_json_atomic, write_text_atomic
@@ -78,8 +78,9 @@ def cross_validate(config: Any, processes: Processes, merge: Merge | None = None
     Returns:
         The content of cross_validation.json: ``folds`` (score threshold and scores of each),
         ``validation`` (mean and spread), ``score_threshold`` (the one to use for a model trained
-        on all images, from all folds), and with ``merge``: ``test`` (mean and spread of the
-        folds' models) and ``test_ensemble`` (scores), both at that same threshold.
+        on all images, from all folds), ``sweep`` (F1, PQ and count error of all held-out images at
+        each threshold, see `evaluation.thresholds.SweepTable`), and with ``merge``: ``test`` (mean
+        and spread of the folds' models) and ``test_ensemble`` (scores), both at that threshold.
 
     Raises:
         ValueError: the dataset has no folds.
@@ -93,16 +94,18 @@ def cross_validate(config: Any, processes: Processes, merge: Merge | None = None
     for fold, name in zip(fold_numbers(folder), names, strict=True):
         logger.info("fold %d", fold)
         places.append(_train_and_predict(fold_config(config, fold), processes, [name, *tests]))
-        truth, found = _read(places[-1], name)
-        comparisons.append([compare(*pair) for pair in zip(truth, found, strict=True)])
+        comparisons.append([compare(*p) for p in zip(*_read(places[-1], name), strict=True)])
     thresholds = thresholds_from_others(comparisons)
-    folds = []
-    for place, name, threshold in zip(places, names, thresholds, strict=True):
-        folds.append({"score_threshold": threshold, "scores": _fold_scores(place, name, threshold)})
+    folds = [
+        {"score_threshold": threshold, "scores": _fold_scores(place, name, threshold)}
+        for place, name, threshold in zip(places, names, thresholds, strict=True)
+    ]
+    table = sweep_comparisons([c for fold in comparisons for c in fold])
     summary: dict[str, Any] = {
         "folds": folds,
         "validation": spread([fold["scores"] for fold in folds]),
-        "score_threshold": pooled_threshold([c for fold in comparisons for c in fold]),
+        "score_threshold": choose(table),
+        "sweep": table.to_dict(),
     }
     if merge:
         answers = [_read_all(place, tests) for place in places]
@@ -110,8 +113,8 @@ def cross_validate(config: Any, processes: Processes, merge: Merge | None = None
         summary |= _on_test(answers, merge, summary["score_threshold"], cap)
     out = Path(config.OUTPUT_DIR)
     write_json_atomic(out / "cross_validation.json", summary, indent=1)
-    tables = {key: summary[key] for key in ("validation", "test") if key in summary}
-    write_text_atomic(out / "cross_validation.csv", spread_csv(tables))
+    spreads = {key: summary[key] for key in ("validation", "test") if key in summary}
+    write_text_atomic(out / "cross_validation.csv", spread_csv(spreads))
     return summary
 
 

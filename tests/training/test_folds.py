@@ -37,6 +37,8 @@ def test_two_folds(
     assert len(calls) == 4  # two trainings, two evaluations
     summary = json.loads((tmp_path / "cross_validation.json").read_text())
     assert len(summary["folds"]) == 2
+    sweep = summary["sweep"]
+    assert sweep["chosen"] == summary["score_threshold"] in sweep["thresholds"]
     assert summary["validation"]["segm"]["AP"]["values"] == [
         fold["scores"]["segm"]["AP"] for fold in summary["folds"]
     ]
