@@ -109,8 +109,7 @@ def cross_validate(config: Any, processes: Processes, merge: Merge | None = None
     }
     if merge:
         answers = [_read_all(place, tests) for place in places]
-        cap = config.TEST.DETECTIONS_PER_IMAGE
-        summary |= _on_test(answers, merge, summary["score_threshold"], cap)
+        summary |= _on_test(answers, merge, choose(table), config.TEST.DETECTIONS_PER_IMAGE)
     out = Path(config.OUTPUT_DIR)
     write_json_atomic(out / "cross_validation.json", summary, indent=1)
     spreads = {key: summary[key] for key in ("validation", "test") if key in summary}
