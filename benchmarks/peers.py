@@ -87,13 +87,15 @@ def cellpose(file: str, diameter: str, cell: str, flow: str, grid: str) -> Calla
     net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     model.net, model.diam_mean, model.diam_labels = net.eval(), 32.0, 32.0
 
-    def answer(image: Any) -> int:
-        options = {"diameter": float(diameter), "cellprob_threshold": float(cell)}
-        options |= {"flow_threshold": float(flow), "channels": [0, 0], "batch_size": 1}
-        options |= {"resample": grid == "full"}
-        return int(model.eval(image[..., 1], **options)[0].max())
-
-    return answer
+    options = {
+        "diameter": float(diameter),
+        "cellprob_threshold": float(cell),
+        "flow_threshold": float(flow),
+        "resample": grid == "full",
+        "channels": [0, 0],
+        "batch_size": 1,
+    }
+    return lambda image: int(model.eval(image[..., 1], **options)[0].max())
 
 
 def stardist(folder: str, scale: str) -> Callable[[Any], int]:

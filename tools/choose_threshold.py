@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
-    from bccd_d2.training.checkpoint import run_weights
+    from bccd_d2.training.checkpoint import weights_of
     from bccd_d2.training.config import load_config
     from bccd_d2.training.operating_point import choose_threshold, take_threshold
     from bccd_d2.training.run import prepare
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config(args.config_file, [*dataset, *args.options])
         if args.cross_validation:
-            path = Path(config.MODEL.WEIGHTS or run_weights(config, config.OUTPUT_DIR))
+            path = weights_of(config)
             point = take_threshold(path, args.cross_validation)
         else:
             path, point = choose_threshold(prepare(config))

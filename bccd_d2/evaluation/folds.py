@@ -21,15 +21,6 @@ MAIN_SCORES = (
 )  # fmt: skip
 
 
-def pooled_threshold(comparisons: Sequence[Comparison]) -> float:
-    """The score threshold that suits these images best; see `thresholds.choose`.
-
-    Raises:
-        ValueError: no images.
-    """
-    return choose(sweep_comparisons(comparisons))
-
-
 def thresholds_from_others(folds: Sequence[Sequence[Comparison]]) -> list[float]:
     """For each fold the threshold that suits the images of all the others best.
 
@@ -44,10 +35,11 @@ def thresholds_from_others(folds: Sequence[Sequence[Comparison]]) -> list[float]
     """
     if len(folds) < 2:
         raise ValueError(f"needs two folds or more, got {len(folds)}")
-    return [
-        pooled_threshold([c for other, fold in enumerate(folds) if other != left for c in fold])
+    others = (
+        [c for other, fold in enumerate(folds) if other != left for c in fold]
         for left in range(len(folds))
-    ]
+    )
+    return [choose(sweep_comparisons(comparisons)) for comparisons in others]
 
 
 def score_cells(

@@ -14,8 +14,9 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.io import write_text_atomic
 from bccd_d2.report.comparison_plots import draw_dice_against_count, draw_scores
 from bccd_d2.report.crowded import draw_crowded
-from bccd_d2.report.draw import contact_sheet, read_picture, write_png
+from bccd_d2.report.draw import contact_sheet, write_png
 from bccd_d2.report.error_map import error_map
+from bccd_d2.report.pictures import read_image
 
 _DIGITS = {"count error": 2, "parameters (M)": 2, "GFLOPs": 1, "training (min)": 1, "steps": 0}
 _DIGITS |= {"s an image": 3, "CPU s an image": 3, "peak memory (MB)": 0}
@@ -115,7 +116,7 @@ def write_comparison(
         maps, captions = [], []
         for file in files:
             path, truth = pictures[file]
-            maps.append(error_map(truth, entry.predictions[file], read_picture(path)))
+            maps.append(error_map(truth, entry.predictions[file], read_image(path)))
             captions.append(f"{Path(file).stem[:8]}: Dice {entry.per_image[file]['Dice']:.3f}")
         sheet = contact_sheet(maps, columns=2, captions=captions)
         written.append(write_png(folder / f"errors_{entry.name}.png", sheet))

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from bccd_d2.evaluation.entries import SCORES, Entry
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444", "#b2a800")
-
-_LETTER = 0.1  # inches
+_LETTER = 0.1  # inches that a letter of the legend takes at most
 
 
 def draw_scores(entries: Sequence[Entry], path: str | Path) -> Path:

@@ -12,7 +12,8 @@ import numpy as np
 from bccd_d2.evaluation.entries import Entry
 from bccd_d2.masks.cells import Cells
 from bccd_d2.report.compare import FOUND, compare
-from bccd_d2.report.draw import contact_sheet, draw_verdicts, read_picture
+from bccd_d2.report.draw import contact_sheet, draw_verdicts
+from bccd_d2.report.pictures import read_image
 
 _REACH = 9  # px; cells no further apart than this are neighbours
 
@@ -92,7 +93,7 @@ def draw_crowded(
     panels, captions = [], []
     for window in crowded_windows(truth, count, side):
         path, true = pictures[window.file]
-        image = read_picture(path)
+        image = read_image(path)
         plain = draw_verdicts(image, true, np.full(len(true), FOUND))
         panels += [window.cut(image), window.cut(plain)]
         captions += [Path(window.file).stem[:12], f"truth: {window.holds(true).sum()} cells"]

@@ -34,8 +34,9 @@ from bccd_d2.report.page import (
     jpeg_figure,
     write_page,
 )
+from bccd_d2.report.pictures import read_image
 from bccd_d2.report.plotting import Canvas, embed, save_png
-from bccd_d2.report.run_pictures import crop_window, read_image
+from bccd_d2.report.run_pictures import crop_window
 
 INSIDE, BORDER, CLUMP = "inside", "at the border", "suspected clump"
 CELL_COLOURS: dict[str, Colour] = {INSIDE: (0, 158, 115), BORDER: (0, 114, 178),

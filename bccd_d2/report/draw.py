@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.convert import decode_crop, rle_to_polygons
@@ -335,12 +335,6 @@ def _anchor_panel(
 def _rectangle(image: np.ndarray, box: np.ndarray, color: Colour, width: int) -> None:
     x0, y0, x1, y1 = (round(float(v)) for v in box)
     cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), color, width, cv2.LINE_AA)
-
-
-def read_picture(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an image file, upright."""
-    with Image.open(path) as picture:
-        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
 def write_png(path: str | Path, image: np.ndarray) -> Path:

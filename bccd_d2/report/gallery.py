@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from bccd_d2.masks.cells import Cells
 from bccd_d2.report.compare import compare
 from bccd_d2.report.draw import contact_sheet, side_by_side, write_png
+from bccd_d2.report.pictures import read_image
 
 _ERRORS = ("missed", "merged", "spurious")
 
@@ -43,7 +43,7 @@ def draw_predictions(
     pictures = []
     for image in truth["images"]:
         size = (image["height"], image["width"])
-        pixels = _read_image(dataset / description["image_root"] / image["file_name"])
+        pixels = read_image(dataset / description["image_root"] / image["file_name"])
         true = Cells.from_coco(annotated.get(image["id"], []), size)
         found = Cells.from_coco(predicted.get(image["id"], []), size).above(threshold)
         verdicts = compare(true, found)
@@ -68,10 +68,3 @@ def _read(path: Path) -> dict | list:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; convert and evaluate first")
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _read_image(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise FileNotFoundError(f"image {path} does not exist; did the dataset move?")
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(image[..., ::-1])

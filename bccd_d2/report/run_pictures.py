@@ -38,21 +38,6 @@ KIND_COLOURS: dict[str, Colour] = {
 PICTURE_WIDTH, CROP_WIDTH = 760, 560
 
 
-def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an image file, turned as its EXIF says.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it cannot be read as an image.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"image {path} does not exist; did the dataset move?")
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{path} cannot be read as an image; replace it and convert again")
-    return np.ascontiguousarray(image[..., ::-1])
-
-
 def judged(image: np.ndarray, cells: Cells, verdicts: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8: each cell outlined in its kind's colour; found ones thin, others tinted."""
     drawn = draw_outlines(image, cells[verdicts == FOUND], color=KIND_COLOURS[FOUND], thickness=4)

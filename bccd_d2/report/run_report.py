@@ -17,6 +17,7 @@ from bccd_d2.report import run_scores, run_sections
 from bccd_d2.report.error_map import ERROR_COLOURS, FN, FP, TP
 from bccd_d2.report.failures import FOUND, KINDS, MEANINGS, count_kinds, pick_examples
 from bccd_d2.report.page import Block, Grid, Heading, Key, Page, Section, Table, Text, write_page
+from bccd_d2.report.pictures import read_image
 from bccd_d2.report.plotting import embed
 from bccd_d2.report.run_analysis import Analysis, analyse
 from bccd_d2.report.run_files import Evaluated, RunFiles, read_run
@@ -24,7 +25,6 @@ from bccd_d2.report.run_pictures import (
     KIND_COLOURS,
     failure_figure,
     image_figures,
-    read_image,
 )
 from bccd_d2.report.run_plots import plot_matched_iou
 

@@ -15,6 +15,8 @@ from bccd_d2.masks.io import write_bytes_atomic, write_text_atomic
 from bccd_d2.training.ema import average_weights
 from bccd_d2.training.model_files import read_checkpoint
 
+RUN_FILES = ("model_best.pth", "model_final.pth")  # what a finished run has, the better first
+
 
 class OperatingPoint:
     """The score threshold that belongs to a model, with where it was chosen.
@@ -40,7 +42,13 @@ class OperatingPoint:
 
 def run_weights(config: Any, folder: str | Path) -> Path:
     """Where a finished run has the weights to use: its best, or its last without validation."""
-    return Path(folder) / ("model_best.pth" if config.DATASETS.VALIDATION else "model_final.pth")
+    best, last = RUN_FILES
+    return Path(folder) / (best if config.DATASETS.VALIDATION else last)
+
+
+def weights_of(config: Any) -> Path:
+    """``MODEL.WEIGHTS``, or what the run in ``OUTPUT_DIR`` has to use; it need not exist."""
+    return Path(config.MODEL.WEIGHTS or run_weights(config, config.OUTPUT_DIR))
 
 
 class CellCheckpointer(DetectionCheckpointer):

@@ -21,7 +21,7 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.label_files import find_label_file, read_label_file, read_label_scores
 from bccd_d2.training import loaders
 from bccd_d2.training.budget import Spent, read_spent, train_within
-from bccd_d2.training.checkpoint import run_weights
+from bccd_d2.training.checkpoint import run_weights, weights_of
 from bccd_d2.training.config import load_config
 from bccd_d2.training.cost import PeakMemory, Timed, gflops, parameters
 from bccd_d2.training.run import WITHOUT_WEIGHTS, load_trained, prepare
@@ -152,12 +152,11 @@ def _learns(config: Any) -> bool:
 
 def _check_weights(name: str, config: Any, train_minutes: float) -> None:
     """Raise FileNotFoundError for weights that are not there and will not be."""
-    weights = config.MODEL.WEIGHTS
-    if not weights and (not _learns(config) or train_minutes):
+    if not config.MODEL.WEIGHTS and (not _learns(config) or train_minutes):
         prepare(config.clone())  # names what cannot be trained before the first hour is spent
         return
-    weights = weights or str(run_weights(config, config.OUTPUT_DIR))
-    if not Path(weights).is_file():
+    weights = weights_of(config)
+    if not weights.is_file():
         raise FileNotFoundError(
             f"{name}: no weights at {weights}; give NAME=CONFIG,WEIGHTS or --train-budget MINUTES"
         )

@@ -24,7 +24,7 @@ from bccd_d2.evaluation.folds import (
     spread_csv,
     thresholds_from_others,
 )
-from bccd_d2.evaluation.instances import Comparison, compare
+from bccd_d2.evaluation.instances import compare
 from bccd_d2.evaluation.scores import dataset_scores, score_image
 from bccd_d2.evaluation.thresholds import choose, sweep_comparisons
 from bccd_d2.evaluation.truth import read_truth
@@ -89,32 +89,41 @@ def cross_validate(config: Any, processes: Processes, merge: Merge | None = None
     register_dataset(folder)
     tests = list(config.DATASETS.TEST) if merge else []
     places: list[Path] = []
-    comparisons: list[list[Comparison]] = []
+    held_out: list[tuple[list[Cells], list[Cells]]] = []
     names = [f"bccd_fold{fold}_val" for fold in fold_numbers(folder)]
     for fold, name in zip(fold_numbers(folder), names, strict=True):
         logger.info("fold %d", fold)
         places.append(_train_and_predict(fold_config(config, fold), processes, [name, *tests]))
-        comparisons.append([compare(*p) for p in zip(*_read(places[-1], name), strict=True)])
+        held_out.append(_read(places[-1], name))
+    summary = _summary([p / n for p, n in zip(places, names, strict=True)], held_out)
+    if merge:
+        answers = [_read_all(place, tests) for place in places]
+        cap = config.TEST.DETECTIONS_PER_IMAGE
+        summary |= _on_test(answers, merge, summary["score_threshold"], cap)
+    out = Path(config.OUTPUT_DIR)
+    write_json_atomic(out / "cross_validation.json", summary, indent=1)
+    tables = {key: summary[key] for key in ("validation", "test") if key in summary}
+    write_text_atomic(out / "cross_validation.csv", spread_csv(tables))
+    return summary
+
+
+def _summary(
+    places: list[Path], held_out: list[tuple[list[Cells], list[Cells]]]
+) -> dict[str, Any]:
+    """What the folds' held-out images say, one place of scores and one pair of cells a fold."""
+    comparisons = [[compare(*pair) for pair in zip(*cells, strict=True)] for cells in held_out]
     thresholds = thresholds_from_others(comparisons)
     folds = [
-        {"score_threshold": threshold, "scores": _fold_scores(place, name, threshold)}
-        for place, name, threshold in zip(places, names, thresholds, strict=True)
+        {"score_threshold": threshold, "scores": _fold_scores(place, cells, threshold)}
+        for place, cells, threshold in zip(places, held_out, thresholds, strict=True)
     ]
     table = sweep_comparisons([c for fold in comparisons for c in fold])
-    summary: dict[str, Any] = {
+    return {
         "folds": folds,
         "validation": spread([fold["scores"] for fold in folds]),
         "score_threshold": choose(table),
         "sweep": table.to_dict(),
     }
-    if merge:
-        answers = [_read_all(place, tests) for place in places]
-        summary |= _on_test(answers, merge, choose(table), config.TEST.DETECTIONS_PER_IMAGE)
-    out = Path(config.OUTPUT_DIR)
-    write_json_atomic(out / "cross_validation.json", summary, indent=1)
-    spreads = {key: summary[key] for key in ("validation", "test") if key in summary}
-    write_text_atomic(out / "cross_validation.csv", spread_csv(spreads))
-    return summary
 
 
 def _on_test(
@@ -131,8 +140,7 @@ def _on_test(
 def _train_and_predict(config: Any, processes: Processes, names: list[str]) -> Path:
     """The fold's evaluation folder, with predictions on the named datasets."""
     with own_log_handlers():
-        ensure_trained(config.clone(), processes)
-        config.MODEL.WEIGHTS = str(Path(config.OUTPUT_DIR) / "model_final.pth")
+        config.MODEL.WEIGHTS = str(ensure_trained(config.clone(), processes))
         config.DATASETS.TEST = tuple(names)
         ensure_evaluated(config, processes)
     return Path(config.OUTPUT_DIR) / "evaluation"
@@ -150,11 +158,12 @@ def _read(place: Path, name: str) -> tuple[list[Cells], list[Cells]]:
     return cells, found
 
 
-def _fold_scores(place: Path, name: str, threshold: float) -> dict[str, dict[str, float]]:
+def _fold_scores(
+    place: Path, cells: tuple[list[Cells], list[Cells]], threshold: float
+) -> dict[str, dict[str, float]]:
     """COCO scores as evaluated; instance and pixel scores at the given threshold."""
-    scores = json.loads((place / name / "scores.json").read_text())["scores"]
-    pairs = zip(*_read(place, name), strict=True)
-    images = [score_image(true, found, threshold) for true, found in pairs]
+    scores = json.loads((place / "scores.json").read_text())["scores"]
+    images = [score_image(*pair, threshold) for pair in zip(*cells, strict=True)]
     return {"segm": scores["segm"], "bbox": scores["bbox"]} | dataset_scores(images)
 
 

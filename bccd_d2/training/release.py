@@ -11,7 +11,7 @@ from detectron2.modeling import build_model
 
 import bccd_d2.modeling.build_dense  # noqa: F401  (registers backbones and meta-architectures)
 from bccd_d2.masks.io import write_text_atomic
-from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint
+from bccd_d2.training.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint
 from bccd_d2.training.config import finalize, load_config
 from bccd_d2.training.model_files import PATHS, describe, register_model, write_model_file
 from bccd_d2.training.sizes import backbone_of
@@ -114,8 +114,7 @@ def _load(checkpoint: Path, config_file: Path) -> tuple[Any, Any, OperatingPoint
 def _locate(run: Path, config_file: str | Path) -> tuple[Path, Path]:
     """The checkpoint and the config of a run."""
     folder = run if run.is_dir() else run.parent
-    names = ("model_best.pth", "model_final.pth")
-    found = [folder / name for name in names] if run.is_dir() else [run]
+    found = [folder / name for name in RUN_FILES] if run.is_dir() else [run]
     checkpoint = next((path for path in found if path.is_file()), None)
     if checkpoint is None:
         raise FileNotFoundError(f"no checkpoint at {run}: expected {' or '.join(map(str, found))}")

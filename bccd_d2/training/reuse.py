@@ -11,7 +11,7 @@ from typing import Any
 from detectron2.engine import HookBase
 
 from bccd_d2.masks.io import write_json_atomic
-from bccd_d2.training.checkpoint import run_weights
+from bccd_d2.training.checkpoint import run_weights, weights_of
 from bccd_d2.training.launch import Processes, launch
 from bccd_d2.training.run import prepare, run
 
@@ -51,7 +51,7 @@ def ensure_evaluated(config: Any, processes: Processes) -> dict[str, Any]:
     """
     folder = Path(config.OUTPUT_DIR)
     summary = folder / "evaluation" / "metrics.json"
-    model = Path(config.MODEL.WEIGHTS or run_weights(config, folder))
+    model = weights_of(config)
     if summary.is_file() and summary.stat().st_mtime >= model.stat().st_mtime:
         done = json.loads(summary.read_text(encoding="utf-8"))
         if (done["weights"], done.get("datasets")) == (str(model), list(config.DATASETS.TEST)):

@@ -27,7 +27,7 @@ from bccd_d2.modeling.presets import get_preset
 from bccd_d2.modeling.weights import check_source
 from bccd_d2.training import loaders
 from bccd_d2.training.assemble import Training, assemble
-from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint, run_weights
+from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint, weights_of
 from bccd_d2.training.config import finalize
 from bccd_d2.training.record import write_record
 from bccd_d2.training.treatment import Treatment, with_reference
@@ -180,7 +180,7 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
         FileNotFoundError: there is no checkpoint.
         ValueError: it does not fit the config's model.
     """
-    weights = config.MODEL.WEIGHTS or str(run_weights(config, config.OUTPUT_DIR))
+    weights = str(weights_of(config))
     learned = config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS
     if learned and not Path(weights).is_file():
         raise FileNotFoundError(

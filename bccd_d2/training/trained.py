@@ -16,7 +16,7 @@ from torch import nn
 from bccd_d2.data.appearance import Appearance
 from bccd_d2.data.mapper import resize_image, scaled_size
 from bccd_d2.masks.cells import Cells
-from bccd_d2.training.checkpoint import OperatingPoint
+from bccd_d2.training.checkpoint import RUN_FILES, OperatingPoint
 from bccd_d2.training.config import finalize, load_config
 from bccd_d2.training.model_files import (
     DECIDING,
@@ -31,7 +31,6 @@ from bccd_d2.training.treatment import appearance_options
 
 logger = logging.getLogger(__name__)
 
-BEST = ("model_best.pth", "model_final.pth")
 PRECISIONS = ("fp32", "bf16")
 
 
@@ -169,9 +168,9 @@ def _find(given: str, config_file: str) -> tuple[str, str, Any]:
         named = Path(config.OUTPUT_DIR).name
         return _stem(config_file, config) or named, "", config
     if path.is_dir() and given:
-        weights = next((path / best for best in BEST if (path / best).is_file()), None)
+        weights = next((path / name for name in RUN_FILES if (path / name).is_file()), None)
         if weights is None:
-            raise FileNotFoundError(f"folder {path} holds none of {', '.join(BEST)}")
+            raise FileNotFoundError(f"folder {path} holds none of {', '.join(RUN_FILES)}")
         return path.resolve().name, str(weights), load_config(config_file or _beside(path))
     if path.suffix not in (".pth", ".safetensors"):
         path = find_pretrained(given)
