@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +156,9 @@ def test_ctrl_c_leaves_whole_files_and_a_run_that_goes_on(tmp_path):
     out = tmp_path / "out"
     call = [sys.executable, str(REPO / "tools" / "predict.py"), *OTSU, "--input", str(source),
             "--output", str(out), "--save", "csv", "labels"]  # fmt: skip
-    process = subprocess.Popen(call, stderr=subprocess.DEVNULL)
+    # A shell's background job ignores Ctrl-C, and what it starts would inherit that.
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(call, stderr=subprocess.DEVNULL, preexec_fn=hears)
     deadline = time.time() + 60
     while len(list((out / "finished").glob("*.json"))) < 3 and time.time() < deadline:
         time.sleep(0.02)
