@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config.DATASETS.ROOT = args.dataset or config.DATASETS.ROOT
         config = with_reference(prepare(config))
         record = loaders.find_record(config.DATASETS.TRAIN, args.image)
-        options = loaders.mapper_options(config)
+        # A dense model's maps are drawn from the same cells.
+        options = replace(loaders.mapper_options(config), dense=None)
     except (KeyError, ValueError, OSError) as error:
         print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
         return 2

@@ -163,6 +163,10 @@ def test_the_preview_tools_write_their_sheets(tiny_dataset, tmp_path, capsys):
     assert preview_augmentations.main([*command, "--out", str(sheet), "--plain", *extra]) == 0
     assert f"wrote {sheet}" in capsys.readouterr().out
     assert sheet.stat().st_size > 10_000
+    dense = ["--config-file", str(CONFIG.parent / "cpu_best.yaml"), *command[2:]]
+    dense_sheet = tmp_path / "dense.png"
+    assert preview_augmentations.main([*dense, "--out", str(dense_sheet), *extra[:2]]) == 0
+    assert dense_sheet.stat().st_size > 10_000
     wrong = [*command, "--image", "no such", "--out", str(sheet)]
     assert preview_augmentations.main(wrong) == 2
     assert "names 0 of the" in capsys.readouterr().err
