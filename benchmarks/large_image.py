@@ -96,8 +96,10 @@ def work(args: argparse.Namespace) -> int:
     from bccd_d2.batch import BatchOptions, predict_batch
 
     mosaic, out = args.worker
-    options = BatchOptions((mosaic,), out, tuple(args.weights), args.config_file, "cpu",
-                           tuple(args.save))  # fmt: skip
+    options = BatchOptions(
+        (mosaic,), out, weights=tuple(args.weights), config_file=args.config_file, device="cpu",
+        save=tuple(args.save),
+    )  # fmt: skip
     start, before = time.perf_counter(), time.process_time()
     summary = predict_batch(options)
     seconds, processor = time.perf_counter() - start, time.process_time() - before

@@ -1,0 +1,59 @@
+"""Every benchmark runs to its end on small input and prints its ratio or its figures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("detectron2")
+
+REPO = Path(__file__).resolve().parents[1]
+SMALL = ["INPUT.CROP_SIZE", "64", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
+         "MODEL.VIT.DEPTH", "2", "MODEL.VIT.GLOBAL_BLOCKS", "(1,)", "MODEL.PYRAMID.CHANNELS", "16",
+         "MODEL.ROI_BOX_HEAD.FC_DIM", "16", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16"]  # fmt: skip
+
+
+def run(name: str, *options: object) -> str:
+    """What a benchmark prints."""
+    call = [sys.executable, str(REPO / "benchmarks" / name), *map(str, options)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(call, capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_convert(tiny_smears):
+    assert "ratio" in run("convert.py", "--root", tiny_smears, "--images", 2, "--workers", 1)
+
+
+def test_mapper(tiny_dataset):
+    options = ["--images", 1, "--rounds", 1, "--crop", 64, "--split", "train"]
+    assert "samples" in run("mapper.py", "--dataset", tiny_dataset, *options)
+
+
+def test_evaluate():
+    assert "pycocotools" in run("evaluate.py", "--images", 1)
+
+
+def test_train_step(tiny_dataset):
+    config = REPO / "configs" / "cpu_tiny_maskrcnn.yaml"
+    options = ["--steps", 1, "--rounds", 1, "--batches", 1, "--loader-steps", 1, "--threads", 1]
+    printed = run(
+        "train_step.py", "--config-file", config, *options, "DATASETS.ROOT", tiny_dataset, *SMALL
+    )
+    assert "ratio" in printed
+
+
+@pytest.mark.parametrize("config", ["configs/otsu_watershed.yaml", ""])
+def test_large_image(config):
+    chosen = ["--config-file", REPO / config] if config else []
+    printed = run("large_image.py", "--size", 700, "--save", "labels", "csv", *chosen)
+    assert "peak memory" in printed and ", 0 cells" not in printed
+
+
+def test_peers():
+    assert "ours" in run("peers.py", "--count", 2, "--no-r50")
