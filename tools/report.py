@@ -21,6 +21,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, help="folder for report.html, report.md, metrics.json (RUN/report)")
     add("--dataset", type=Path, help="converted folder, where it is not the config's any more")
     add("--split", metavar="NAME", help="evaluated dataset, as bccd_test (default: the first)")
+    add("--examples", type=int, default=6, help="close-ups of each kind of failure (default 6)")
     return parser
 
 
@@ -33,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error.name} is missing: pip install 'bccd_d2[report]'", file=sys.stderr)
         return 2
     try:
-        written = write_report(args.run, args.out, dataset=args.dataset, name=args.split)
+        written = write_report(
+            args.run, args.out, dataset=args.dataset, name=args.split, examples=args.examples
+        )
     except (KeyError, ValueError, OSError) as error:
         print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
         return 2

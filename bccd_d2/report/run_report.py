@@ -37,6 +37,7 @@ def write_report(
     *,
     dataset: str | Path | None = None,
     name: str | None = None,
+    examples: int = EXAMPLES,
 ) -> list[Path]:
     """Write report.html, report.md and metrics.json of a run; their paths.
 
@@ -48,19 +49,22 @@ def write_report(
         out: where to write; None is ``folder/report``.
         dataset: the converted folder; None takes the config's.
         name: which evaluated dataset, such as "bccd_test"; None takes the first.
+        examples: most close-ups of each kind of failure, a third of them of one image.
 
     Raises:
         FileNotFoundError: no such folder, or nothing in it to report.
-        ValueError: a file in it is broken, or ``name`` was not evaluated.
+        ValueError: a file in it is broken, ``name`` was not evaluated, or ``examples`` is below 1.
     """
+    if examples < 1:
+        raise ValueError(f"examples must be at least 1, got {examples}")
     run = read_run(folder, dataset, name)
     analysis = analyse(run.evaluated) if run.evaluated else None
     out = run.folder / "report" if out is None else Path(out)
-    written = write_page(make_page(run, analysis), out, "report")
+    written = write_page(make_page(run, analysis, examples), out, "report")
     return [*written, write_json_atomic(out / "metrics.json", metrics(run, analysis), indent=1)]
 
 
-def make_page(run: RunFiles, analysis: Analysis | None) -> Page:
+def make_page(run: RunFiles, analysis: Analysis | None, examples: int = EXAMPLES) -> Page:
     """All sections of a run's page."""
     sections = [run_sections.glance(run, analysis), run_sections.setup(run)]
     sections.append(run_sections.training(run))
@@ -70,7 +74,7 @@ def make_page(run: RunFiles, analysis: Analysis | None) -> Page:
     sections.append(run_scores.operating_point(run))
     if evaluated is not None:
         sections += run_scores.calibration_and_counts(evaluated, analysis)
-        sections += picture_sections(run, evaluated, analysis)
+        sections += picture_sections(run, evaluated, analysis, examples)
     what = run.key("MODEL.META_ARCHITECTURE", "a model")
     scored = f"scored on {evaluated.name}" if evaluated else "not yet evaluated"
     trained = f"{run.log[-1]['iteration']:,} training iterations" if run.log else "no training here"
@@ -78,7 +82,7 @@ def make_page(run: RunFiles, analysis: Analysis | None) -> Page:
 
 
 def picture_sections(
-    run: RunFiles, evaluated: Evaluated, analysis: Analysis | None
+    run: RunFiles, evaluated: Evaluated, analysis: Analysis | None, examples: int
 ) -> list[Section]:
     """Best and worst images, and failures by kind with examples."""
     images, failures = Section("images", "Best and worst images"), Section("failures", "Failures")
@@ -99,7 +103,7 @@ def picture_sections(
         failures.blocks.append(Text(run.absent["images"], "absent"))
         return [images, failures]
     images.blocks += _ranked_images(evaluated, analysis)
-    failures.blocks += _examples(evaluated, analysis)
+    failures.blocks += _examples(evaluated, analysis, examples)
     return [images, failures]
 
 
@@ -158,10 +162,10 @@ def _failure_table(analysis: Analysis) -> list[Block]:
     ]  # fmt: skip
 
 
-def _examples(evaluated: Evaluated, analysis: Analysis) -> list[Block]:
+def _examples(evaluated: Evaluated, analysis: Analysis, most: int) -> list[Block]:
     """Crops of each kind, image by image so that each file is read once."""
     numbered = list(analysis.failures.items())
-    chosen = {kind: pick_examples(numbered, kind, EXAMPLES) for kind in KINDS}
+    chosen = {kind: pick_examples(numbered, kind, most, max(1, most // 3)) for kind in KINDS}
     figures: dict[tuple[str, int], Any] = {}
     wanted = sorted({image_id for events in chosen.values() for image_id, _ in events})
     for image_id in wanted:
@@ -180,7 +184,7 @@ def _examples(evaluated: Evaluated, analysis: Analysis) -> list[Block]:
              "thick and in colour, its neighbours thin and white.")
     ]  # fmt: skip
     for kind in KINDS:
-        found = [figures[kind, place] for place in range(EXAMPLES) if (kind, place) in figures]
+        found = [figures[kind, place] for place in range(most) if (kind, place) in figures]
         if found:
             total = sum(one.count(kind) for one in analysis.failures.values())
             blocks.append(Heading(f"{kind.capitalize()}: {len(found)} of {total:,}"))

@@ -53,6 +53,14 @@ def test_a_whole_run(small_run: Path, small_dataset: Path):
     assert found["operating_point"]["score_threshold"] == 0.5 and found["iterations"] == 40
 
 
+def test_how_many_examples(small_run: Path):
+    page = check_self_contained(write_report(small_run, examples=1)[0].read_text())
+    photographs = [image for image in page.images if "jpeg" in image["src"][:20]]
+    assert len(photographs) == 3 * 3 + 3 and "Missed: 1 of 3" in page.headings
+    with pytest.raises(ValueError, match="examples must be at least 1, got 0"):
+        write_report(small_run, examples=0)
+
+
 @pytest.mark.parametrize(
     ("gone", "sentence", "sections"),
     [
