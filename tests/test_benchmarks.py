@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from .small import SMALL_DETECTOR
+
 pytest.importorskip("detectron2")
 
 REPO = Path(__file__).resolve().parents[1]
-SMALL = ["INPUT.CROP_SIZE", "64", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
-         "MODEL.VIT.DEPTH", "2", "MODEL.VIT.GLOBAL_BLOCKS", "(1,)", "MODEL.PYRAMID.CHANNELS", "16",
-         "MODEL.ROI_BOX_HEAD.FC_DIM", "16", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16"]  # fmt: skip
 
 
 def run(name: str, *options: object) -> str:
@@ -42,9 +41,8 @@ def test_evaluate():
 def test_train_step(tiny_dataset):
     config = REPO / "configs" / "cpu_tiny_maskrcnn.yaml"
     options = ["--steps", 1, "--rounds", 1, "--batches", 1, "--loader-steps", 1, "--threads", 1]
-    printed = run(
-        "train_step.py", "--config-file", config, *options, "DATASETS.ROOT", tiny_dataset, *SMALL
-    )
+    small = [*SMALL_DETECTOR, "INPUT.CROP_SIZE", 64, "DATASETS.ROOT", tiny_dataset]
+    printed = run("train_step.py", "--config-file", config, *options, *small)
     assert "ratio" in printed
 
 

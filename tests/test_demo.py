@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from .small import SMALL_DETECTOR
+
 pytest.importorskip("detectron2")
 
-SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
-         "MODEL.VIT.DEPTH", "2", "MODEL.VIT.GLOBAL_BLOCKS", "(1,)", "MODEL.PYRAMID.CHANNELS", "16",
-         "MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16",
-         "INPUT.CROP_SIZE", "96", "SOLVER.IMS_PER_BATCH", "2", "TEST.LOSS_BATCHES", "1",
+SMALL = [*SMALL_DETECTOR, "INPUT.CROP_SIZE", "96", "SOLVER.IMS_PER_BATCH", "2",
+         "TEST.LOSS_BATCHES", "1",
          "INPUT.IMAGE_SCALE", "0.2"]  # fmt: skip
 
 

@@ -26,11 +26,10 @@ from bccd_d2.training.config import finalize, load_config
 from bccd_d2.training.release import export_run
 from bccd_d2.training.treatment import Treatment
 
+from .small import SMALL_DETECTOR
+
 REPO = Path(__file__).resolve().parents[1]
-SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
-         "MODEL.VIT.DEPTH", "2", "MODEL.VIT.GLOBAL_BLOCKS", "(1,)", "MODEL.PYRAMID.CHANNELS", "16",
-         "MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16",
-         "MODEL.VIT.WEIGHTS", "gone.bin", "TEST.DETECTIONS_PER_IMAGE", "40"]  # fmt: skip
+SMALL = [*SMALL_DETECTOR, "MODEL.VIT.WEIGHTS", "gone.bin", "TEST.DETECTIONS_PER_IMAGE", "40"]
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from ..small import SMALL_DETECTOR
+
 REPO = Path(__file__).resolve().parents[2]
-SMALL = ["INPUT.IMAGE_SCALE", "0.1", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
-         "MODEL.VIT.DEPTH", "2", "MODEL.VIT.GLOBAL_BLOCKS", "(1,)", "MODEL.PYRAMID.CHANNELS", "16",
-         "MODEL.ROI_BOX_HEAD.FC_DIM", "16", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16"]  # fmt: skip
+SMALL = [*SMALL_DETECTOR, "INPUT.IMAGE_SCALE", "0.1"]
 COMMON = ["--config-file", str(REPO / "configs" / "cpu_tiny_maskrcnn.yaml"), "--cells", "5"]
 
 

@@ -13,12 +13,10 @@ from bccd_d2.modeling.build import layer_index
 from bccd_d2.modeling.pyramid import ChannelNorm
 from bccd_d2.training.config import finalize, load_config
 
+from ..small import SMALL_DETECTOR
 from .samples import sample
 
-SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
-         "MODEL.VIT.DEPTH", "3", "MODEL.VIT.GLOBAL_BLOCKS", "(1,)", "MODEL.PYRAMID.CHANNELS", "16",
-         "MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16",
-         "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]  # fmt: skip
+SMALL = [*SMALL_DETECTOR, "MODEL.VIT.DEPTH", "3", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
 
 
 @pytest.fixture

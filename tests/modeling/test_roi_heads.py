@@ -16,13 +16,11 @@ from bccd_d2.modeling.mask_head import MaskIoUHead, mask_iou, mask_targets
 from bccd_d2.modeling.roi_heads import enlarge_boxes
 from bccd_d2.training.config import finalize, load_config
 
+from ..small import SMALL_DETECTOR
 from .samples import sample
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
-         "MODEL.VIT.DEPTH", "2", "MODEL.VIT.GLOBAL_BLOCKS", "(1,)", "MODEL.PYRAMID.CHANNELS", "16",
-         "MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16",
-         "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]  # fmt: skip
+SMALL = [*SMALL_DETECTOR, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
 STEM = ["MODEL.PYRAMID.STEM", "8"]
 MASK = "MODEL.ROI_MASK_HEAD."
 SWITCHES = {

@@ -16,12 +16,12 @@ import torch
 from bccd_d2.training import ablation
 from bccd_d2.training.ablation import load_switches, plan, summarise
 
+from ..small import SMALL_DETECTOR
+
 REPO = Path(__file__).resolve().parents[2]
 CONFIG = REPO / "configs" / "cpu_tiny_maskrcnn.yaml"
-SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.DIM", "32", "MODEL.VIT.HEADS", "2",
-         "MODEL.VIT.DEPTH", "2", "MODEL.VIT.GLOBAL_BLOCKS", "(1,)", "MODEL.PYRAMID.CHANNELS", "16",
-         "MODEL.ROI_BOX_HEAD.FC_DIM", "32", "MODEL.ROI_MASK_HEAD.CONV_DIM", "16",
-         "INPUT.CROP_SIZE", "96", "SOLVER.IMS_PER_BATCH", "2", "SOLVER.WARMUP_ITERS", "2",
+SMALL = [*SMALL_DETECTOR, "INPUT.CROP_SIZE", "96", "SOLVER.IMS_PER_BATCH", "2",
+         "SOLVER.WARMUP_ITERS", "2",
          "TEST.LOSS_BATCHES", "0"]  # fmt: skip
 
 
