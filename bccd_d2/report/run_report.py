@@ -49,7 +49,7 @@ def write_report(
         out: where to write; None is ``folder/report``.
         dataset: the converted folder; None takes the config's.
         name: which evaluated dataset, such as "bccd_test"; None takes the first.
-        examples: most close-ups of each kind of failure, a third of them of one image.
+        examples: most close-ups of each kind of failure; one image gives at most a third of them.
 
     Raises:
         FileNotFoundError: no such folder, or nothing in it to report.
