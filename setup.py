@@ -37,7 +37,9 @@ setup(
     packages=[*find_packages(include=["bccd_d2", "bccd_d2.*"]), "bccd_d2.tools"],
     package_dir={"bccd_d2.tools": "tools"},
     package_data={
-        "bccd_d2": ["**/*.json", "**/*.yaml", "**/*.html", "app/*.css", "app/*.js", "pretrained/*"],
+        "bccd_d2": [
+            "**/*.json", "**/*.yaml", "**/*.html", "app/*.css", "app/*.js", "models/pretrained/*",
+        ],
     },
     entry_points={"console_scripts": ["bccd = bccd_d2.cli:main"]},
     python_requires=">=3.10,<3.13",

@@ -18,8 +18,8 @@ import numpy as np
 
 from bccd_d2._detectron2 import require_detectron2
 from bccd_d2.api import PredictedCells
-from bccd_d2.inference.augmentation import parse_views
 from bccd_d2.inference.predictor import PredictOptions, predict_cells
+from bccd_d2.inference.tta import parse_views
 
 
 class Segmenter:
@@ -27,7 +27,7 @@ class Segmenter:
 
     Attributes:
         models: each an `inference.predictor.Answer` with name and score_threshold, such as
-            `training.trained.TrainedModel`.
+            `models.load.TrainedModel`.
         name: of the model; of several joined by " + ".
         score_threshold: the operating point, in [0, 1]; of several models the mean of theirs.
     """
@@ -118,7 +118,7 @@ def load_pretrained(
         ValueError: a file that is damaged, or does not fit its config, or no such precision.
     """
     require_detectron2()
-    from bccd_d2.training.trained import load_model
+    from bccd_d2.models.load import load_model
 
     several = not isinstance(name_or_path, (str, Path))
     given = list(name_or_path) if several else [name_or_path]

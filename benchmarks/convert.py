@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = get_parser().parse_args(argv)
     import cv2
 
-    from bccd_d2.data.to_coco import ConvertOptions, convert
+    from bccd_d2.data.convert.run import ConvertOptions, convert
 
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,7 @@ def draw_image(rng, cells: int):
     import numpy as np
 
     from bccd_d2.masks.cells import Cells
-    from bccd_d2.masks.convert import encode_crop
+    from bccd_d2.masks.rle import encode_crop
 
     size, step = (1200, 1600), 96
     grid = [(y, x) for y in range(60, size[0] - 50, step) for x in range(60, size[1] - 50, step)]

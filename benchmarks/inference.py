@@ -72,11 +72,10 @@ class Variant:
 
 def our_model(args: argparse.Namespace) -> Any:
     """The config's model in evaluation, capped at ``--cells``, every box a cell."""
-    from detectron2.modeling import build_model
-
-    import bccd_d2.modeling.build  # noqa: F401
-    from bccd_d2.training.checkpoint import CellCheckpointer
-    from bccd_d2.training.config import finalize, load_config
+    import bccd_d2.modeling.backbones.build  # noqa: F401
+    from bccd_d2.config.load import finalize, load_config
+    from bccd_d2.modeling.build import build_model
+    from bccd_d2.models.checkpoint import CellCheckpointer
 
     fixed = ["MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", str(args.cells)]
     if not args.weights:
@@ -91,7 +90,8 @@ def our_model(args: argparse.Namespace) -> Any:
 def peer_model(cells: int) -> Any:
     """detectron2's R50-FPN Mask R-CNN as its COCO configs set it up; one class, random weights."""
     from detectron2.config import get_cfg
-    from detectron2.modeling import build_model
+
+    from bccd_d2.modeling.build import build_model
 
     config = get_cfg()
     config.merge_from_list([
@@ -233,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     import torch
 
-    from bccd_d2.training.config import load_config
+    from bccd_d2.config.load import load_config
 
     scale = load_config(args.config_file, args.options).INPUT.IMAGE_SCALE
     inputs = picture(scale)

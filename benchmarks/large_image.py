@@ -40,8 +40,8 @@ def get_parser() -> argparse.ArgumentParser:
 
 def bricks(folder: Path | None):
     """Images to lay out side by side, (H, W, 3) uint8 each: a folder's, or eight smears."""
-    from bccd_d2.inference.read import read_image
-    from bccd_d2.pipeline.sources import find_images
+    from bccd_d2.inference.batch.sources import find_images
+    from bccd_d2.io.images import read_image
     from bccd_d2.synth.smear import draw_smear
 
     if folder is not None:
@@ -93,7 +93,7 @@ def work(args: argparse.Namespace) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
-    from bccd_d2.batch import BatchOptions, predict_batch
+    from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
 
     mosaic, out = args.worker
     options = BatchOptions(

@@ -49,7 +49,7 @@ def stock_mapper(crop: int, scale: float) -> Callable:
 
 def our_mapper(crop: int, scale: float, cache_mb: float) -> Callable:
     """`LabelMapMapper` doing the same."""
-    from bccd_d2.data.augment import PhotometricOptions
+    from bccd_d2.data.augment.photometric import PhotometricOptions
     from bccd_d2.data.mapper import LabelMapMapper, MapperOptions
 
     options = MapperOptions(

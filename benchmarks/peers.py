@@ -146,8 +146,8 @@ def write_arrays(args: argparse.Namespace, folder: Path) -> list[Path]:
     """The images as .npy files, decoded."""
     import numpy as np
 
-    from bccd_d2.inference.read import read_image
-    from bccd_d2.pipeline.sources import find_images
+    from bccd_d2.inference.batch.sources import find_images
+    from bccd_d2.io.images import read_image
     from bccd_d2.synth.smear import draw_smear
 
     if args.images:

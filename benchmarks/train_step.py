@@ -115,9 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     import torch
     from detectron2.utils.events import EventStorage
 
+    from bccd_d2.config.load import load_config
     from bccd_d2.training import loaders
-    from bccd_d2.training.assemble import assemble
-    from bccd_d2.training.config import load_config
+    from bccd_d2.training.build import assemble
     from bccd_d2.training.run import prepare
 
     if args.threads:

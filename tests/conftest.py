@@ -6,7 +6,9 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Before torch is imported anywhere: on a busy machine with few cores, spinning OpenMP barriers make
 # a toy training step two hundred times slower.
@@ -14,8 +16,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 
+from .small import SMALL_DETECTOR
+
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "tools"))
+
+SMALL = [*SMALL_DETECTOR, "INPUT.CROP_SIZE", "96", "SOLVER.IMS_PER_BATCH", "2",
+         "SOLVER.WARMUP_ITERS", "2",
+         "TEST.LOSS_BATCHES", "1", "TEST.EVAL_PERIOD", "0"]  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -98,8 +106,26 @@ def tiny_smears(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_dataset(tiny_smears: Path) -> Path:
     """Folder the converter wrote for `tiny_smears`, with train, val and test. Read only."""
-    from bccd_d2.data.to_coco import ConvertOptions, convert
+    from bccd_d2.data.convert.run import ConvertOptions, convert
 
     out = tiny_smears.parent / "coco"
     convert(root=tiny_smears, out=out, options=ConvertOptions(workers=1))
     return out
+
+
+@pytest.fixture(scope="session")
+def small_options(tiny_dataset: Path) -> list[str]:
+    """Config keys of the smallest detector, on synthetic smears."""
+    return [*SMALL, "DATASETS.ROOT", str(tiny_dataset)]
+
+
+@pytest.fixture
+def small_config(small_options: list[str], repo_root: Path) -> Callable[..., Any]:
+    """Makes the config, not yet prepared: ``small_config(folder, "KEY", "value", ...)``."""
+    from bccd_d2.config.load import load_config
+
+    def make(folder: Path, *options: str) -> Any:
+        path = repo_root / "configs" / "cpu_tiny_maskrcnn.yaml"
+        return load_config(path, [*small_options, "OUTPUT_DIR", str(folder), *options])
+
+    return make

@@ -67,8 +67,8 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_a_wheel_has_scripts_models_and_the_command(wheel):
     package = wheel / "bccd_d2"
-    pretrained = {path.name for path in (REPO / "bccd_d2" / "pretrained").iterdir()}
-    assert pretrained == {path.name for path in (package / "pretrained").iterdir()}
+    pretrained = {path.name for path in (REPO / "bccd_d2" / "models" / "pretrained").iterdir()}
+    assert pretrained == {path.name for path in (package / "models" / "pretrained").iterdir()}
     scripts = {path.name for path in (REPO / "tools").glob("*.py")}
     assert scripts == {path.name for path in (package / "tools").glob("*.py")}
     [entries] = wheel.glob("*.dist-info/entry_points.txt")

@@ -8,12 +8,11 @@ import pytest
 
 pytest.importorskip("detectron2")
 
-from detectron2.modeling import build_model
 from detectron2.modeling.anchor_generator import build_anchor_generator
 
-import bccd_d2.modeling.build_dense  # noqa: F401  (registers backbones and meta-architectures)
-from bccd_d2.modeling.presets import get_preset
-from bccd_d2.training.config import finalize, load_config
+from bccd_d2.config.load import finalize, load_config
+from bccd_d2.modeling.backbones.presets import get_preset
+from bccd_d2.modeling.build import build_model
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 IDS = [path.stem for path in CONFIGS]

@@ -21,9 +21,9 @@ from PIL import Image
 pytest.importorskip("detectron2")
 
 from bccd_d2.export.labels import read_label_tiff
-from bccd_d2.inference import windows
+from bccd_d2.inference.batch.outputs import KINDS
+from bccd_d2.io import tiff_windows as windows
 from bccd_d2.masks.cells import Cells
-from bccd_d2.pipeline.outputs import KINDS
 from bccd_d2.synth.smear import draw_smear
 
 REPO = Path(__file__).resolve().parents[1]
@@ -197,7 +197,7 @@ def test_an_image_read_in_windows_gives_the_same_files(smears, tmp_path, monkeyp
     call = ["--input", path, "--tile", "400", "--overlap", "150"]
     assert predict(*call, "--output", tmp_path / "whole") == 0
     monkeypatch.setattr(windows.open_image, "__defaults__", (0, 1000))
-    monkeypatch.setattr("bccd_d2.pipeline.outputs.OVERVIEW", 320)
+    monkeypatch.setattr("bccd_d2.inference.batch.outputs.OVERVIEW", 320)
     assert predict(*call, "--output", tmp_path / "windows") == 0
     labels = [read_label_tiff(tmp_path / f / "labels/large.tif") for f in ("whole", "windows")]
     assert labels[0].max() > 10
@@ -229,7 +229,7 @@ def test_its_coco_is_what_the_evaluation_scores(tiny_dataset, tiny_smears, tmp_p
 
 
 def test_overlaps_are_shared_out_or_kept(tmp_path):
-    from bccd_d2.pipeline.outputs import settle
+    from bccd_d2.inference.batch.outputs import settle
 
     masks = np.zeros((3, 20, 30), bool)
     masks[0, 2:10, 2:10] = masks[1, 6:14, 6:14] = masks[2, 3:5, 3:5] = True

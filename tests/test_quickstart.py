@@ -12,7 +12,7 @@ import tifffile
 pytest.importorskip("detectron2")
 pytest.importorskip("pandas", reason="needs pandas: pip install 'bccd_d2[table]'")
 
-from bccd_d2.training.model_files import read_registry
+from bccd_d2.models.file import read_registry
 
 REPO = Path(__file__).resolve().parents[1]
 NOTEBOOK = json.loads((REPO / "docs" / "quickstart.ipynb").read_text(encoding="utf-8"))

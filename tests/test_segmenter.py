@@ -15,16 +15,15 @@ import torch
 
 pytest.importorskip("detectron2")
 
-from detectron2.modeling import build_model
-
 import bccd_d2
 from bccd_d2 import PredictedCells, load_pretrained
+from bccd_d2.config.load import finalize, load_config
+from bccd_d2.modeling.build import build_model
+from bccd_d2.models import file as model_files
+from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
+from bccd_d2.models.export import export_run
+from bccd_d2.models.preprocessing import Treatment
 from bccd_d2.synth.smear import draw_smear
-from bccd_d2.training import model_files
-from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint
-from bccd_d2.training.config import finalize, load_config
-from bccd_d2.training.release import export_run
-from bccd_d2.training.treatment import Treatment
 
 from .small import SMALL_DETECTOR
 
@@ -138,7 +137,7 @@ def test_the_shipped_model_is_verified_and_named(shipped, image, tmp_path, monke
 
 def test_an_installation_predicts_without_network_or_configs(run, tmp_path):
     shutil.copytree(REPO / "bccd_d2", tmp_path / "site" / "bccd_d2")
-    pretrained = tmp_path / "site" / "bccd_d2" / "pretrained"
+    pretrained = tmp_path / "site" / "bccd_d2" / "models" / "pretrained"
     export_run(run, pretrained, "small", default=True)
     code = (
         "import socket, sys\n"

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
-    from bccd_d2.training import ablation
+    from bccd_d2.experiments import ablation
     from bccd_d2.training.launch import Processes
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

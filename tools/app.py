@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         ready_detectron2()
         from bccd_d2 import load_pretrained
-        from bccd_d2.app.intake import Limits
         from bccd_d2.app.server import ServeOptions, serve
+        from bccd_d2.app.upload import Limits
 
         limits = Limits(args.max_upload_mb, args.max_megapixels)
         model = load_pretrained(args.weights, config_file=args.config_file, device=args.device)

@@ -39,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
-    from bccd_d2.training.checkpoint import weights_of
-    from bccd_d2.training.config import load_config
-    from bccd_d2.training.operating_point import choose_threshold, take_threshold
+    from bccd_d2.config.load import load_config
+    from bccd_d2.experiments.threshold import choose_threshold, take_threshold
+    from bccd_d2.models.checkpoint import weights_of
     from bccd_d2.training.run import prepare
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     ready_detectron2()
     from bccd_d2.evaluation.paired import paired_differences
-    from bccd_d2.report.comparison import score_table, write_comparison
-    from bccd_d2.training import contest
+    from bccd_d2.experiments import benchmark as contest
+    from bccd_d2.report.comparison.write import score_table, write_comparison
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = [*(["DATASETS.ROOT", args.dataset] if args.dataset else []), *args.options]

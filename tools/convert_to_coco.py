@@ -42,7 +42,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert and print the audit; returns the exit code."""
     arguments = vars(get_parser().parse_args(argv))
-    from bccd_d2.data.to_coco import ConvertOptions, convert
+    from bccd_d2.data.convert.run import ConvertOptions, convert
 
     places = {name: arguments.pop(name) for name in ("root", "images", "masks", "out")}
     try:

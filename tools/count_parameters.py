@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
-    from bccd_d2.modeling.presets import PRESETS
-    from bccd_d2.training.config import load_config
-    from bccd_d2.training.sizes import backbone_of, config_parameters, preset_parameters
+    from bccd_d2.config.load import load_config
+    from bccd_d2.modeling.backbones.presets import PRESETS
+    from bccd_d2.models.parameters import backbone_of, config_parameters, preset_parameters
 
     try:
         if not args.configs:

@@ -36,11 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ready_detectron2()
     import torch
 
+    from bccd_d2.config.load import load_config
     from bccd_d2.evaluation.evaluators import format_scores
     from bccd_d2.evaluation.folds import spread_table
+    from bccd_d2.experiments.cross_validation import cross_validate
     from bccd_d2.inference.merge import merge
-    from bccd_d2.training.config import load_config
-    from bccd_d2.training.folds import cross_validate
     from bccd_d2.training.launch import Processes
 
     try:

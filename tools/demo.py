@@ -37,15 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
-    from bccd_d2.batch import BatchOptions, predict_batch
-    from bccd_d2.data.to_coco import ConvertOptions, convert, is_current
+    from bccd_d2.config.load import load_config
+    from bccd_d2.data.convert.run import ConvertOptions, convert, is_current
     from bccd_d2.evaluation.evaluators import format_scores
-    from bccd_d2.report.finish import report_line
+    from bccd_d2.experiments.run_cache import ensure_evaluated, ensure_trained
+    from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
     from bccd_d2.report.gallery import draw_predictions
+    from bccd_d2.report.run.finish import report_line
     from bccd_d2.synth.dataset import write_dataset
-    from bccd_d2.training.config import load_config
     from bccd_d2.training.launch import Processes
-    from bccd_d2.training.reuse import ensure_evaluated, ensure_trained
 
     root, coco = args.data, args.out / "dataset"
     if root is None:

@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ready_detectron2()
     import numpy as np
 
+    from bccd_d2.models.load import load_model
+    from bccd_d2.models.torchscript import TOLERANCE, export_torchscript, largest_difference
     from bccd_d2.synth.smear import draw_smear
-    from bccd_d2.training.portable import TOLERANCE, export_torchscript, largest_difference
-    from bccd_d2.training.trained import load_model
 
     size = tuple(args.size)
     try:

@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
-    from bccd_d2.training.model_files import PRETRAINED
-    from bccd_d2.training.release import export_run
+    from bccd_d2.models.export import export_run
+    from bccd_d2.models.file import PRETRAINED
 
     out = PRETRAINED if args.ship else args.out
     try:

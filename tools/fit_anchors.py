@@ -32,14 +32,15 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print clusters, proposal and recalls; write the picture when asked for."""
     args = get_parser().parse_args(argv)
-    from bccd_d2.data import anchor_report, catalog, statistics
+    from bccd_d2.data import anchor_report, catalog
+    from bccd_d2.data import anchors as statistics
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = args.dataset or catalog.find_dataset()
     current, scale = None, args.scale
     strides = tuple(args.strides or (4, 8, 16, 32))
     if args.config_file:
-        from bccd_d2.training.config import load_config
+        from bccd_d2.config.load import load_config
 
         config = load_config(args.config_file)
         current = anchor_report.anchors_of_config(config)

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ready_detectron2()
     import torch
 
-    from bccd_d2.batch import BatchOptions, predict_batch
+    from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
     from bccd_d2.training.launch import Processes, launch
 
     args["progress"] = not args.pop("quiet")

@@ -40,13 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     ready_detectron2()
     import numpy as np
 
+    from bccd_d2.config.load import load_config
     from bccd_d2.data.mapper import LabelMapMapper
     from bccd_d2.masks.cells import Cells
+    from bccd_d2.models.preprocessing import with_reference
     from bccd_d2.report.draw import contact_sheet, draw_outlines, write_png
     from bccd_d2.training import loaders
-    from bccd_d2.training.config import load_config
     from bccd_d2.training.run import prepare
-    from bccd_d2.training.treatment import with_reference
 
     try:
         config = load_config(args.config_file, args.options)

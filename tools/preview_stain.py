@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     import numpy as np
 
     from bccd_d2.data import stain
+    from bccd_d2.data.cache import read_rgb
     from bccd_d2.data.catalog import find_dataset, load_split
-    from bccd_d2.data.loader import read_rgb
     from bccd_d2.report.draw import contact_sheet, write_png
 
     try:

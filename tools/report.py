@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
     args = get_parser().parse_args(argv)
     try:
-        from bccd_d2.report.run_report import write_report
+        from bccd_d2.report.run.page import write_report
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is missing: pip install 'bccd_d2[report]'", file=sys.stderr)
         return 2

@@ -35,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
+    from bccd_d2.config.load import load_config
+    from bccd_d2.experiments.feature_panels import feature_panels
     from bccd_d2.report.draw import contact_sheet, write_png
-    from bccd_d2.training.config import load_config
-    from bccd_d2.training.feature_panels import feature_panels
 
     try:
         config = load_config(args.config_file, args.options)

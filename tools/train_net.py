@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ready_detectron2()
     import torch
 
-    from bccd_d2.report.finish import report_line
-    from bccd_d2.training.config import load_config
+    from bccd_d2.config.load import load_config
+    from bccd_d2.report.run.finish import report_line
     from bccd_d2.training.launch import Processes, launch
     from bccd_d2.training.run import prepare, run
 

@@ -39,12 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     ready_detectron2()
     try:
+        from bccd_d2.experiments.tuning import SearchOptions, read_space, search
         from bccd_d2.report.search_plots import draw_search
-        from bccd_d2.training.search import SearchOptions, read_space, search
     except ImportError as error:
         print(f"error: {error}; install it with: pip install '.[tune]'", file=sys.stderr)
         return 2
-    from bccd_d2.training.config import load_config
+    from bccd_d2.config.load import load_config
 
     try:
         config = load_config(args.config_file, args.options)

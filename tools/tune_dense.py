@@ -36,9 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
-    from bccd_d2.training.config import load_config
-    from bccd_d2.training.dense_search import DenseSearch, as_config_keys
-    from bccd_d2.training.run import load_trained, prepare
+    from bccd_d2.config.load import load_config
+    from bccd_d2.experiments.dense_tuning import DenseSearch, as_config_keys
+    from bccd_d2.models.load import load_trained
+    from bccd_d2.training.run import prepare
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     dataset = ["DATASETS.ROOT", args.dataset] if args.dataset else []

@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2._detectron2 import ready_detectron2
 
     ready_detectron2()
-    from bccd_d2.training.config import load_config
-    from bccd_d2.training.otsu_search import as_config_keys, tune
+    from bccd_d2.config.load import load_config
+    from bccd_d2.experiments.otsu_tuning import as_config_keys, tune
     from bccd_d2.training.run import prepare
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -13,10 +13,10 @@ from html import escape
 import cv2
 import numpy as np
 
-from bccd_d2.app.findings import Counts, Findings
-from bccd_d2.app.intake import Limits
+from bccd_d2.app.results import Counts, Findings
+from bccd_d2.app.upload import Limits
 from bccd_d2.export.table import Table
-from bccd_d2.masks.convert import Rle, rle_to_polygons
+from bccd_d2.masks.rle import Rle, rle_to_polygons
 
 LONGEST = 2000  # px of the picture in the page; the outlines stay exact
 # What page.js needs of each cell, in its order: column of the table, digits.

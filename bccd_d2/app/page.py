@@ -17,7 +17,8 @@ from typing import Any
 
 import gradio as gr
 
-from bccd_d2.app.findings import (
+from bccd_d2.app.overlay import empty_html, error_html, result_html
+from bccd_d2.app.results import (
     KINDS,
     Findings,
     Model,
@@ -25,9 +26,8 @@ from bccd_d2.app.findings import (
     find_cells,
     lowest_threshold,
 )
-from bccd_d2.app.intake import Limits, Upload, take_in
-from bccd_d2.app.overlay import empty_html, error_html, result_html
-from bccd_d2.inference.read import SUFFIXES
+from bccd_d2.app.upload import Limits, Upload, take_in
+from bccd_d2.io.images import SUFFIXES
 from bccd_d2.synth.smear import draw_smear
 
 LOG = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-from bccd_d2.app.findings import Model
-from bccd_d2.app.intake import Limits
+from bccd_d2.app.results import Model
+from bccd_d2.app.upload import Limits
 
 SESSIONS = 16  # tabs whose findings are held in memory
 _SETTINGS = {  # read by Gradio and huggingface_hub from the environment

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from bccd_d2.data.catalog import load_split
-from bccd_d2.data.loader import read_rgb
-from bccd_d2.data.statistics import (
+from bccd_d2.data.anchors import (
     Anchors,
     BoxTable,
     anchor_recall,
     best_anchor_iou,
     cluster_sizes,
 )
+from bccd_d2.data.cache import read_rgb
+from bccd_d2.data.catalog import load_split
+from bccd_d2.data.preprocess import resize_image, scaled_size
 
 
 def anchors_of_config(config: Any) -> Anchors:
@@ -72,8 +73,6 @@ def describe(
 
 def densest_image(folder: str | Path, split: str, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """The image with the most cells, resized, as RGB uint8, and its boxes (N, 4) x0 y0 x1 y1."""
-    from bccd_d2.data.mapper import resize_image, scaled_size
-
     record = max(load_split(folder, split), key=lambda r: len(r["annotations"]))
     image = read_rgb(record["file_name"])
     resized = resize_image(image, scaled_size(*image.shape[:2], scale))

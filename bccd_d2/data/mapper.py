@@ -12,17 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances
 
-from bccd_d2.data.appearance import Appearance, AppearanceOptions
-from bccd_d2.data.augment import PhotometricOptions, photometric, turn_and_flip
-from bccd_d2.data.dense_targets import DenseTargets
-from bccd_d2.data.extras import ExtraOptions, augment_pair
-from bccd_d2.data.loader import PairReader, read_rgb
-from bccd_d2.data.stain_jitter import stain_jitter
+from bccd_d2.data.augment.extras import ExtraOptions, augment_pair
+from bccd_d2.data.augment.photometric import PhotometricOptions, photometric, turn_and_flip
+from bccd_d2.data.augment.stain_jitter import stain_jitter
+from bccd_d2.data.cache import PairReader, read_rgb
+from bccd_d2.data.preprocess import Appearance, AppearanceOptions, resize_image, scaled_size
+from bccd_d2.data.targets import DenseTargets
 from bccd_d2.masks.labels import cell_boxes
 
 
@@ -90,21 +89,6 @@ class MapperOptions:
         if self.short_edge is not None:
             return self.short_edge / min(height, width)
         return self.image_scale
-
-
-def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """(height, width) in whole pixels, at least 1 each, of an image resized by ``scale``."""
-    return max(1, round(float(height * scale))), max(1, round(float(width * scale)))
-
-
-def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The image at ``size`` (height, width): pixel averages when it shrinks, else bilinear."""
-    height, width = (int(n) for n in size)
-    if image.shape[:2] == (height, width):
-        return np.ascontiguousarray(image)
-    shrinks = height <= image.shape[0] and width <= image.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (width, height), interpolation=method)
 
 
 def resize_labels(label_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 from torchstain.numpy.normalizers import NumpyMacenkoNormalizer, NumpyReinhardNormalizer
 
+from bccd_d2.data.cache import read_rgb
+
 logger = logging.getLogger(__name__)
 
 LENGTHS = {"reinhard": 6, "macenko": 11}
@@ -146,8 +148,6 @@ def fit_reference(files: Iterable[str | Path], method: str) -> StainStatistics:
     Raises:
         FileNotFoundError, ValueError: an image is missing, unreadable, or none has a stain.
     """
-    from bccd_d2.data.loader import read_rgb
-
     files = list(files)
     measured = [measure(read_rgb(file), method) for file in files]
     unusable = [str(f) for f, m in zip(files, measured, strict=True) if m is None]

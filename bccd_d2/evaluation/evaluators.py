@@ -22,9 +22,9 @@ from bccd_d2.evaluation.scores import ImageScores, dataset_scores, score_image
 from bccd_d2.evaluation.table import format_scores
 from bccd_d2.evaluation.thresholds import THRESHOLDS, SweepTable, sweep_comparisons
 from bccd_d2.evaluation.truth import TrueImage, read_truth
+from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import rle_to_json
-from bccd_d2.masks.io import write_json_atomic, write_text_atomic
+from bccd_d2.masks.rle import rle_to_json
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import rle_to_json
-from bccd_d2.masks.io import write_json_atomic
+from bccd_d2.masks.rle import rle_to_json
 
 CATEGORY = {"id": 1, "name": "cell", "supercategory": "blood"}
 

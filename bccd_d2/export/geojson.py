@@ -16,8 +16,8 @@ import numpy as np
 
 from bccd_d2.export.outlines import rle_to_rings
 from bccd_d2.export.table import Table
+from bccd_d2.io.atomic import atomic_file
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.io import atomic_file
 
 OBJECT_TYPES = ("detection", "annotation")
 NAMES, COLOUR = ("cell",), (200, 0, 0)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from bccd_d2.io.atomic import atomic_file, write_bytes_atomic
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import decode_crop
-from bccd_d2.masks.io import atomic_file, write_bytes_atomic
 from bccd_d2.masks.labels import check_label_map, write_label_map
+from bccd_d2.masks.rle import decode_crop
 
 
 def to_label_image(cells: Cells, bits: int | None = None) -> np.ndarray:

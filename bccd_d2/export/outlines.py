@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from bccd_d2.masks.convert import Rle, decode_crop
+from bccd_d2.masks.rle import Rle, decode_crop
 
 Ring = list[list[float]]  # x, y points, the last one equal to the first
 Polygon = list[Ring]  # the exterior ring, then its holes

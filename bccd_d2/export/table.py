@@ -31,8 +31,8 @@ import cv2
 import numpy as np
 from skimage.measure import perimeter_crofton
 
+from bccd_d2.io.atomic import write_text_atomic
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.io import write_text_atomic
 
 if TYPE_CHECKING:
     import pandas

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import Rle, decode_crop, encode_crop
 from bccd_d2.masks.overlap import iou_matrix
+from bccd_d2.masks.rle import Rle, decode_crop, encode_crop
 
 
 def merge(views: Sequence[Cells], *, iou_threshold: float = 0.5, min_votes: int = 1) -> Cells:

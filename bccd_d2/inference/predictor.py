@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bccd_d2.inference.augmentation import View, merge_views
 from bccd_d2.inference.stitch import stitch
 from bccd_d2.inference.tiling import Tile, plan_tiles
+from bccd_d2.inference.tta import View, merge_views
 from bccd_d2.masks.cells import Cells
 
 WHOLE = 3_000_000  # px: 1944x1383 in one piece; twice that may hold more cells than a model reports
@@ -126,7 +126,7 @@ def check_image(image: Any) -> tuple[int, int]:
     if shape is None or len(shape) != 3 or shape[2] != 3 or dtype != np.uint8:
         raise ValueError(
             f"image must be (H, W, 3) uint8 RGB, got {type(image).__name__} {shape} {dtype}; "
-            "bccd_d2.inference.read.read_image reads files of any depth as that"
+            "bccd_d2.io.images.read_image reads files of any depth as that"
         )
     height, width = int(shape[0]), int(shape[1])
     if not 0 < height * width <= MOST_PIXELS:

@@ -19,8 +19,8 @@ from pycocotools import mask as coco_mask
 
 from bccd_d2.inference.tiling import Box, Tile
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import Rle, encode_crop
 from bccd_d2.masks.overlap import meeting_pairs
+from bccd_d2.masks.rle import Rle, encode_crop
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from bccd_d2.masks import convert, labels
-from bccd_d2.masks.convert import Rle
+from bccd_d2.masks import labels
+from bccd_d2.masks import rle as convert
+from bccd_d2.masks.rle import Rle
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import Rle, decode_crop, encode_crop, rle_areas
 from bccd_d2.masks.overlap import iou_matrix, resolve_overlaps
+from bccd_d2.masks.rle import Rle, decode_crop, encode_crop, rle_areas
 
 DECAYS = ("", "linear", "gaussian")
 

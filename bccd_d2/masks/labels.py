@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from bccd_d2.masks.io import write_png_atomic
+from bccd_d2.io.atomic import write_png_atomic
 
 
 def check_label_map(label_map: np.ndarray) -> np.ndarray:

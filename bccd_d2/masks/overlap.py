@@ -13,9 +13,10 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
-from bccd_d2.masks import convert, labels
+from bccd_d2.masks import labels
+from bccd_d2.masks import rle as convert
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import Rle
+from bccd_d2.masks.rle import Rle
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ def rle_runs(rle: Rle) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(counts, bytes):
         raise ValueError(
             f"rle must have compressed bytes as counts, got {type(counts).__name__}; call "
-            f"bccd_d2.masks.convert.rle_from_json first"
+            f"bccd_d2.masks.rle.rle_from_json first"
         )
     codes = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
     last = np.flatnonzero((codes & 32) == 0)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from detectron2.config import configurable
-from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Instances
 from torch import nn
 
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.enlarge import resize_label_map
 from bccd_d2.masks.otsu import OtsuOptions, segment, typicality
+from bccd_d2.masks.resize import resize_label_map
+from bccd_d2.modeling.instances import instances_of
 
 
 def options_from_config(cfg: Any) -> OtsuOptions:
@@ -25,7 +24,6 @@ def options_from_config(cfg: Any) -> OtsuOptions:
     return OtsuOptions(**{key.lower(): value for key, value in cfg.MODEL.OTSU.items()})
 
 
-@META_ARCH_REGISTRY.register()
 class OtsuWatershed(nn.Module):
     """`masks.otsu.segment` behind a detector's interface; it has no weights and runs on the CPU.
 
@@ -62,10 +60,4 @@ class OtsuWatershed(nn.Module):
         label_map = resize_label_map(label_map, size)
         present = np.bincount(label_map.ravel(), minlength=len(scores) + 1)[1:] > 0
         cells = Cells.from_label_map(label_map, scores[present])
-        cells = cells[np.argsort(-scores, kind="stable")[: self.max_cells]]
-        instances = Instances(size)
-        instances.pred_boxes = Boxes(torch.from_numpy(cells.boxes))
-        instances.scores = torch.from_numpy(cells.scores)
-        instances.pred_classes = torch.from_numpy(cells.class_ids)
-        instances.pred_rles = cells.rles
-        return instances
+        return instances_of(cells, self.max_cells)

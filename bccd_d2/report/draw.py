@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from bccd_d2.io.atomic import write_png_atomic
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import decode_crop, rle_to_polygons
-from bccd_d2.masks.io import write_png_atomic
+from bccd_d2.masks.rle import decode_crop, rle_to_polygons
 from bccd_d2.report.compare import FOUND, MERGED, MISSED, SPURIOUS, Comparison, compare
 
 Colour = tuple[int, int, int]

@@ -21,7 +21,7 @@ import jinja2
 import numpy as np
 
 from bccd_d2 import __version__
-from bccd_d2.masks.io import write_text_atomic
+from bccd_d2.io.atomic import write_text_atomic
 
 MAX_BYTES = 8_000_000
 

@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from bccd_d2.masks.io import write_bytes_atomic
+from bccd_d2.io.atomic import write_bytes_atomic
 from bccd_d2.report.page import Figure, svg_figure
 
 BLUE, ORANGE, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"

@@ -6,8 +6,6 @@ in exponential form, as Tarvainen and Valpola use it for "Mean teachers", arXiv 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from detectron2.engine import HookBase
 from torch import nn
@@ -34,12 +32,6 @@ def averaged_model(model: nn.Module, decay: float, warmup: float) -> AveragedMod
         torch._foreach_lerp_(kept, given, 1 - decay_at(float(count), decay, warmup))
 
     return AveragedModel(model, multi_avg_fn=average)
-
-
-def average_weights(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The model's own state dict out of that of its `averaged_model`."""
-    prefix = "module."
-    return {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}
 
 
 class AverageWeights(HookBase):

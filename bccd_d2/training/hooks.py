@@ -15,7 +15,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventWriter, get_event_storage
 from torch import nn
 
-from bccd_d2.training.checkpoint import CellCheckpointer
+from bccd_d2.models.checkpoint import CellCheckpointer
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from detectron2.data.build import worker_init_reset_seed
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
-from bccd_d2.data.augment import PhotometricOptions
-from bccd_d2.data.dense_targets import DenseTargets
-from bccd_d2.data.extras import ExtraOptions
+from bccd_d2.data.augment.extras import ExtraOptions
+from bccd_d2.data.augment.photometric import PhotometricOptions
 from bccd_d2.data.mapper import LabelMapMapper, MapperOptions
-from bccd_d2.modeling.build_dense import encode_options, target_names
-from bccd_d2.training.order import Positions, Samples
-from bccd_d2.training.treatment import appearance_options
+from bccd_d2.data.targets import DenseTargets
+from bccd_d2.modeling.dense.build import encode_options, target_names
+from bccd_d2.models.preprocessing import appearance_options
+from bccd_d2.training.sampler import Positions, Samples
 
 
 def mapper_options(config: Any) -> MapperOptions:

@@ -9,7 +9,7 @@ import torch
 from detectron2.solver import build_lr_scheduler
 from torch import nn
 
-from bccd_d2.modeling.build import layer_index
+from bccd_d2.modeling.backbones.build import layer_index
 
 
 def parameter_groups(

@@ -13,29 +13,24 @@ from typing import Any
 import torch
 from detectron2.engine import hooks
 from detectron2.evaluation import inference_on_dataset
-from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
-import bccd_d2.modeling.build_dense  # noqa: F401  (registers backbones and meta-architectures)
+from bccd_d2.config.load import finalize
 from bccd_d2.data.catalog import find_dataset, register_dataset
 from bccd_d2.evaluation.evaluators import CellEvaluator, format_scores
 from bccd_d2.evaluation.thresholds import SweepTable, choose
-from bccd_d2.masks.io import write_json_atomic, write_text_atomic
-from bccd_d2.modeling.presets import get_preset
-from bccd_d2.modeling.weights import check_source
+from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
+from bccd_d2.modeling.backbones.presets import get_preset
+from bccd_d2.modeling.backbones.weights import check_source
+from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained
+from bccd_d2.models.preprocessing import with_reference
 from bccd_d2.training import loaders
-from bccd_d2.training.assemble import Training, assemble
-from bccd_d2.training.checkpoint import CellCheckpointer, OperatingPoint, weights_of
-from bccd_d2.training.config import finalize
-from bccd_d2.training.record import write_record
-from bccd_d2.training.treatment import Treatment, with_reference
+from bccd_d2.training.build import Training, assemble
+from bccd_d2.training.provenance import write_record
 
 logger = logging.getLogger(__name__)
-
-WITHOUT_WEIGHTS = ("OtsuWatershed",)  # meta-architectures with nothing to learn
-
 
 def run(
     config: Any,
@@ -165,35 +160,6 @@ def score(
         prefix = f"{name}/" if len(names) > 1 else ""
         results.update({prefix + group: values for group, values in scores.items()})
     return results, sweep
-
-
-def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
-    """The model of ``MODEL.WEIGHTS``, or of the run's best checkpoint.
-
-    A model without parameters needs no weights; of its cells all count.
-
-    Returns:
-        The config with the treatment of images that the model learned with, the model, its
-        operating point and the path of the weights, "" for a model without any.
-
-    Raises:
-        FileNotFoundError: there is no checkpoint.
-        ValueError: it does not fit the config's model.
-    """
-    weights = str(weights_of(config))
-    learned = config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS
-    if learned and not Path(weights).is_file():
-        raise FileNotFoundError(
-            f"no weights at {weights}: train first, or add MODEL.WEIGHTS PATH to the command"
-        )
-    model = build_model(config)
-    if not learned:
-        return with_reference(config), model, OperatingPoint(0.0, "no data: all cells count"), ""
-    point = OperatingPoint()
-    treatment = Treatment()
-    parts = {"operating_point": point, "treatment": treatment}
-    CellCheckpointer(model, use_average=True, **parts).load(weights, list(parts))
-    return treatment.given_to(config), model, point, weights
 
 
 def evaluate(config: Any) -> dict[str, dict[str, Any]]:

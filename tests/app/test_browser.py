@@ -24,9 +24,9 @@ pytest.importorskip("selenium", reason="needs selenium: pip install 'bccd_d2[dev
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
-from bccd_d2.app.findings import find_cells
-from bccd_d2.app.intake import Limits
+from bccd_d2.app.results import find_cells
 from bccd_d2.app.server import ServeOptions, serve
+from bccd_d2.app.upload import Limits
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")

@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from bccd_d2.app.findings import find_cells
-from bccd_d2.app.intake import Limits
 from bccd_d2.app.overlay import COLUMNS, card_texts, empty_html, error_html, result_html
-from bccd_d2.masks.convert import rle_to_polygons
+from bccd_d2.app.results import find_cells
+from bccd_d2.app.upload import Limits
+from bccd_d2.masks.rle import rle_to_polygons
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("gradio", reason="needs gradio: pip install 'bccd_d2[app]'")
 
 from bccd_d2.app import page
-from bccd_d2.app.intake import Limits
 from bccd_d2.app.server import ServeOptions, serve
+from bccd_d2.app.upload import Limits
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from bccd_d2.masks.convert import label_map_to_rles, rle_to_json
 from bccd_d2.masks.labels import (
     cell_areas,
     cell_boxes,
     cell_touches_border,
     write_label_map,
 )
+from bccd_d2.masks.rle import label_map_to_rles, rle_to_json
 
 
 def discs(size, centres, radius) -> np.ndarray:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bccd_d2.data.augment import (
+from bccd_d2.data.augment.photometric import (
     LUMA,
     PhotometricOptions,
     add_noise,

@@ -14,8 +14,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from bccd_d2.data.catalog import find_dataset, load_split, register_dataset
-from bccd_d2.masks.convert import rle_from_json, rle_to_mask
 from bccd_d2.masks.labels import read_label_map
+from bccd_d2.masks.rle import rle_from_json, rle_to_mask
 
 
 @pytest.fixture(autouse=True)

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from bccd_d2.data.affine import affine, affine_matrix, apply_affine
-from bccd_d2.data.appearance import Appearance, AppearanceOptions, local_contrast, smooth
-from bccd_d2.data.copy_paste import Stamp, copy_paste, find_donors, paste
-from bccd_d2.data.elastic import displacement, elastic
-from bccd_d2.data.erase import erase
-from bccd_d2.data.extras import ExtraOptions, augment_pair
+from bccd_d2.data.augment.affine import affine, affine_matrix, apply_affine
+from bccd_d2.data.augment.copy_paste import Stamp, copy_paste, find_donors, paste
+from bccd_d2.data.augment.elastic import displacement, elastic
+from bccd_d2.data.augment.erase import erase
+from bccd_d2.data.augment.extras import ExtraOptions, augment_pair
+from bccd_d2.data.augment.stain_jitter import HED, stain_jitter, stain_matrix
+from bccd_d2.data.preprocess import Appearance, AppearanceOptions, local_contrast, smooth
 from bccd_d2.data.stain import measure
-from bccd_d2.data.stain_jitter import HED, stain_jitter, stain_matrix
 
 PALETTE = np.random.default_rng(5).integers(20, 200, (400, 3)).astype(np.uint8)
 PALETTE[0] = (235, 225, 230)
@@ -276,7 +276,7 @@ def test_appearance_measures_each_file_once(monkeypatch):
         calls.append(method)
         return measure(whole, method)
 
-    monkeypatch.setattr("bccd_d2.data.appearance.measure", counted)
+    monkeypatch.setattr("bccd_d2.data.preprocess.measure", counted)
     treat = Appearance(AppearanceOptions(stain=reference, stain_strength=1.0))
     crops = [treat(image[:50, :50].copy(), image, "a") for _ in range(3)]
     treat(image, image, "b")

@@ -12,9 +12,9 @@ pytest.importorskip("detectron2", reason="needs detectron2")
 import torch
 from detectron2.structures import BitMasks
 
-from bccd_d2.data.augment import PhotometricOptions
+from bccd_d2.data.augment.photometric import PhotometricOptions
+from bccd_d2.data.cache import PairReader
 from bccd_d2.data.catalog import load_split
-from bccd_d2.data.loader import PairReader
 from bccd_d2.data.mapper import (
     LabelMapMapper,
     MapperOptions,

@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from bccd_d2.evaluation.coco import area_bins, coco_scores
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import encode_crop, rle_to_json
+from bccd_d2.masks.rle import encode_crop, rle_to_json
 
 MAIN = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
 

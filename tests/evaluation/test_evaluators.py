@@ -26,7 +26,7 @@ from bccd_d2.evaluation.table import format_scores  # noqa: E402
 from bccd_d2.evaluation.thresholds import sweep  # noqa: E402
 from bccd_d2.evaluation.truth import read_truth  # noqa: E402
 from bccd_d2.masks.cells import Cells  # noqa: E402
-from bccd_d2.masks.convert import rle_to_json, rle_to_mask  # noqa: E402
+from bccd_d2.masks.rle import rle_to_json, rle_to_mask  # noqa: E402
 
 PERCENTILES = {33: 200.0, 67: 240.0}
 

@@ -14,7 +14,7 @@ from bccd_d2.evaluation.instances import (
     pooled_scores,
 )
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import encode_crop
+from bccd_d2.masks.rle import encode_crop
 
 SIZE = (50, 80)
 

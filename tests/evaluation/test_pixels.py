@@ -13,7 +13,7 @@ from bccd_d2.evaluation.pixels import (
     pixel_scores,
 )
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import encode_crop
+from bccd_d2.masks.rle import encode_crop
 
 
 def cells_of(mask: np.ndarray) -> Cells:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import encode_crop
+from bccd_d2.masks.rle import encode_crop
 
 SIZE = (60, 80)
 

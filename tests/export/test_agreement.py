@@ -21,10 +21,10 @@ from bccd_d2.export.labels import (
     write_label_tiles,
 )
 from bccd_d2.export.table import measure, write_csv
+from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import encode_crop, rle_to_mask
-from bccd_d2.masks.io import write_json_atomic
 from bccd_d2.masks.overlap import resolve_overlaps
+from bccd_d2.masks.rle import encode_crop, rle_to_mask
 
 shapely = pytest.importorskip("shapely", reason="shapely comes with the extra [dev]")
 

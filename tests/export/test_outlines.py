@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage.draw import polygon2mask
 
 from bccd_d2.export.outlines import rle_to_rings
-from bccd_d2.masks.convert import encode_crop
+from bccd_d2.masks.rle import encode_crop
 
 shapely = pytest.importorskip("shapely", reason="shapely comes with the extra [dev]")
 

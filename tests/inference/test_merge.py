@@ -7,7 +7,7 @@ import pytest
 
 from bccd_d2.inference.merge import merge, merge_with_votes
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import encode_crop, rle_to_mask
+from bccd_d2.masks.rle import encode_crop, rle_to_mask
 
 SIZE = (40, 60)
 

@@ -7,9 +7,9 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from bccd_d2.inference.augmentation import parse_views
 from bccd_d2.inference.predictor import WHOLE, PredictOptions, colours_of, predict_cells
-from bccd_d2.inference.windows import TiffWindows
+from bccd_d2.inference.tta import parse_views
+from bccd_d2.io.tiff_windows import TiffWindows
 from bccd_d2.masks.cells import Cells
 from bccd_d2.synth.smear import draw_smear
 

@@ -9,7 +9,7 @@ import pytest
 
 from bccd_d2.masks import labels
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import encode_crop, rle_to_json
+from bccd_d2.masks.rle import encode_crop, rle_to_json
 
 
 def two_overlapping() -> Cells:

@@ -7,7 +7,7 @@ import pytest
 
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.cleanup import CleanupOptions, clean, clean_with_index, suppress, whole_mask
-from bccd_d2.masks.convert import encode_crop, rle_to_mask
+from bccd_d2.masks.rle import encode_crop, rle_to_mask
 
 SIZE = (60, 90)
 

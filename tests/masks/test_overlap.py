@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import encode_crop, rle_to_mask
 from bccd_d2.masks.overlap import (
     iou_matrix,
     label_iou,
@@ -16,6 +15,7 @@ from bccd_d2.masks.overlap import (
     meeting_pairs,
     resolve_overlaps,
 )
+from bccd_d2.masks.rle import encode_crop, rle_to_mask
 
 SIZE = (40, 60)
 

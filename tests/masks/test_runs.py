@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from bccd_d2.masks.convert import encode_crop, rle_to_json
+from bccd_d2.masks.rle import encode_crop, rle_to_json
 from bccd_d2.masks.runs import rle_runs
 
 

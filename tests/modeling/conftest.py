@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("detectron2")
 
-from bccd_d2.modeling.vit import create_vit
+from bccd_d2.modeling.backbones.vit import create_vit
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ pytest.importorskip("detectron2")
 
 from detectron2.layers import ShapeSpec
 
-from bccd_d2.modeling.dense_decoders import DECODERS, build_decoder, chosen_shapes
-from bccd_d2.modeling.unet import ResidualUNet
+from bccd_d2.modeling.backbones.unet import ResidualUNet
+from bccd_d2.modeling.dense.decoders import DECODERS, build_decoder, chosen_shapes
 
 PYRAMID = {f"p{n}": ShapeSpec(channels=8, stride=2**n) for n in (2, 3, 4)}
 SINGLE = {"tokens": ShapeSpec(channels=24, stride=16)}

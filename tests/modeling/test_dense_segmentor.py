@@ -16,12 +16,12 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.decode import DecodeOptions
 from bccd_d2.masks.encode import encode
 from bccd_d2.masks.labels import cell_areas
-from bccd_d2.modeling.blend import blend_tiles, gaussian_weights, tile_starts
-from bccd_d2.modeling.dense_answer import AnswerOptions, agreement, completeness, to_instances
-from bccd_d2.modeling.dense_decoders import build_decoder
-from bccd_d2.modeling.dense_heads import DenseHeads, answers
-from bccd_d2.modeling.dense_losses import DenseLosses
-from bccd_d2.modeling.dense_segmentor import DenseSegmentor, Tiles
+from bccd_d2.modeling.dense.answer import AnswerOptions, agreement, completeness, to_instances
+from bccd_d2.modeling.dense.blend import blend_tiles, gaussian_weights, tile_starts
+from bccd_d2.modeling.dense.decoders import build_decoder
+from bccd_d2.modeling.dense.heads import DenseHeads, answers
+from bccd_d2.modeling.dense.losses import DenseLosses
+from bccd_d2.modeling.dense.segmentor import DenseSegmentor, Tiles
 
 
 class OneConvolution(Backbone):

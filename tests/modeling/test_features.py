@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bccd_d2.modeling.features import image_tokens, principal_colours
-from bccd_d2.modeling.vit import TimmViT
+from bccd_d2.modeling.backbones.features import image_tokens, principal_colours
+from bccd_d2.modeling.backbones.vit import TimmViT
 
 
 def test_the_feeds_agree_on_an_image_of_the_native_size(small_vit) -> None:

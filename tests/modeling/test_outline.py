@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bccd_d2.modeling.outline import OFFSET_UNIT, OutlineHead, outline_targets
+from bccd_d2.modeling.rcnn.outline import OFFSET_UNIT, OutlineHead, outline_targets
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import torch
 from detectron2.layers.mask_ops import paste_masks_in_image
 from detectron2.structures import Boxes, Instances
 
-from bccd_d2.masks.convert import rle_to_mask
-from bccd_d2.modeling.cell_rcnn import to_image
-from bccd_d2.modeling.paste import paste_masks
+from bccd_d2.masks.rle import rle_to_mask
+from bccd_d2.modeling.rcnn.cell_rcnn import to_image
+from bccd_d2.modeling.rcnn.paste import paste_masks
 
 
 def random_predictions(count: int = 40, size: tuple[int, int] = (90, 120)):

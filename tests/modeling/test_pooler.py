@@ -7,7 +7,7 @@ import torch
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 
-from bccd_d2.modeling.pooler import CellPooler
+from bccd_d2.modeling.rcnn.pooler import CellPooler
 
 
 def pooled(kind, samples, boxes, scales=(0.25, 0.125), size=7):

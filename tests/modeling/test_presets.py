@@ -22,10 +22,10 @@ from safetensors.torch import save_file
 from timm.layers import SwiGLUPacked
 from timm.models.vision_transformer import checkpoint_filter_fn
 
-from bccd_d2.modeling import build, weights
-from bccd_d2.modeling.presets import PRESETS, get_preset
-from bccd_d2.modeling.vit import TimmViT, create_vit
-from bccd_d2.training.config import load_config
+from bccd_d2.config.load import load_config
+from bccd_d2.modeling.backbones import build, weights
+from bccd_d2.modeling.backbones.presets import PRESETS, get_preset
+from bccd_d2.modeling.backbones.vit import TimmViT, create_vit
 
 State = dict[str, torch.Tensor]
 SMALL = {"embed_dim": 32, "depth": 2, "num_heads": 2}

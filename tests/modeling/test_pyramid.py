@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bccd_d2.modeling.pyramid import ChannelNorm, SimpleFeaturePyramid
-from bccd_d2.modeling.vit import TimmViT
+from bccd_d2.modeling.backbones.pyramid import ChannelNorm, SimpleFeaturePyramid
+from bccd_d2.modeling.backbones.vit import TimmViT
 
 
 @pytest.mark.parametrize("size", [(64, 64), (70, 75), (33, 200)])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from bccd_d2.masks.cleanup import CleanupOptions
-from bccd_d2.masks.convert import rle_to_mask
-from bccd_d2.modeling.outline import OFFSET_UNIT
-from bccd_d2.modeling.paste import paste_masks
-from bccd_d2.modeling.redraw import Drawing, RedrawOptions, redraw
+from bccd_d2.masks.rle import rle_to_mask
+from bccd_d2.modeling.rcnn.outline import OFFSET_UNIT
+from bccd_d2.modeling.rcnn.paste import paste_masks
+from bccd_d2.modeling.rcnn.redraw import Drawing, RedrawOptions, redraw
 
 FRAME, IMAGE = (60, 90), (120, 180)
 CENTRES, RADIUS = np.array([[27.0, 30.0], [58.0, 30.0]]), 16.0  # x, y: two discs that overlap a bit

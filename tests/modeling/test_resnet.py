@@ -14,8 +14,8 @@ pytest.importorskip("detectron2")
 from detectron2.modeling import build_backbone
 from safetensors.torch import save_file
 
-from bccd_d2.modeling.resnet import detectron2_name, load_resnet_weights
-from bccd_d2.training.config import load_config
+from bccd_d2.config.load import load_config
+from bccd_d2.modeling.backbones.resnet import detectron2_name, load_resnet_weights
 
 OFFLINE = ["MODEL.RESNETS.WEIGHTS", ""]
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 
-import bccd_d2.modeling.build  # noqa: F401  (registers the meta-architecture)
+from bccd_d2.config.load import finalize, load_config
 from bccd_d2.masks.cells import Cells
-from bccd_d2.modeling.mask_head import MaskIoUHead, mask_iou, mask_targets
-from bccd_d2.modeling.roi_heads import enlarge_boxes
-from bccd_d2.training.config import finalize, load_config
+from bccd_d2.modeling.build import build_model
+from bccd_d2.modeling.rcnn.mask_head import MaskIoUHead, mask_iou, mask_targets
+from bccd_d2.modeling.rcnn.roi_heads import enlarge_boxes
 
 from ..small import SMALL_DETECTOR
 from .samples import sample

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bccd_d2.modeling.vit import TimmViT, create_vit
-from bccd_d2.modeling.windows import from_windows, padding_bias, to_windows
+from bccd_d2.modeling.backbones.vit import TimmViT, create_vit
+from bccd_d2.modeling.backbones.window_attention import from_windows, padding_bias, to_windows
 
 VARIANTS = {
     "plain": ("vit_tiny_patch16_224", {}),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bccd_d2.modeling import weights
-from bccd_d2.modeling.presets import PRESETS, get_preset
-from bccd_d2.modeling.vit import create_vit
+from bccd_d2.modeling.backbones import weights
+from bccd_d2.modeling.backbones.presets import PRESETS, get_preset
+from bccd_d2.modeling.backbones.vit import create_vit
 
 SMALL = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bccd_d2.io.atomic import write_json_atomic, write_png_atomic, write_text_atomic
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import encode_crop, rle_to_json
-from bccd_d2.masks.io import write_json_atomic, write_png_atomic, write_text_atomic
+from bccd_d2.masks.rle import encode_crop, rle_to_json
 
 SIZE = (100, 160)
 TRUTH = {  # image: boxes x0 y0 x1 y1

@@ -12,8 +12,8 @@ import pytest
 from bccd_d2.evaluation.entries import COSTS, SCORES, Entry
 from bccd_d2.evaluation.paired import paired_differences
 from bccd_d2.masks.cells import Cells
-from bccd_d2.report.comparison import difference_table, score_table, write_comparison
-from bccd_d2.report.comparison_plots import draw_dice_against_count, draw_scores
+from bccd_d2.report.comparison.plots import draw_dice_against_count, draw_scores
+from bccd_d2.report.comparison.write import difference_table, score_table, write_comparison
 from bccd_d2.report.error_map import ERROR_COLOURS, error_map
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from bccd_d2.evaluation.entries import Entry
 from bccd_d2.masks.cells import Cells
-from bccd_d2.report.crowded import crowded_windows, draw_crowded
+from bccd_d2.report.comparison.crowded import crowded_windows, draw_crowded
 from bccd_d2.report.draw import VERDICT_COLOURS
 
 

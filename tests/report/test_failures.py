@@ -7,7 +7,7 @@ import pytest
 
 from bccd_d2.evaluation.scores import score_image
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.convert import encode_crop
+from bccd_d2.masks.rle import encode_crop
 from bccd_d2.report import failures as f
 
 SIZE = (100, 300)

@@ -13,11 +13,11 @@ pytest.importorskip("detectron2")
 
 import count_parameters
 import show_features
-from detectron2.modeling import build_model
 
-from bccd_d2.training.config import load_config
-from bccd_d2.training.feature_panels import feature_panels
-from bccd_d2.training.sizes import config_parameters, preset_parameters
+from bccd_d2.config.load import load_config
+from bccd_d2.experiments.feature_panels import feature_panels
+from bccd_d2.modeling.build import build_model
+from bccd_d2.models.parameters import config_parameters, preset_parameters
 
 SMALL = [
     "MODEL.VIT.DIM", "24", "MODEL.VIT.HEADS", "2", "MODEL.VIT.GRID", "4",

@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip("detectron2")
 
-from bccd_d2.training.config import load_config
+from bccd_d2.config.load import load_config
 from bccd_d2.training.run import evaluate, prepare, train
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -75,7 +75,7 @@ def test_it_reads_what_its_backbones_authors_publish(
 ) -> None:
     import timm
 
-    from bccd_d2.modeling.build_dense import dense_parts
+    from bccd_d2.modeling.dense.build import dense_parts
 
     architecture, side, wrap = PUBLISHED[name]
     size = {"embed_dim": 32, "depth": 2, "num_heads": 2, "init_values": 1e-5}
@@ -141,11 +141,11 @@ def test_the_search_finds_the_threshold_that_is_right(tiny_dataset: Path, tmp_pa
     """A model whose background is at .6 needs a threshold above that."""
     from torch import nn
 
+    from bccd_d2.experiments.dense_tuning import DenseSearch
     from bccd_d2.masks.decode import DecodeOptions
     from bccd_d2.masks.labels import read_label_map
-    from bccd_d2.modeling.dense_answer import AnswerOptions
+    from bccd_d2.modeling.dense.answer import AnswerOptions
     from bccd_d2.training import loaders
-    from bccd_d2.training.dense_search import DenseSearch
 
     config = small(CONFIGS / "dinov2_boundary.yaml", tiny_dataset, tmp_path,
                    "INPUT.IMAGE_SCALE", "1.0")  # fmt: skip
@@ -178,9 +178,8 @@ def test_detectron2s_resnet_with_fpn_is_a_backbone_too(tiny_dataset: Path, tmp_p
 
 
 def test_multiply_adds_of_a_dense_model_are_counted() -> None:
-    from detectron2.modeling import build_model
-
-    from bccd_d2.training.cost import gflops
+    from bccd_d2.experiments.cost import gflops
+    from bccd_d2.modeling.build import build_model
 
     given = ["MODEL.UNET.CHANNELS", "(8, 16)", "MODEL.DENSE.CHANNELS", "4", "MODEL.DEVICE", "cpu"]
     model = build_model(load_config(CONFIGS / "cpu_tiny_flows.yaml", given))
@@ -195,8 +194,8 @@ def test_a_model_file_of_a_dense_model_predicts_as_its_run(
     tiny_dataset: Path, tmp_path: Path
 ) -> None:
     from bccd_d2 import load_pretrained
+    from bccd_d2.models.export import export_run
     from bccd_d2.synth.smear import draw_smear
-    from bccd_d2.training.release import export_run
 
     train(small(CONFIGS / "cpu_tiny_watershed.yaml", tiny_dataset, tmp_path / "run"))
     export_run(tmp_path / "run", tmp_path / "out", "dense")

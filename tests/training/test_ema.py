@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from bccd_d2.models.checkpoint import CellCheckpointer, average_weights
 from bccd_d2.training import run as run_module
-from bccd_d2.training.checkpoint import CellCheckpointer
-from bccd_d2.training.ema import average_weights, averaged_model, decay_at
+from bccd_d2.training.ema import averaged_model, decay_at
 from bccd_d2.training.run import prepare, train
 
 

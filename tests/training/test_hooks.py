@@ -11,7 +11,7 @@ import torch
 from detectron2.engine import HookBase, TrainerBase
 from torch import nn
 
-from bccd_d2.training.checkpoint import CellCheckpointer
+from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.training.hooks import (
     BestCheckpoint,
     Checkpoints,

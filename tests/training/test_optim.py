@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from bccd_d2.modeling.pyramid import SimpleFeaturePyramid
-from bccd_d2.modeling.vit import TimmViT, create_vit
+from bccd_d2.modeling.backbones.pyramid import SimpleFeaturePyramid
+from bccd_d2.modeling.backbones.vit import TimmViT, create_vit
 from bccd_d2.training.optim import parameter_groups
 
 

@@ -109,7 +109,7 @@ def test_killed_and_resumed_run_goes_on_where_it_was(
 
 
 def test_without_resume_training_starts_anew(trained: Path, small: list[str]) -> None:
-    from bccd_d2.training.config import load_config
+    from bccd_d2.config.load import load_config
     from bccd_d2.training.run import prepare, train
 
     path = Path(__file__).resolve().parents[2] / "configs" / "cpu_tiny_maskrcnn.yaml"
@@ -139,8 +139,8 @@ def test_two_processes_on_the_cpu(
 def test_a_run_is_used_again_only_for_the_same_inputs(
     small: list[str], tmp_path: Path, monkeypatch
 ) -> None:
-    from bccd_d2.training import reuse
-    from bccd_d2.training.config import load_config
+    from bccd_d2.config.load import load_config
+    from bccd_d2.experiments import run_cache as reuse
     from bccd_d2.training.launch import Processes
 
     path = Path(__file__).resolve().parents[2] / "configs" / "cpu_tiny_maskrcnn.yaml"

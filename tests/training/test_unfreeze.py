@@ -12,7 +12,7 @@ import torch
 from detectron2.engine import HookBase
 from torch import nn
 
-from bccd_d2.modeling.vit import TimmViT, create_vit
+from bccd_d2.modeling.backbones.vit import TimmViT, create_vit
 from bccd_d2.training.run import prepare, train
 from bccd_d2.training.unfreeze import Unfreezing, trained_parts
 

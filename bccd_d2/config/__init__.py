@@ -1,0 +1,1 @@
+"""The config: keys, loading, and what turns it into options."""

@@ -1,0 +1,1 @@
+"""Random augmentations of a training crop, one idea a file."""

@@ -1,0 +1,78 @@
+"""The choices of a conversion, checked once."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from bccd_d2.data.convert.image import LabelOptions
+
+NOT_IN_RESULT = ("strict", "workers")
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How masks become annotations and images become splits.
+
+    Attributes:
+        connectivity: 8 or 4, which pixels touch.
+        min_area: px; smaller components are dropped. 16 keeps those of more than 15 px.
+        fill_holes: give enclosed background to the cell around it.
+        split_clumps: cut merged cells apart; such cells have the rule "split".
+        threshold: foreground from this grey value on, for masks that are not binary.
+        polygons: outlines instead of RLE in the json; holes are lost.
+        val_fraction: share of the train folder that becomes validation, in [0, 1).
+        test_fraction: share carved out as test where no test folder exists, in [0, 1).
+        seed: of the splits, folds and of the choice for ``max_images``.
+        folds: 0, or how many cross-validation folds of the train folder to write beside the splits.
+        max_images: use at most so many pairs of each folder, a seeded choice.
+        strict: any skipped file is an error, and nothing is written.
+        workers: processes; None = all cores that this process may use.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    connectivity: int = 8
+    min_area: int = 16
+    fill_holes: bool = False
+    split_clumps: bool = False
+    threshold: float | None = None
+    polygons: bool = False
+    val_fraction: float = 0.3
+    test_fraction: float = 0.0
+    seed: int = 42
+    folds: int = 0
+    max_images: int | None = None
+    strict: bool = False
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        rules = (
+            ("connectivity", self.connectivity in (4, 8), "4 or 8"),
+            ("min_area", self.min_area >= 1, "at least 1 px"),
+            ("threshold", self.threshold is None or self.threshold > 0, "above 0"),
+            ("val_fraction", 0 <= self.val_fraction < 1, "in [0, 1)"),
+            ("test_fraction", 0 <= self.test_fraction < 1, "in [0, 1)"),
+            ("seed", self.seed >= 0, "at least 0"),
+            ("folds", self.folds == 0 or self.folds >= 2, "0 or at least 2"),
+            ("max_images", self.max_images is None or self.max_images >= 1, "at least 1"),
+            ("workers", self.workers is None or self.workers >= 1, "at least 1"),
+        )
+        for name, good, wanted in rules:
+            if not good:
+                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)}")
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError("val_fraction and test_fraction together must leave training images")
+
+    @property
+    def label_options(self) -> LabelOptions:
+        """Those of the options that a single mask needs."""
+        names = (f.name for f in dataclasses.fields(LabelOptions))
+        return LabelOptions(**{name: getattr(self, name) for name in names})
+
+    def recorded(self) -> dict[str, Any]:
+        """The options that decide what is written, as dataset.json holds them."""
+        everything = dataclasses.asdict(self)
+        return {k: v for k, v in everything.items() if k not in NOT_IN_RESULT}

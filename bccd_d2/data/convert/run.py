@@ -1,0 +1,279 @@
+"""Convert folders of images and masks to COCO json, label PNGs, a description and an audit."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccd_d2.data.convert import audit as auditing
+from bccd_d2.data.convert import splits
+from bccd_d2.data.convert import write as coco_files
+from bccd_d2.data.convert.image import ImageRecord
+from bccd_d2.data.convert.options import ConvertOptions
+from bccd_d2.data.convert.pairing import Skip, Sources, find_sources, fingerprint, relative_posix
+from bccd_d2.data.convert.workers import convert_pairs
+from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
+
+FORMAT_VERSION = 1
+PACKAGES = ("bccd_d2", "numpy", "opencv-python-headless", "Pillow", "pycocotools", "scipy")
+
+__all__ = ["ConversionReport", "ConvertOptions", "convert", "is_current"]
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What a conversion wrote and left out.
+
+    Attributes:
+        out: the converted dataset.
+        counts: split -> {"images", "cells", "max_cells"}, folds included.
+        skips: files left out, with reasons.
+        audit: the content of audit.json.
+        text: the same for people, the content of audit.txt.
+        files: "dataset", "audit", "audit_text" and each split -> path.
+    """
+
+    out: Path
+    counts: dict[str, dict[str, int]]
+    skips: list[Skip]
+    audit: dict[str, Any] = field(repr=False)
+    text: str = field(repr=False)
+    files: dict[str, Path] = field(repr=False)
+
+
+def convert(
+    root: str | Path | None = None,
+    out: str | Path = "datasets/bccd",
+    options: ConvertOptions | None = None,
+    images: str | Path | None = None,
+    masks: str | Path | None = None,
+    progress: bool = False,
+) -> ConversionReport:
+    """Convert ``root/{train,test}/{original,mask}``, or ``images`` with ``masks``, into ``out``.
+
+    Everything is written aside and renamed into place at the end; an earlier conversion in ``out``
+    is replaced as a whole. Unusable files are skipped and listed. Worker processes are spawned, so
+    a script that calls this needs the usual ``if __name__ == "__main__"``.
+
+    Args:
+        root: a folder in the dataset's own layout.
+        out: the folder to fill.
+        options: defaults as in `ConvertOptions`.
+        images: a folder of images, instead of ``root``.
+        masks: their masks.
+        progress: show a progress bar where the terminal can.
+
+    Raises:
+        FileNotFoundError: a folder is missing.
+        ValueError: no usable pair; something was skipped and the options are strict; ``out`` holds
+            something else.
+        OSError: ``out`` cannot be written.
+    """
+    options = ConvertOptions() if options is None else options
+    sources = _limited(find_sources(root, images, masks), options)
+    _check_test(sources, options)
+    mark = fingerprint(sources, options.recorded())
+    out = Path(out)
+    with _work_folder(out) as work:
+        records, skips = convert_pairs(
+            sources.pairs, options.label_options, work, options.workers, progress
+        )
+        skips = sorted(sources.skips + skips, key=lambda skip: (skip.kind, skip.file))
+        if options.strict and skips:
+            raise ValueError(f"strict, and {_skip_list(skips)}. Nothing was written.")
+        if not records:
+            raise ValueError(f"no usable pair of image and mask: {_skip_list(skips)}")
+        conversion = _Conversion(work, out, records, skips, sources.image_root, options)
+        report = conversion.write(mark)
+        coco_files.publish(work, out)
+    return report
+
+
+def is_current(
+    out: str | Path,
+    root: str | Path | None = None,
+    options: ConvertOptions | None = None,
+    images: str | Path | None = None,
+    masks: str | Path | None = None,
+) -> bool:
+    """Whether ``out`` is the result of these options on these very files (names, sizes, times)."""
+    path = Path(out) / coco_files.DESCRIPTION
+    try:
+        description = json.loads(path.read_text("utf-8"))
+        files = [Path(out) / split["json"] for split in description["splits"].values()]
+        found = description["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    options = ConvertOptions() if options is None else options
+    sources = _limited(find_sources(root, images, masks), options)
+    wanted = fingerprint(sources, options.recorded())
+    return found == wanted and all(file.is_file() for file in files)
+
+
+def _limited(sources: Sources, options: ConvertOptions) -> Sources:
+    """At most ``max_images`` pairs of each folder; files without a partner stay listed."""
+    if options.max_images is None:
+        return sources
+    kept = []
+    for source in ("train", "test"):
+        pairs = [pair for pair in sources.pairs if pair.source == source]
+        order = np.random.default_rng(options.seed).permutation(len(pairs))
+        kept += [pairs[i] for i in sorted(order[: options.max_images].tolist())]
+    return dataclasses.replace(sources, pairs=kept)
+
+
+def _check_test(sources: Sources, options: ConvertOptions) -> None:
+    if options.test_fraction and any(pair.source == "test" for pair in sources.pairs):
+        raise ValueError(
+            f"test_fraction is {options.test_fraction}, but {sources.image_root} has a test "
+            f"folder, which stays the test split; leave the option out"
+        )
+
+
+def _skip_list(skips: Sequence[Skip], most: int = 10) -> str:
+    lines = [f"\n  [{skip.kind}] {skip.file}: {skip.reason}" for skip in skips[:most]]
+    more = f"\n  ... and {len(skips) - most} more" if len(skips) > most else ""
+    return f"{len(skips)} problem(s) were found:" + "".join(lines) + more
+
+
+@contextlib.contextmanager
+def _work_folder(out: Path) -> Iterator[Path]:
+    """A folder inside ``out`` to write in; gone afterwards, as is an ``out`` that stayed empty."""
+    coco_files.check_replaceable(out)
+    existed = out.is_dir()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        coco_files.remove_leftovers(out)
+        work = Path(tempfile.mkdtemp(dir=out, prefix=coco_files.WORK_PREFIX))
+    except OSError as error:
+        raise OSError(
+            f"cannot write out {out}: {error.strerror}. Choose a writable folder"
+        ) from error
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        if not existed:
+            with contextlib.suppress(OSError):
+                out.rmdir()
+
+# -- what is written --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Conversion:
+    """The converted images of one run, on their way into files."""
+
+    work: Path
+    out: Path
+    records: list[ImageRecord]
+    skips: list[Skip]
+    image_root: Path
+    options: ConvertOptions
+
+    def write(self, mark: str) -> ConversionReport:
+        """Write json, description and audit into the work folder."""
+        assigned = assign_splits(self.records, self.options)
+        chosen = split_indices(self.records, assigned, self.options)
+        names = {
+            split: coco_files.write_split(
+                self.work, split, self.records, indices, self.image_root, assigned
+            )
+            for split, indices in chosen.items()
+        }
+        shutil.rmtree(self.work / "parts", ignore_errors=True)
+        audit = auditing.build_audit(self.records, assigned, self.skips, self.image_root)
+        text = auditing.format_audit(audit)
+        counts = {split: self._counts(indices) for split, indices in chosen.items()}
+        write_json_atomic(self.work / "audit.json", audit, indent=1)
+        write_text_atomic(self.work / "audit.txt", text)
+        description = self._description(names, counts, audit["summary"], mark)
+        write_json_atomic(self.work / coco_files.DESCRIPTION, description, indent=1)
+        files = {split: self.out / name for split, name in names.items()}
+        files["dataset"] = self.out / coco_files.DESCRIPTION
+        files["audit"], files["audit_text"] = self.out / "audit.json", self.out / "audit.txt"
+        return ConversionReport(self.out, counts, self.skips, audit, text, files)
+
+    def _counts(self, indices: Sequence[int]) -> dict[str, int]:
+        cells = [self.records[i].cells for i in indices]
+        return {"images": len(cells), "cells": sum(cells), "max_cells": max(cells, default=0)}
+
+    def _description(
+        self, names: dict[str, str], counts: dict[str, Any], summary: dict[str, Any], mark: str
+    ) -> dict[str, Any]:
+        measured = summary.get("train", summary["all"])
+        return {
+            "format_version": FORMAT_VERSION,
+            "name": Path(os.path.abspath(self.image_root)).name,
+            "image_root": relative_posix(self.image_root, self.out),
+            "options": self.options.recorded(),
+            "fingerprint": mark,
+            "counts": counts,
+            "skipped": len(self.skips),
+            "splits": {split: {"json": name} for split, name in names.items()},
+            "statistics": {
+                "split": "train" if "train" in summary else "all",
+                "pixel_mean_rgb": measured["pixel_mean_rgb"],
+                "pixel_std_rgb": measured["pixel_std_rgb"],
+                "cell_area_percentiles": measured["cell_area"],
+                "cell_width_percentiles": measured["cell_width"],
+                "cell_height_percentiles": measured["cell_height"],
+                "cells_per_image": measured["cells_per_image"],
+            },
+            "versions": _versions(),
+        }
+
+
+def assign_splits(records: Sequence[ImageRecord], options: ConvertOptions) -> list[str]:
+    """ "train", "val" or "test" for each image; the test folder stays test."""
+    assigned = np.array([record.pair.source for record in records], dtype=object)
+    for name, fraction in (("test", options.test_fraction), ("val", options.val_fraction)):
+        members = np.flatnonzero(assigned == "train")
+        if name == "val" and options.test_fraction:
+            fraction = fraction / (1 - options.test_fraction)
+        groups = _strata([records[i] for i in members])
+        taken = splits.choose_fraction(groups, fraction, options.seed)
+        assigned[members[taken]] = name
+    return assigned.tolist()
+
+
+def split_indices(
+    records: Sequence[ImageRecord], assigned: Sequence[str], options: ConvertOptions
+) -> dict[str, list[int]]:
+    """The images of each split that has some, then of ``fold<k>_train`` and ``fold<k>_val``."""
+    found = np.array(assigned, dtype=object)
+    chosen = {name: np.flatnonzero(found == name).tolist() for name in ("train", "val", "test")}
+    chosen = {name: indices for name, indices in chosen.items() if indices}
+    if options.folds:
+        members = np.flatnonzero(found != "test")
+        groups = _strata([records[i] for i in members])
+        fold_of = splits.choose_folds(groups, options.folds, options.seed)
+        for fold in range(options.folds):
+            chosen[f"fold{fold}_train"] = members[fold_of != fold].tolist()
+            chosen[f"fold{fold}_val"] = members[fold_of == fold].tolist()
+    return chosen
+
+
+def _strata(records: Sequence[ImageRecord]) -> np.ndarray:
+    return splits.strata([r.image_size for r in records], [r.cells for r in records])
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what shaped the result; packages not installed by that name are absent."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions

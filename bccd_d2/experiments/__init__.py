@@ -1,0 +1,1 @@
+"""What trains or predicts many times to answer a question: benchmark, ablation, tuning, folds."""

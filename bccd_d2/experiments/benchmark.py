@@ -1,0 +1,255 @@
+"""Several methods on one test split under one evaluator: models, and other tools' label images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import inference_on_dataset
+
+from bccd_d2.config.load import load_config
+from bccd_d2.evaluation.entries import COSTS, Entry, pick_scores, read_per_image
+from bccd_d2.evaluation.evaluators import CellEvaluator
+from bccd_d2.evaluation.truth import read_truth
+from bccd_d2.experiments.budget import Spent, read_spent, train_within
+from bccd_d2.experiments.cost import PeakMemory, Timed, gflops, parameters
+from bccd_d2.io.label_images import find_label_file, read_label_file, read_label_scores
+from bccd_d2.masks.cells import Cells
+from bccd_d2.modeling.instances import instances_of
+from bccd_d2.models.checkpoint import run_weights, weights_of
+from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained
+from bccd_d2.training import loaders
+from bccd_d2.training.run import prepare
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A config to compare.
+
+    Attributes:
+        name: as it stands in tables and names its folder.
+        config_file: a YAML file of configs/.
+        weights: a checkpoint, or a run's folder (see `run_weights`); "" for a config that needs
+            none, or is trained for the comparison.
+    """
+
+    name: str
+    config_file: str
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class LabelFolder:
+    """A folder with one label image a test image, perhaps with scores; see `io.label_images`.
+
+    Attributes:
+        score_threshold: cells below it count for AP only.
+    """
+
+    name: str
+    folder: str
+    score_threshold: float = 0.0
+
+    def scores(self) -> dict[str, np.ndarray] | None:
+        """Of each image's cells, from the folder's scores.csv; None where there is none."""
+        path = Path(self.folder) / "scores.csv"
+        return read_label_scores(path) if path.is_file() else None
+
+
+def parse_model(text: str) -> Model:
+    """A `Model` from ``NAME=CONFIG`` or ``NAME=CONFIG,WEIGHTS``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    name, _, rest = text.partition("=")
+    config_file, _, weights = rest.partition(",")
+    if not (name and config_file):
+        raise ValueError(f"a model must be NAME=CONFIG or NAME=CONFIG,WEIGHTS, got {text!r}")
+    return Model(name, config_file, weights)
+
+
+def parse_labels(text: str) -> LabelFolder:
+    """A `LabelFolder` from ``NAME=FOLDER`` or ``NAME=FOLDER,THRESHOLD``.
+
+    Raises:
+        ValueError: it is something else, or there are no scores for the threshold.
+        FileNotFoundError: no such folder.
+    """
+    name, _, rest = text.partition("=")
+    folder, _, threshold = rest.partition(",")
+    if not (name and folder):
+        raise ValueError(f"label images must be NAME=FOLDER or NAME=FOLDER,THRESHOLD, got {text!r}")
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"folder of label images {folder} does not exist")
+    if not threshold:
+        return LabelFolder(name, folder)
+    try:
+        labels = LabelFolder(name, folder, float(threshold))
+    except ValueError:
+        raise ValueError(f"{text!r}: the threshold {threshold!r} is no number") from None
+    if labels.scores() is None:
+        raise ValueError(f"{text!r}: a threshold needs scores, but {folder} has no scores.csv")
+    return labels
+
+
+def run_contest(
+    contestants: Sequence[Model | LabelFolder],
+    out: str | Path,
+    options: Sequence[str] = (),
+    train_minutes: float = 0,
+) -> list[Entry]:
+    """Score every contestant on ``DATASETS.TEST``'s first split; the entries in the given order.
+
+    What the evaluator writes goes to ``out/<name>/<split>``, runs to ``out/runs/<name>``. A model
+    given without weights takes those of its run there.
+
+    Args:
+        options: config keys and values in turn, for all models.
+        train_minutes: for each model that learns and is given without weights; see
+            `budget.train_within`. A stopped comparison goes on where it was. 0 trains nothing.
+
+    Raises:
+        ValueError: names are not unique, or a contestant does not fit the split.
+        FileNotFoundError: weights or a label image are missing.
+    """
+    names = [one.name for one in contestants]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"needs contestants with names of their own, got {names}")
+    configs = {m.name: _config(m, out, options) for m in contestants if isinstance(m, Model)}
+    for name, config in configs.items():  # what is missing stops it now
+        _check_weights(name, config, train_minutes)
+    entries = []
+    for number, one in enumerate(contestants, start=1):
+        logger.info("%d of %d: %s", number, len(contestants), one.name)
+        if isinstance(one, Model):
+            config, spent = _trained(configs[one.name], train_minutes)
+            entries.append(_score_model(one.name, config, out, spent))
+        else:
+            entries.append(score_labels(one, prepare(load_config(None, options)), out))
+    return entries
+
+
+def _config(model: Model, out: str | Path, options: Sequence[str]) -> Any:
+    config = load_config(model.config_file, options)
+    weights = Path(model.weights) if model.weights else None
+    if weights is not None:
+        config.MODEL.WEIGHTS = str(run_weights(config, weights) if weights.is_dir() else weights)
+    config.OUTPUT_DIR = str(Path(out) / "runs" / model.name)
+    return config
+
+
+def _learns(config: Any) -> bool:
+    return config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS
+
+
+def _check_weights(name: str, config: Any, train_minutes: float) -> None:
+    """Raise FileNotFoundError for weights that are not there and will not be."""
+    if not config.MODEL.WEIGHTS and (not _learns(config) or train_minutes):
+        prepare(config.clone())  # names what cannot be trained before the first hour is spent
+        return
+    weights = weights_of(config)
+    if not weights.is_file():
+        raise FileNotFoundError(
+            f"{name}: no weights at {weights}; give NAME=CONFIG,WEIGHTS or --train-budget MINUTES"
+        )
+
+
+def _trained(config: Any, minutes: float) -> tuple[Any, Spent | None]:
+    """The config with weights, trained now where that is asked for, and what training took."""
+    if config.MODEL.WEIGHTS or not _learns(config):
+        return config, None
+    if not minutes:
+        return config, read_spent(config.OUTPUT_DIR)
+    weights, spent = train_within(config, minutes)
+    config = config.clone()
+    config.MODEL.WEIGHTS = str(weights)
+    return config, spent
+
+
+def _score_model(name: str, config: Any, out: str | Path, spent: Spent | None) -> Entry:
+    config, model, point, _ = load_trained(prepare(config))
+    split = config.DATASETS.TEST[0]
+    folder = Path(out) / name / split
+    evaluator = CellEvaluator(
+        split,
+        max_detections=config.TEST.DETECTIONS_PER_IMAGE,
+        output_dir=folder,
+        score_threshold=point.score_threshold,
+    )
+    timed = Timed(model)
+    with PeakMemory(config.MODEL.DEVICE) as memory:
+        results = inference_on_dataset(timed, loaders.test_loader(config, split), evaluator)
+    first = next(iter(loaders.test_loader(config, split)))
+    on_cpu = not config.MODEL.DEVICE.startswith("cuda")
+    values = (
+        parameters(model) / 1e6,
+        gflops(model, first),
+        timed.median(),
+        timed.median(processor=True) if on_cpu else None,
+        memory.megabytes,
+        spent and spent.minutes,
+        spent and spent.iterations,
+    )
+    cost = dict(zip(COSTS, values, strict=True))
+    return _entry(name, results, folder, evaluator, point.score_threshold, cost)
+
+
+def score_labels(labels: LabelFolder, config: Any, out: str | Path) -> Entry:
+    """The entry of a folder of label images, on ``DATASETS.TEST``'s first split.
+
+    Without a scores.csv (see `io.label_images.read_label_scores`) every cell counts alike, and AP
+    is that of one operating point, so below what the tool could reach with scores.
+
+    Raises:
+        FileNotFoundError: an image of the split has no label image.
+        ValueError: a label image is unreadable, not of its image's size, or not that of its scores.
+    """
+    split = config.DATASETS.TEST[0]
+    folder = Path(out) / labels.name / split
+    cap, threshold = config.TEST.DETECTIONS_PER_IMAGE, labels.score_threshold
+    evaluator = CellEvaluator(
+        split, max_detections=cap, output_dir=folder, score_threshold=threshold
+    )
+    evaluator.reset()
+    scores = labels.scores()
+    for image_id, true in read_truth(MetadataCatalog.get(split).json_file).items():
+        stem = Path(true.file_name).stem
+        path = find_label_file(labels.folder, stem)
+        label_map = read_label_file(path)
+        given = None if scores is None else scores.get(stem, np.zeros(0, np.float32))
+        if given is not None and len(given) != label_map.max(initial=0):
+            raise ValueError(
+                f"{path} has {label_map.max(initial=0)} cells, but scores.csv {len(given)} for it"
+            )
+        cells = Cells.from_label_map(label_map, given)
+        evaluator.process([{"image_id": image_id}], [{"instances": instances_of(cells)}])
+    return _entry(labels.name, evaluator.evaluate(), folder, evaluator, threshold, {})
+
+
+def _entry(
+    name: str,
+    results: Mapping[str, Mapping[str, float]],
+    folder: Path,
+    evaluator: CellEvaluator,
+    score_threshold: float,
+    cost: Mapping[str, float | None],
+) -> Entry:
+    per_image = read_per_image(folder / "per_image.csv")
+    kept = [cells.above(score_threshold) for cells in evaluator.predictions()]
+    predictions = dict(zip(per_image, kept, strict=True))
+    return Entry(name, pick_scores(results), per_image, cost, predictions)
+
+
+def pictures(options: Sequence[str] = ()) -> dict[str, tuple[Path, Cells]]:
+    """For each file name of the test split, as entries have it, its path and its true cells."""
+    metadata = MetadataCatalog.get(prepare(load_config(None, options)).DATASETS.TEST[0])
+    truth = read_truth(metadata.json_file).values()
+    return {t.file_name: (Path(metadata.image_root) / t.file_name, t.cells) for t in truth}

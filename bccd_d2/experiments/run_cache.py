@@ -1,0 +1,70 @@
+"""Train or evaluate only what an earlier call with the same config and data did not finish."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.engine import HookBase
+
+from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.models.checkpoint import run_weights, weights_of
+from bccd_d2.training.launch import Processes, launch
+from bccd_d2.training.run import prepare, run
+
+
+def ensure_trained(config: Any, processes: Processes, extra_hooks: Sequence[HookBase] = ()) -> Path:
+    """Train to the end unless that was done; a run that was interrupted goes on where it was.
+
+    What counts as the same run is the config and the conversion of the dataset, both recorded in
+    ``OUTPUT_DIR/inputs.json``. A run of other inputs in that folder is replaced.
+
+    Args:
+        extra_hooks: see `run.train`.
+
+    Returns:
+        The best checkpoint; the last one where ``DATASETS.VALIDATION`` is empty.
+    """
+    folder = Path(config.OUTPUT_DIR)
+    record = folder / "inputs.json"
+    inputs = run_inputs(config)
+    same = record.is_file() and json.loads(record.read_text()) == inputs
+    if not (same and (folder / "model_final.pth").is_file()):
+        if not same:
+            for old in [*folder.glob("*.pth"), folder / "last_checkpoint", folder / "metrics.json"]:
+                old.unlink(missing_ok=True)
+        write_json_atomic(record, inputs)
+        launch(run, processes, config, False, True, extra_hooks)
+    return run_weights(config, folder)
+
+
+def ensure_evaluated(config: Any, processes: Processes) -> dict[str, Any]:
+    """Score ``MODEL.WEIGHTS``, or the run's best checkpoint, on ``DATASETS.TEST``.
+
+    Nothing is done where that was done since the checkpoint was written.
+
+    Returns:
+        The content of ``OUTPUT_DIR/evaluation/metrics.json``: weights, operating_point, scores.
+    """
+    folder = Path(config.OUTPUT_DIR)
+    summary = folder / "evaluation" / "metrics.json"
+    model = weights_of(config)
+    if summary.is_file() and summary.stat().st_mtime >= model.stat().st_mtime:
+        done = json.loads(summary.read_text(encoding="utf-8"))
+        if (done["weights"], done.get("datasets")) == (str(model), list(config.DATASETS.TEST)):
+            return done
+    launch(run, processes, config, True, False)
+    return json.loads(summary.read_text(encoding="utf-8"))
+
+
+def run_inputs(config: Any) -> dict[str, str]:
+    """Hashes of a config, prepared, and of the conversion of its dataset."""
+    prepared = prepare(config.clone())
+    dataset = Path(prepared.DATASETS.ROOT) / "dataset.json"
+    return {
+        "config": hashlib.sha256(prepared.dump().encode()).hexdigest(),
+        "dataset": hashlib.sha256(dataset.read_bytes()).hexdigest(),
+    }

@@ -1,0 +1,1 @@
+"""Prediction on many files: sources, outputs, resuming."""

@@ -1,0 +1,156 @@
+"""The files of one image, each whole or absent, and its line in the table of counts."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from bccd_d2.export.coco import write_coco
+from bccd_d2.export.geojson import write_geojson
+from bccd_d2.export.labels import write_label_tiff, write_label_tiles
+from bccd_d2.export.table import measure, write_csv
+from bccd_d2.inference.batch.sources import Job
+from bccd_d2.io.atomic import write_png_atomic, write_text_atomic
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.overlap import resolve_overlaps
+from bccd_d2.masks.rle import rle_to_polygons
+from bccd_d2.report.draw import cell_colour, draw_outlines
+
+KINDS = {  # what --save names: the suffix of its files; each kind has a folder of its name
+    "labels": ".tif",
+    "coco": ".json",
+    "geojson": ".geojson",
+    "csv": ".csv",
+    "overlay": ".png",
+}
+OVERVIEW = 4096  # px: longest side of the overlay of an image that is read in windows
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written, and where.
+
+    Attributes:
+        folder: of the run; every kind of file has a folder in it.
+        kinds: of `KINDS`.
+        pixel_size: micrometres a pixel, for columns in micrometres and cells a mm2; None = unknown.
+        label_bits: 16 or 32; None = 16 unless an image has more than 65,535 cells.
+        keep_overlaps: leave pixels that two cells claim to both; else the better scored one has
+            them, so that all files agree pixel by pixel.
+    """
+
+    folder: Path
+    kinds: tuple[str, ...] = tuple(KINDS)
+    pixel_size: float | None = None
+    label_bits: int | None = None
+    keep_overlaps: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [kind for kind in self.kinds if kind not in KINDS]
+        if unknown:
+            raise ValueError(f"save must be of {', '.join(KINDS)}, got {', '.join(unknown)}")
+        if self.pixel_size is not None and not (
+            np.isfinite(self.pixel_size) and self.pixel_size > 0
+        ):
+            raise ValueError(f"pixel size must be micrometres above 0, got {self.pixel_size}")
+
+    def files(self, name: str) -> dict[str, Path]:
+        """Where the files of an image go, by kind."""
+        return {kind: self.folder / kind / f"{name}{KINDS[kind]}" for kind in self.kinds}
+
+
+def settle(cells: Cells, keep_overlaps: bool = False) -> Cells:
+    """The cells as they are written: disjoint unless told otherwise, none without a pixel."""
+    if not keep_overlaps:
+        cells = resolve_overlaps(cells)
+    return cells[cells.areas > 0]
+
+
+def write_outputs(job: Job, image: Any, cells: Cells, options: OutputOptions) -> dict[str, Any]:
+    """Write the files of one image; its row of the table of counts.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, an array or `windows.TiffWindows`.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    cells = settle(cells, options.keep_overlaps)
+    files = options.files(job.name)
+    windowed = not isinstance(image, np.ndarray)
+    if {"csv", "geojson"} & files.keys():
+        table = measure(cells, image, pixel_size=options.pixel_size)
+    if "csv" in files:
+        write_csv(files["csv"], table)
+    if "geojson" in files:
+        write_geojson(files["geojson"], cells, table)
+    if "coco" in files:
+        write_coco(files["coco"], [(job.path.name, cells)])
+    if "labels" in files:
+        write = write_label_tiles if windowed else write_label_tiff
+        write(files["labels"], cells, bits=options.label_bits)
+    if "overlay" in files:
+        drawn = overview(image, cells, OVERVIEW) if windowed else draw_outlines(image, cells)
+        write_png_atomic(files["overlay"], drawn)
+    return counts(job, cells, options.pixel_size)
+
+
+def counts(job: Job, cells: Cells, pixel_size: float | None = None) -> dict[str, Any]:
+    """One image's row: cells in all, interior ones, density, and the share of pixels covered."""
+    height, width = cells.image_size
+    number = len(cells)
+    row = {
+        "image": job.name,
+        "file": str(job.path),
+        "page": job.page + 1,
+        "height": height,
+        "width": width,
+        "cells": number,
+        "interior": int(number - cells.touches_border().sum()),
+        "per_megapixel": number / (height * width / 1e6),
+    }
+    if pixel_size is not None:
+        row["per_mm2"] = number / (height * width * (pixel_size / 1000) ** 2)
+    row["coverage"] = float(cells.areas.sum()) / (height * width)
+    return row
+
+
+def overview(image: Any, cells: Cells, longest: int) -> np.ndarray:
+    """A large image at most ``longest`` px long, (h, w, 3) uint8, with the cells' outlines."""
+    height, width = cells.image_size
+    factor = min(1.0, longest / max(height, width))
+    size = max(1, round(height * factor)), max(1, round(width * factor))
+    drawn = np.empty((*size, 3), np.uint8)
+    edges = np.linspace(0, size[0], -(-height // 1024) + 1).astype(int)
+    for first, last in zip(edges[:-1], edges[1:], strict=True):
+        rows = image[round(first / factor) : max(round(last / factor), 1), 0:width]
+        if last > first:
+            drawn[first:last] = cv2.resize(
+                rows, (size[1], last - first), interpolation=cv2.INTER_AREA
+            )
+    for index, rle in enumerate(cells.rles):
+        lines = [
+            np.round((np.reshape(polygon, (-1, 2)) * factor - 0.5) * 16).astype(np.int32)
+            for polygon in rle_to_polygons(rle, tolerance=0.75 / factor)
+        ]
+        cv2.polylines(drawn, lines, True, cell_colour(index), 1, cv2.LINE_AA, 4)
+    return drawn
+
+
+def write_counts(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write the rows of `counts` as CSV; a column that some rows lack is blank in them."""
+    rows = list(rows)
+    columns = dict.fromkeys(column for row in rows for column in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    return write_text_atomic(path, text.getvalue())

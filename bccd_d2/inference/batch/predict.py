@@ -1,0 +1,220 @@
+"""Predict on many image files with one model and write all results: what `tools/predict.py` calls.
+
+This module stands above the rooms, as `bccd_d2.api` and `bccd_d2.segmenter` do.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.utils import comm
+from tqdm import tqdm
+
+import bccd_d2
+from bccd_d2.inference.batch.outputs import KINDS, OutputOptions, write_counts, write_outputs
+from bccd_d2.inference.batch.resume import Marks
+from bccd_d2.inference.batch.run import Outcome, run_jobs
+from bccd_d2.inference.batch.sources import Job, find_images, plan_jobs
+from bccd_d2.inference.predictor import PredictOptions
+from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.tiff_windows import TiffWindows, open_image
+from bccd_d2.masks.cells import Cells
+from bccd_d2.segmenter import Segmenter, load_pretrained
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """A run over image files; lengths in pixels of the images.
+
+    Attributes:
+        inputs: files, folders and globs; see `inference.batch.sources.find_images`.
+        output: folder for the results.
+        weights: () = the shipped model; several make an ensemble; see `segmenter.load_pretrained`.
+        config_file: in place of the model's own config.
+        device, precision: see `segmenter.load_pretrained`.
+        save: kinds of files, of `inference.batch.outputs.KINDS`.
+        score_threshold, tile, overlap, tta, scale, batch: see `segmenter.Segmenter.predict`.
+        pixel_size, label_bits, keep_overlaps: see `inference.batch.outputs.OutputOptions`.
+        resume: leave out images that an earlier run finished with the same options.
+        progress: show a progress bar.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+    weights: tuple[str, ...] = ()
+    config_file: str = ""
+    device: str = "auto"
+    precision: str = "fp32"
+    save: tuple[str, ...] = tuple(KINDS)
+    score_threshold: float | None = None
+    tile: int | None = None
+    overlap: int | None = None
+    tta: str = ""
+    scale: float = 1.0
+    batch: int = 1
+    pixel_size: float | None = None
+    label_bits: int | None = None
+    keep_overlaps: bool = False
+    resume: bool = False
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        done: images predicted on now.
+        skipped: images that were finished before.
+        failures: image, file, page and reason of each that could not be done.
+        interrupted: stopped by Ctrl-C.
+        output: folder of the results.
+    """
+
+    done: int
+    skipped: int
+    failures: list[dict[str, Any]]
+    interrupted: bool
+    output: Path
+
+
+def predict_batch(options: BatchOptions) -> Summary:
+    """Predict on all images and write their files, counts.csv and run.json.
+
+    Under several processes each takes every n-th image, and all return the same summary; the
+    results folder must be one that they share. Every file is whole or absent.
+
+    Raises:
+        FileNotFoundError: an input or the model is missing.
+        KeyError, ValueError: options or a model that cannot work.
+        OSError: the folder for the results cannot be written.
+    """
+    started, clock = datetime.now(timezone.utc), time.perf_counter()
+    output = Path(options.output)
+    written = OutputOptions(output, options.save, options.pixel_size, options.label_bits,
+                            options.keep_overlaps)  # fmt: skip
+    jobs = plan_jobs(find_images(options.inputs, leave_out=output))
+    model = load_pretrained(options.weights, config_file=options.config_file,
+                            device=options.device, precision=options.precision)  # fmt: skip
+    how = model.options(
+        options.score_threshold, tile=options.tile, overlap=options.overlap, tta=options.tta,
+        scale=options.scale, batch=options.batch,
+    )  # fmt: skip
+    marks = Marks(output, _decides(options, model, how))
+    finished = {job.name: marks.row(job) for job in jobs} if options.resume else {}
+    finished = {name: row for name, row in finished.items() if row is not None}
+    todo = [job for job in jobs if job.name not in finished]
+    share = todo[comm.get_rank() :: comm.get_world_size()]
+    outcome = _run(share, model, how, written, marks, options.progress and comm.is_main_process())
+    outcomes = comm.all_gather(outcome)
+    rows = {**finished, **{k: v for part in outcomes for k, v in part.rows.items()}}
+    summary = Summary(
+        done=sum(len(part.rows) for part in outcomes),
+        skipped=len(finished),
+        failures=[failure for part in outcomes for failure in part.failures],
+        interrupted=any(part.interrupted for part in outcomes),
+        output=output,
+    )
+    if comm.is_main_process():
+        write_counts(output / "counts.csv", [rows[job.name] for job in jobs if job.name in rows])
+        record = _record(options, model, how, summary) | {
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - clock, 3),
+            "seconds_by_step": {
+                step: round(sum(part.seconds[step] for part in outcomes), 3)
+                for step in outcome.seconds
+            },
+        }
+        write_json_atomic(output / "run.json", record, indent=1)
+    return summary
+
+
+def _run(
+    jobs: list[Job],
+    model: Segmenter,
+    how: PredictOptions,
+    written: OutputOptions,
+    marks: Marks,
+    progress: bool,
+) -> Outcome:
+    with tqdm(total=len(jobs), unit="image", disable=not progress or not jobs) as bar:
+
+        def predict(image: Any) -> Cells:
+            tell = _tiles_of(bar) if isinstance(image, TiffWindows) else None
+            return model.predict_with(image, how, tell)
+
+        def write(job: Job, image: Any, cells: Cells) -> dict[str, Any]:
+            marks.clear(job)
+            row = write_outputs(job, image, cells, written)
+            if isinstance(image, TiffWindows):
+                image.close()
+            marks.set(job, row, written.files(job.name))
+            return row
+
+        return run_jobs(
+            jobs,
+            lambda job: open_image(job.path, job.page),
+            predict,
+            write,
+            on_done=lambda job: bar.update(),
+        )
+
+
+def _tiles_of(bar: tqdm) -> Callable[[int, int], None]:
+    return lambda done, total: bar.set_postfix_str(f"tile {done} of {total}")
+
+
+def _decides(options: BatchOptions, model: Segmenter, how: PredictOptions) -> dict[str, Any]:
+    """All that decides on an image's results."""
+    chosen = {key: getattr(options, key) for key in ("pixel_size", "label_bits", "keep_overlaps")}
+    return {
+        **chosen,
+        "save": sorted(options.save),
+        "version": bccd_d2.__version__,
+        "models": [one.identity() for one in model.models],
+        "how": {**asdict(how), "batch": None},
+    }
+
+
+def _record(
+    options: BatchOptions, model: Segmenter, how: PredictOptions, summary: Summary
+) -> dict[str, Any]:
+    """What run.json says, but for the times."""
+    return {
+        "versions": {
+            "bccd_d2": bccd_d2.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        "models": [
+            {
+                "name": one.name,
+                "file": Path(one.source).name,
+                "sha256": one.digest(),
+                "score_threshold": one.score_threshold,
+            }
+            for one in model.models
+        ],
+        "device": model.models[0].device,
+        "threads": torch.get_num_threads(),
+        "processes": comm.get_world_size(),
+        "options": asdict(options),
+        "looked_at": {**asdict(how), "score_threshold": how.score_threshold},
+        "images": {
+            "done": summary.done,
+            "skipped": summary.skipped,
+            "failed": len(summary.failures),
+        },
+        "interrupted": summary.interrupted,
+        "failures": summary.failures,
+    }

@@ -1,0 +1,69 @@
+"""Which images are finished: a small mark for each, written last, so that a run can go on.
+
+A mark says from which file, with which options and into which files; an image counts as finished
+only when all of that still holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bccd_d2.inference.batch.sources import Job
+from bccd_d2.io.atomic import write_json_atomic
+
+FOLDER = "finished"
+
+
+class Marks:
+    """The marks in a run's folder.
+
+    Args:
+        folder: of the run.
+        options: whatever decides on the results, such as the model's checksum; JSON.
+    """
+
+    def __init__(self, folder: str | Path, options: Mapping[str, Any]) -> None:
+        self._folder = Path(folder)
+        text = json.dumps(options, sort_keys=True, default=str)
+        self._options = hashlib.sha256(text.encode()).hexdigest()
+
+    def path(self, job: Job) -> Path:
+        """The file of an image's mark."""
+        return self._folder / FOLDER / f"{job.name}.json"
+
+    def clear(self, job: Job) -> None:
+        """Take the mark off, before any file of the image is written anew."""
+        self.path(job).unlink(missing_ok=True)
+
+    def set(self, job: Job, row: Mapping[str, Any], files: Mapping[str, Path]) -> None:
+        """Mark an image as finished, with its row of counts and the files it has."""
+        sizes = {
+            str(path.relative_to(self._folder)): path.stat().st_size for path in files.values()
+        }
+        write_json_atomic(self.path(job), {**self._key(job), "files": sizes, "row": dict(row)})
+
+    def row(self, job: Job) -> dict[str, Any] | None:
+        """The row of counts of a finished image; None where it has to be done."""
+        try:
+            mark = json.loads(self.path(job).read_text(encoding="utf-8"))
+            same = all(mark[name] == value for name, value in self._key(job).items())
+            there = all(
+                (self._folder / file).stat().st_size == size for file, size in mark["files"].items()
+            )
+        except (OSError, ValueError, KeyError, AttributeError):
+            return None
+        return mark["row"] if same and there else None
+
+    def _key(self, job: Job) -> dict[str, Any]:
+        state = job.path.stat()
+        return {
+            "source": str(job.path.resolve()),
+            "page": job.page,
+            "bytes": state.st_size,
+            "modified": state.st_mtime_ns,
+            "options": self._options,
+        }

@@ -1,0 +1,1 @@
+"""Backbones and their pyramids: timm ViTs, ResNet50, a small U-Net; weights and presets."""

@@ -1,0 +1,1 @@
+"""Models of maps: decoders, heads, losses, and from maps to cells."""

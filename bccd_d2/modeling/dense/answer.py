@@ -1,0 +1,125 @@
+"""From maps to the instances that a detector would answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from detectron2.structures import Instances
+
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.decode import DecodeOptions, cell_scores, decode
+from bccd_d2.masks.encode import encode_distance
+from bccd_d2.masks.flows import flow_errors
+from bccd_d2.masks.labels import cell_areas, cell_touches_border
+from bccd_d2.masks.resize import redraw, resize_label_map
+from bccd_d2.modeling.instances import instances_of
+
+SCORES = ("probability", "agreement")
+OUTLINES = ("image", "model")
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """How maps become scored cells.
+
+    Attributes:
+        decode: from maps to a label map, in pixels of the maps.
+        score: "probability", the mean of the cell map inside a cell; "agreement", that times what
+            the cell's outline earns with the other maps, see `agreement`.
+        outlines: "image" draws them on the cell map enlarged to the image's size, "model" in the
+            maps' own pixels.
+        border_area: px of the maps; the score of a cell that the image's edge cuts is multiplied
+            by its area over this where that is less than 1, see `completeness`; 0 = never.
+        max_cells: the best-scored are kept.
+
+    Raises:
+        ValueError: an unknown word.
+    """
+
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    score: str = "probability"
+    outlines: str = "image"
+    border_area: float = 0.0
+    max_cells: int = 300
+
+    def __post_init__(self) -> None:
+        for name, known in (("score", SCORES), ("outlines", OUTLINES)):
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"MODEL.DENSE.{name.upper()} must be of {known}, got {value!r}")
+        if self.border_area < 0:
+            raise ValueError(f"MODEL.DENSE.BORDER_AREA must be at least 0, got {self.border_area}")
+
+
+def to_instances(
+    maps: Mapping[str, np.ndarray], image_size: tuple[int, int], options: AnswerOptions
+) -> Instances:
+    """Cells of one image in its own frame.
+
+    Args:
+        maps: (channels, h, w) float32 by head; see `dense_heads`.
+        image_size: height and width of the answer.
+
+    Returns:
+        Instances on the CPU, the best-scored first, with ``pred_boxes``, ``scores``,
+        ``pred_classes`` (0) and ``pred_rles`` (a list).
+    """
+    maps = {name: x if name == "flow" else x[0] for name, x in maps.items()}
+    label_map = decode(maps, options.decode)
+    scores = cell_scores(label_map, maps["cell"])
+    if options.score == "agreement":
+        scores = scores * agreement(label_map, maps)
+    scores = scores * completeness(label_map, options.border_area)
+    size = int(image_size[0]), int(image_size[1])
+    label_map = _in_frame(label_map, maps["cell"], size, options)
+    present = np.bincount(label_map.ravel(), minlength=len(scores) + 1)[1:] > 0
+    cells = Cells.from_label_map(label_map, scores[present].clip(0, 1))
+    return instances_of(cells, options.max_cells)
+
+
+def _in_frame(
+    label_map: np.ndarray, probability: np.ndarray, size: tuple[int, int], options: AnswerOptions
+) -> np.ndarray:
+    grows = size[0] >= label_map.shape[0] and size[1] >= label_map.shape[1]
+    if size == label_map.shape or options.outlines == "model" or not grows:
+        return resize_label_map(label_map, size)
+    enlarged = cv2.resize(probability, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return redraw(label_map, enlarged >= options.decode.cell_threshold)
+
+
+def agreement(label_map: np.ndarray, maps: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) float32 in [0, 1]: how well each cell's outline fits the maps of what lies within.
+
+    The product, over the maps there are, of
+
+    * flow: 1 minus half of the mean squared difference between the predicted vectors and those that
+      the outline asks for (`masks.flows.flow_errors`);
+    * distance: 1 minus twice the mean difference between the predicted distances and those of the
+      outline (`masks.encode.encode_distance`).
+
+    Torn cells lose by both, merged ones by the flow above all (two discs deepen as their union
+    does), whatever the cell map says of their pixels; 1 without such a map.
+    """
+    factor = np.ones(int(label_map.max(initial=0)), dtype=np.float32)
+    if "flow" in maps:
+        factor *= (1 - flow_errors(label_map, maps["flow"]) / 2).clip(0, 1)
+    if "distance" in maps:
+        wrong = np.abs(encode_distance(label_map) - maps["distance"])
+        factor *= (1 - 2 * cell_scores(label_map, wrong)).clip(0, 1)
+    return factor
+
+
+def completeness(label_map: np.ndarray, whole: float) -> np.ndarray:
+    """(N,) float32 in [0, 1]: how much there is of each cell that the image's edge cuts.
+
+    Its area over ``whole``, at most 1; 1 for cells away from the edge. Annotators leave many
+    slivers at the edge out, and what is left of a cell there says little about it.
+    """
+    factor = np.ones(int(label_map.max(initial=0)), dtype=np.float32)
+    if whole > 0:
+        cut = cell_touches_border(label_map)
+        factor[cut] = np.minimum(1, cell_areas(label_map)[cut] / whole)
+    return factor

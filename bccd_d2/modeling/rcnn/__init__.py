@@ -1,0 +1,1 @@
+"""Mask R-CNN for cells: heads, pooling, masks drawn and redrawn."""

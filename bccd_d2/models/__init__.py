@@ -1,0 +1,1 @@
+"""Models as files: finding, loading, exporting, and what ships with the package."""

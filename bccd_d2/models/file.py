@@ -1,0 +1,230 @@
+"""Model files: weights as safetensors that carry all it takes to use them, and the shipped ones.
+
+A file holds the tensors, in float16 where asked for, and in its header one JSON text under
+"bccd_d2": the model's name, the config, the operating point, the treatment of images and whatever
+the maker notes. No code is stored and none is run on reading. Of the config it has every key of
+ours and those of detectron2's that differ from detectron2's defaults, so it reads alike under 0.6
+and later; paths are left out.
+
+The models that ship with the package lie in ``bccd_d2/models/pretrained`` with ``registry.json``,
+which names each file with its SHA-256 and says which is the default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode as CN
+from detectron2.config import get_cfg
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from bccd_d2.config.load import leaves, load_config
+from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
+
+FORMAT = 1
+HEADER = "bccd_d2"
+PRETRAINED = Path(__file__).resolve().parent / "pretrained"
+PATHS = ("DATASETS.ROOT", "MODEL.WEIGHTS", "MODEL.VIT.WEIGHTS", "OUTPUT_DIR")
+DECIDING = ("MODEL", "INPUT", "TEST")  # what changes a model's answer
+
+
+def write_model_file(
+    path: str | Path,
+    tensors: Mapping[str, torch.Tensor],
+    description: Mapping[str, Any],
+    *,
+    half: bool = False,
+) -> str:
+    """Write a model file, whole or not at all; its SHA-256.
+
+    Args:
+        tensors: the model's state dict.
+        description: of `describe`.
+        half: floating point tensors as float16.
+
+    Raises:
+        ValueError: a tensor does not fit into float16.
+    """
+    kept = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().clone().contiguous()
+        if half and tensor.is_floating_point():
+            smaller = tensor.half()
+            if not torch.equal(torch.isfinite(smaller), torch.isfinite(tensor)):
+                raise ValueError(f"tensor {name} has values beyond float16: write it in full")
+            tensor = smaller
+        kept[name] = tensor
+    text = json.dumps({"format": FORMAT, **description}, allow_nan=False)
+    content = save(kept, {HEADER: text})
+    write_bytes_atomic(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def describe(
+    name: str, config: Any, operating_point: Mapping[str, Any], treatment: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The description of a model for `write_model_file`.
+
+    Args:
+        operating_point: of `checkpoint.OperatingPoint.state_dict`.
+        treatment: of `treatment.Treatment.state_dict`.
+    """
+    return {
+        "name": name,
+        "config": portable_config(config),
+        "operating_point": dict(operating_point),
+        "treatment": dict(treatment),
+    }
+
+
+def portable_config(config: Any) -> dict[str, Any]:
+    """The config's leaves by dotted key, as the top of this file says."""
+    theirs = dict(leaves(get_cfg()))
+    kept = {
+        key: value
+        for key, value in leaves(config)
+        if key not in PATHS and (key not in theirs or theirs[key] != value)
+    }
+    kept["MODEL.DEVICE"] = "auto"
+    return kept
+
+
+def config_of(description: Mapping[str, Any], path: str | Path) -> CN:
+    """The config in a model file's description, not yet frozen.
+
+    Raises:
+        ValueError: it has keys that this version does not know, of those that change answers.
+    """
+    config = load_config()
+    known = dict(leaves(config))
+    options: list[Any] = []
+    for key, value in description["config"].items():
+        if key in known:
+            options += [key, tuple(value) if isinstance(known[key], tuple) else value]
+        elif key.startswith(DECIDING):
+            raise ValueError(
+                f"model file {path} sets {key}, which this version of bccd_d2 does not know: "
+                "install the version that wrote it, or a later one"
+            )
+    config.merge_from_list(options)
+    return config
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """What a model file says about its model: name, config, operating_point, treatment, ...
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no safetensors, or not one of `write_model_file`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"model file {path} does not exist")
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            text = (stream.metadata() or {}).get(HEADER)
+    except SafetensorError as error:
+        raise ValueError(f"model file {path} is unreadable ({error}); copy it again") from error
+    if text is None:
+        raise ValueError(
+            f"{path} holds weights but says nothing of their config: give a file made by "
+            "tools/export_weights.py"
+        )
+    description = json.loads(text)
+    if description["format"] > FORMAT:
+        raise ValueError(
+            f"model file {path} is of format {description['format']}, this version of bccd_d2 "
+            f"reads up to {FORMAT}: install a later one"
+        )
+    return description
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A model file as `checkpoint.CellCheckpointer` takes it: model, operating_point, treatment.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_description`.
+    """
+    description = read_description(path)
+    with safe_open(str(path), framework="pt") as stream:
+        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    tensors = {n: t.float() if t.dtype == torch.float16 else t for n, t in tensors.items()}
+    parts = {key: description[key] for key in ("operating_point", "treatment")}
+    return {"model": tensors, **parts}
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_registry(folder: str | Path | None = None) -> dict[str, Any]:
+    """``registry.json`` of the shipped models: default (a name or "") and models."""
+    path = Path(folder or PRETRAINED) / "registry.json"
+    if not path.is_file():
+        return {"default": "", "models": {}}
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def register_model(path: str | Path, *, default: bool = False) -> dict[str, Any]:
+    """Enter a model file into the registry of its own folder; the new entry.
+
+    Args:
+        default: it becomes the model that `find_pretrained` gives for "".
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_description`.
+    """
+    path = Path(path)
+    name = read_description(path)["name"]
+    registry = read_registry(path.parent)
+    entry = {"file": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size}
+    registry["models"][name] = entry
+    if default or not registry["default"]:
+        registry["default"] = name
+    write_json_atomic(path.parent / "registry.json", registry, indent=1)
+    return entry
+
+
+def find_pretrained(name: str = "", folder: str | Path | None = None) -> Path:
+    """The file of a shipped model, its checksum verified; "" is the default model.
+
+    Raises:
+        FileNotFoundError: no model ships with this installation, or its file is missing.
+        KeyError: no such model; the message lists those there are.
+        ValueError: the file is not the one that was registered.
+    """
+    folder = Path(folder or PRETRAINED)
+    registry = read_registry(folder)
+    models = registry["models"]
+    if not name and not registry["default"]:
+        raise FileNotFoundError(
+            "no model ships with this installation of bccd_d2: train one (tools/train_net.py) and "
+            "give its run folder, a .pth or a .safetensors file"
+        )
+    name = name or registry["default"]
+    if name not in models:
+        raise KeyError(
+            f"{name!r} is no file, no folder and none of the shipped models "
+            f"({', '.join(sorted(models)) or 'there are none'})"
+        )
+    path = folder / models[name]["file"]
+    if not path.is_file():
+        raise FileNotFoundError(f"model file {path} is missing: install bccd_d2 again")
+    found = file_sha256(path)
+    if found != models[name]["sha256"]:
+        raise ValueError(
+            f"model file {path} has SHA-256 {found}, but {models[name]['sha256']} was registered: "
+            "it is damaged or another file; install bccd_d2 again"
+        )
+    return path

@@ -1,0 +1,132 @@
+"""The fixed treatment of images (stain, denoising, contrast): fitted once, kept with the model."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog
+from detectron2.utils import comm
+
+from bccd_d2.data.preprocess import AppearanceOptions
+from bccd_d2.data.stain import StainStatistics, check_method, fit_reference
+from bccd_d2.io.atomic import write_json_atomic
+
+logger = logging.getLogger(__name__)
+
+
+def appearance_options(config: Any) -> AppearanceOptions:
+    """The treatment that ``config.INPUT`` asks for.
+
+    Raises:
+        ValueError: a stain method without its reference; see `with_reference`.
+    """
+    given = config.INPUT
+    stain = None
+    if given.STAIN.METHOD:
+        check_method(given.STAIN.METHOD)
+        if not given.STAIN.REFERENCE:
+            raise ValueError(
+                "INPUT.STAIN.REFERENCE is empty: take the one of the model's checkpoint "
+                "(Treatment.given_to) or fit one to the training images (with_reference)"
+            )
+        stain = StainStatistics(given.STAIN.METHOD, tuple(given.STAIN.REFERENCE))
+    return AppearanceOptions(stain, given.STAIN.STRENGTH, given.DENOISE, given.CLAHE)
+
+
+def with_reference(config: Any) -> Any:
+    """The config with ``INPUT.STAIN.REFERENCE`` filled from ``DATASETS.TRAIN`` where it is missing.
+
+    Measuring an image takes some milliseconds beside reading it. The result is kept in
+    ``DATASETS.ROOT`` as stain_<method>_<first training set>.json, beside the names of the images
+    that it was measured on, and used again for the same ones.
+
+    Returns:
+        The config itself when nothing is missing, else a frozen copy.
+    """
+    stain = config.INPUT.STAIN
+    if not stain.METHOD or stain.REFERENCE:
+        return config
+    check_method(stain.METHOD)
+    names = list(config.DATASETS.TRAIN)
+    files = [record["file_name"] for name in names for record in DatasetCatalog.get(name)]
+    images = [Path(file).name for file in files]
+    path = Path(config.DATASETS.ROOT or ".") / f"stain_{stain.METHOD}_{names[0]}.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if kept.get("images") == images:
+        values = kept["values"]
+    else:
+        values = list(fit_reference(files, stain.METHOD).values)
+        logger.info("%s reference of %d images: %s", stain.METHOD, len(files), values)
+        if config.DATASETS.ROOT and comm.is_main_process():
+            content = {"method": stain.METHOD, "values": values, "images": images}
+            write_json_atomic(path, content, indent=1)
+    filled = config.clone()
+    filled.defrost()
+    filled.INPUT.STAIN.REFERENCE = tuple(float(v) for v in values)
+    filled.freeze()
+    return filled
+
+
+class Treatment:
+    """What a checkpoint says about the treatment of the images that its model learned from.
+
+    Attributes:
+        recorded: method, strength, reference, denoise and clahe; None for a checkpoint from before
+            treatments were recorded.
+    """
+
+    def __init__(self, recorded: dict[str, Any] | None = None) -> None:
+        self.recorded = recorded
+
+    @classmethod
+    def of(cls, config: Any) -> Treatment:
+        """The treatment of a config whose reference is filled in."""
+        stain = config.INPUT.STAIN
+        on = bool(stain.METHOD)
+        return cls(
+            {
+                "method": stain.METHOD,
+                "strength": float(stain.STRENGTH) if on else 0.0,
+                "reference": [float(v) for v in stain.REFERENCE] if on else [],
+                "denoise": float(config.INPUT.DENOISE),
+                "clahe": float(config.INPUT.CLAHE),
+            }
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return dict(self.recorded or {})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the values of `state_dict`."""
+        self.recorded = dict(state) or None
+
+    def given_to(self, config: Any) -> Any:
+        """The config with the recorded reference; as it is when nothing was recorded.
+
+        Raises:
+            ValueError: the config asks for another treatment than the model learned from.
+        """
+        if self.recorded is None:
+            return config
+        wanted = Treatment.of(config).recorded
+        keys = {"method": "STAIN.METHOD", "strength": "STAIN.STRENGTH", "denoise": "DENOISE",
+                "clahe": "CLAHE"}  # fmt: skip
+        for name, key in keys.items():
+            if wanted[name] != self.recorded[name]:
+                raise ValueError(
+                    f"INPUT.{key} is {wanted[name]!r}, but the checkpoint was trained with "
+                    f"{self.recorded[name]!r}; give INPUT.{key} {self.recorded[name]!r}"
+                )
+        if list(wanted["reference"]) == self.recorded["reference"]:
+            return config
+        if wanted["reference"]:
+            logger.warning("INPUT.STAIN.REFERENCE gives way to the checkpoint's own")
+        filled = config.clone()
+        filled.defrost()
+        filled.INPUT.STAIN.REFERENCE = tuple(self.recorded["reference"])
+        filled.freeze()
+        return filled

@@ -1,1 +1,0 @@
-"""From image files to result files: what to predict on, in which order, and what to write."""

@@ -1,0 +1,178 @@
+"""From config to a trainer with its hooks: which parts there are, and in what order they act."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.engine import HookBase, hooks
+from detectron2.utils import comm
+from detectron2.utils.events import JSONWriter, TensorboardXWriter
+from torch import nn
+
+from bccd_d2.modeling.build import build_model
+from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
+from bccd_d2.models.preprocessing import Treatment
+from bccd_d2.training import loaders
+from bccd_d2.training.ema import AverageWeights, averaged_model
+from bccd_d2.training.hooks import (
+    BestCheckpoint,
+    Checkpoints,
+    EarlyStopping,
+    Evaluation,
+    ProgressLine,
+    ValidationLoss,
+)
+from bccd_d2.training.optim import build_optimizer, build_schedule
+from bccd_d2.training.sampler import StepSeed
+from bccd_d2.training.trainer import CellTrainer
+from bccd_d2.training.unfreeze import Unfreezing
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A run that can start.
+
+    Attributes:
+        trainer: with its hooks; it still needs a loader.
+        checkpointer: of all that a resumed run needs.
+        model: the model in training, without DistributedDataParallel.
+        evaluated: the model that is scored and saved as the best: the averaged one, where there
+            is an average.
+        average: the average itself, or None.
+        point: score threshold that goes into the checkpoints.
+        treatment: of the images; it goes into the checkpoints too.
+        initial_weights: checkpoint to start from when nothing is resumed; "" for none.
+    """
+
+    trainer: CellTrainer
+    checkpointer: CellCheckpointer
+    model: nn.Module
+    evaluated: nn.Module
+    average: nn.Module | None
+    point: OperatingPoint
+    treatment: Treatment
+    initial_weights: str
+
+    def restore(self, resume: bool) -> int:
+        """Load the last checkpoint, or the initial weights; the iteration to start from."""
+        state = self.checkpointer.resume_or_load(self.initial_weights, resume=resume)
+        resumed = resume and self.checkpointer.has_checkpoint()
+        return state.get("iteration", -1) + 1 if resumed else 0
+
+
+def assemble(
+    config: Any,
+    validate: Callable[[Training], Mapping[str, Mapping[str, Any]]],
+    extra_hooks: Sequence[HookBase] = (),
+) -> Training:
+    """Model, optimizer, checkpointer and hooks as the config describes them.
+
+    Args:
+        config: as `run.prepare` returns it.
+        validate: scores ``evaluated`` on validation; runs in every process.
+        extra_hooks: called after evaluation and before checkpoints are written.
+    """
+    solver = config.SOLVER
+    loaders.seed_everything(config.SEED)
+    model = build_model(config)
+    loaders.seed_everything(config.SEED + comm.get_rank() + 1)
+    optimizer = build_optimizer(config, model)
+    average = None
+    if solver.EMA_DECAY > 0:
+        average = averaged_model(model, solver.EMA_DECAY, solver.EMA_WARMUP)
+    trainer = _trainer(config, _distribute(config, model), optimizer)
+    point = OperatingPoint()
+    treatment = Treatment.of(config)
+    parts = {"operating_point": point, "treatment": treatment, "trainer": weakref.proxy(trainer)}
+    if average is not None:
+        parts["ema"] = average
+    new = config.MODEL.NEW_PARTS
+    training = Training(
+        trainer=trainer,
+        checkpointer=CellCheckpointer(model, config.OUTPUT_DIR, new_parts=new, **parts),
+        model=model,
+        evaluated=model if average is None else average.module,
+        average=average,
+        point=point,
+        treatment=treatment,
+        initial_weights=config.MODEL.WEIGHTS,
+    )
+    trainer.register_hooks(
+        _step_hooks(config, training)
+        + _validation_hooks(config, training, validate)
+        + list(extra_hooks)
+        + [Checkpoints(training.checkpointer, solver.CHECKPOINT_PERIOD)]
+        + _writers(config, weakref.proxy(trainer))
+    )
+    return training
+
+
+def _trainer(config: Any, model: nn.Module, optimizer: torch.optim.Optimizer) -> CellTrainer:
+    solver = config.SOLVER
+    return CellTrainer(
+        model,
+        [],
+        optimizer,
+        accumulate=solver.ACCUMULATE,
+        precision=solver.PRECISION,
+        clip=solver.CLIP_GRADIENTS.CLIP_VALUE if solver.CLIP_GRADIENTS.ENABLED else 0,
+    )
+
+
+def _distribute(config: Any, model: nn.Module) -> nn.Module:
+    if comm.get_world_size() == 1:
+        return model
+    on_gpu = config.MODEL.DEVICE.startswith("cuda")
+    return nn.parallel.DistributedDataParallel(
+        model,
+        [torch.cuda.current_device()] if on_gpu else None,
+        find_unused_parameters=config.MODEL.VIT.FROZEN_ITERS > 0,
+    )
+
+
+def _step_hooks(config: Any, training: Training) -> list[HookBase]:
+    optimizer = training.trainer.optimizer
+    listed = [hooks.IterationTimer()]
+    listed.append(hooks.LRScheduler(optimizer, build_schedule(config, optimizer)))
+    if config.SEED >= 0:
+        listed.append(StepSeed(config.SEED))
+    options = config.MODEL.VIT
+    if options.FROZEN_ITERS > 0:
+        models = {id(m): m for m in (training.model, training.evaluated)}.values()
+        vits = [m for model in models for m in model.modules() if hasattr(m, "train_top")]
+        listed.append(Unfreezing(vits, options.FROZEN_ITERS, options.UNFREEZE_ITERS))
+    if training.average is not None:
+        listed.append(AverageWeights(training.average, training.model))
+    return listed
+
+
+def _validation_hooks(config: Any, training: Training, validate: Callable) -> list[HookBase]:
+    if not config.DATASETS.VALIDATION:
+        return []
+    solver, period = config.SOLVER, config.TEST.EVAL_PERIOD
+    batches = loaders.validation_batches(config)
+    parts = {"operating_point": training.point, "treatment": training.treatment}
+    to_save = CellCheckpointer(training.evaluated, config.OUTPUT_DIR, **parts)
+    best = BestCheckpoint(to_save, solver.BEST_METRIC, period, solver.BEST_MODE)
+    listed = [
+        ValidationLoss(training.evaluated, batches, period, training.trainer.autocast),
+        Evaluation(functools.partial(validate, training), period),
+        best,
+    ]
+    return [*listed, EarlyStopping(best, solver.PATIENCE, period)] if solver.PATIENCE else listed
+
+
+def _writers(config: Any, trainer: CellTrainer) -> list[HookBase]:
+    if not comm.is_main_process():
+        return []
+    folder = Path(config.OUTPUT_DIR)
+    progress = ProgressLine(lambda: trainer.max_iter)
+    writers = [progress, JSONWriter(str(folder / "metrics.json"))]
+    writers.append(TensorboardXWriter(str(folder)))
+    return [hooks.PeriodicWriter(writers, period=20)]
