@@ -1,4 +1,4 @@
-"""Make a model file of a finished run: safetensors with config, operating point and treatment.
+"""Make a model file of a finished run: safetensors with config, operating point and preprocessing.
 
 python tools/export_weights.py output/cpu_tiny_maskrcnn --name cpu_tiny --out output/models
 python tools/export_weights.py RUN --name NAME --half --ship   # into the package itself

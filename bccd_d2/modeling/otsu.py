@@ -13,15 +13,7 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.otsu import OtsuOptions, segment, typicality
 from bccd_d2.masks.resize import resize_label_map
 from bccd_d2.modeling.instances import instances_of
-
-
-def options_from_config(cfg: Any) -> OtsuOptions:
-    """The options that ``cfg.MODEL.OTSU`` describes.
-
-    Raises:
-        ValueError: see `OtsuOptions`.
-    """
-    return OtsuOptions(**{key.lower(): value for key, value in cfg.MODEL.OTSU.items()})
+from bccd_d2.modeling.options import options_of
 
 
 class OtsuWatershed(nn.Module):
@@ -44,7 +36,7 @@ class OtsuWatershed(nn.Module):
     @classmethod
     def from_config(cls, cfg):
         return {
-            "options": options_from_config(cfg),
+            "options": options_of(OtsuOptions, cfg.MODEL.OTSU),
             "max_cells": cfg.TEST.DETECTIONS_PER_IMAGE,
         }
 

@@ -1,7 +1,7 @@
 """Model files: weights as safetensors that carry all it takes to use them, and the shipped ones.
 
 A file holds the tensors, in float16 where asked for, and in its header one JSON text under
-"bccd_d2": the model's name, the config, the operating point, the treatment of images and whatever
+"bccd_d2": the model's name, the config, the operating point, the preprocessing and whatever
 the maker notes. No code is stored and none is run on reading. Of the config it has every key of
 ours and those of detectron2's that differ from detectron2's defaults, so it reads alike under 0.6
 and later; paths are left out.
@@ -26,6 +26,7 @@ from safetensors.torch import save
 
 from bccd_d2.config.load import leaves, load_config
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
+from bccd_d2.models.preprocessing import PREPROCESSING
 
 FORMAT = 1
 HEADER = "bccd_d2"
@@ -67,19 +68,19 @@ def write_model_file(
 
 
 def describe(
-    name: str, config: Any, operating_point: Mapping[str, Any], treatment: Mapping[str, Any]
+    name: str, config: Any, operating_point: Mapping[str, Any], preprocessing: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The description of a model for `write_model_file`.
 
     Args:
         operating_point: of `checkpoint.OperatingPoint.state_dict`.
-        treatment: of `treatment.Treatment.state_dict`.
+        preprocessing: of `preprocessing.Preprocessing.state_dict`.
     """
     return {
         "name": name,
         "config": portable_config(config),
         "operating_point": dict(operating_point),
-        "treatment": dict(treatment),
+        PREPROCESSING: dict(preprocessing),
     }
 
 
@@ -117,7 +118,7 @@ def config_of(description: Mapping[str, Any], path: str | Path) -> CN:
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """What a model file says about its model: name, config, operating_point, treatment, ...
+    """What a model file says about its model: name, config, operating_point, preprocessing, ...
 
     Raises:
         FileNotFoundError: no such file.
@@ -146,7 +147,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A model file as `checkpoint.CellCheckpointer` takes it: model, operating_point, treatment.
+    """A model file as `checkpoint.CellCheckpointer` takes it: weights and what belongs to them.
 
     Raises:
         FileNotFoundError, ValueError: see `read_description`.
@@ -155,7 +156,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     with safe_open(str(path), framework="pt") as stream:
         tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     tensors = {n: t.float() if t.dtype == torch.float16 else t for n, t in tensors.items()}
-    parts = {key: description[key] for key in ("operating_point", "treatment")}
+    parts = {key: description[key] for key in ("operating_point", PREPROCESSING)}
     return {"model": tensors, **parts}
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bccd_d2.config.load import finalize, load_config
-from bccd_d2.data.preprocess import Appearance, resize_image, scaled_size
+from bccd_d2.data.preprocess import Preprocessor, resize_image, scaled_size
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint, weights_of
@@ -26,7 +26,12 @@ from bccd_d2.models.file import (
     portable_config,
     read_description,
 )
-from bccd_d2.models.preprocessing import Treatment, appearance_options, with_reference
+from bccd_d2.models.preprocessing import (
+    PREPROCESSING,
+    Preprocessing,
+    preprocess_options,
+    with_reference,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +45,7 @@ class TrainedModel:
     Attributes:
         name: the model file's own, else the run folder's or the file's.
         score_threshold: the operating point that was chosen with the model, in [0, 1].
-        looks_at_whole: the treatment of a part depends on the colours of the whole image.
+        looks_at_whole: the preprocessing of a part depends on the colours of the whole image.
         source: file of the weights; "" for a model without any.
         precision: "fp32" or "bf16", what the network computes in.
         config: frozen.
@@ -61,7 +66,7 @@ class TrainedModel:
         self.name, self.config, self.source, self.precision = name, config, source, precision
         self.score_threshold = float(point.score_threshold)
         self.net = net.eval()
-        self._look = appearance_options(config)
+        self._look = preprocess_options(config)
         self.looks_at_whole = self._look.stain is not None and self._look.stain_strength > 0
 
     @property
@@ -116,7 +121,7 @@ class TrainedModel:
         height, width = image.shape[:2]
         size = scaled_size(height, width, self.config.INPUT.IMAGE_SCALE * zoom)
         part = resize_image(image, size)
-        part = Appearance(self._look)(part, image if whole is None else whole, "")
+        part = Preprocessor(self._look)(part, image if whole is None else whole, "")
         pixels = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1)))
         return {"image": pixels, "height": height, "width": width}
 
@@ -136,7 +141,7 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
     A model without parameters needs no weights; of its cells all count.
 
     Returns:
-        The config with the treatment of images that the model learned with, the model, its
+        The config with the preprocessing that the model learned with, the model, its
         operating point and the path of the weights, "" for a model without any.
 
     Raises:
@@ -153,10 +158,10 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
     if not learned:
         return with_reference(config), model, OperatingPoint(0.0, "no data: all cells count"), ""
     point = OperatingPoint()
-    treatment = Treatment()
-    parts = {"operating_point": point, "treatment": treatment}
+    preprocessing = Preprocessing()
+    parts = {"operating_point": point, PREPROCESSING: preprocessing}
     CellCheckpointer(model, use_average=True, **parts).load(weights, list(parts))
-    return treatment.given_to(config), model, point, weights
+    return preprocessing.given_to(config), model, point, weights
 
 
 def load_model(

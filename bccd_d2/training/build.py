@@ -17,7 +17,7 @@ from torch import nn
 
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
-from bccd_d2.models.preprocessing import Treatment
+from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
 from bccd_d2.training import loaders
 from bccd_d2.training.ema import AverageWeights, averaged_model
 from bccd_d2.training.hooks import (
@@ -46,7 +46,7 @@ class Training:
             is an average.
         average: the average itself, or None.
         point: score threshold that goes into the checkpoints.
-        treatment: of the images; it goes into the checkpoints too.
+        preprocessing: of the images; it goes into the checkpoints too.
         initial_weights: checkpoint to start from when nothing is resumed; "" for none.
     """
 
@@ -56,7 +56,7 @@ class Training:
     evaluated: nn.Module
     average: nn.Module | None
     point: OperatingPoint
-    treatment: Treatment
+    preprocessing: Preprocessing
     initial_weights: str
 
     def restore(self, resume: bool) -> int:
@@ -88,8 +88,9 @@ def assemble(
         average = averaged_model(model, solver.EMA_DECAY, solver.EMA_WARMUP)
     trainer = _trainer(config, _distribute(config, model), optimizer)
     point = OperatingPoint()
-    treatment = Treatment.of(config)
-    parts = {"operating_point": point, "treatment": treatment, "trainer": weakref.proxy(trainer)}
+    preprocessing = Preprocessing.of(config)
+    parts = {"operating_point": point, PREPROCESSING: preprocessing}
+    parts["trainer"] = weakref.proxy(trainer)
     if average is not None:
         parts["ema"] = average
     new = config.MODEL.NEW_PARTS
@@ -100,7 +101,7 @@ def assemble(
         evaluated=model if average is None else average.module,
         average=average,
         point=point,
-        treatment=treatment,
+        preprocessing=preprocessing,
         initial_weights=config.MODEL.WEIGHTS,
     )
     trainer.register_hooks(
@@ -157,7 +158,7 @@ def _validation_hooks(config: Any, training: Training, validate: Callable) -> li
         return []
     solver, period = config.SOLVER, config.TEST.EVAL_PERIOD
     batches = loaders.validation_batches(config)
-    parts = {"operating_point": training.point, "treatment": training.treatment}
+    parts = {"operating_point": training.point, PREPROCESSING: training.preprocessing}
     to_save = CellCheckpointer(training.evaluated, config.OUTPUT_DIR, **parts)
     best = BestCheckpoint(to_save, solver.BEST_METRIC, period, solver.BEST_MODE)
     listed = [

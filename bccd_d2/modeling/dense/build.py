@@ -8,7 +8,6 @@ from detectron2.modeling import Backbone, build_backbone
 
 from bccd_d2.masks.decode import DecodeOptions
 from bccd_d2.masks.encode import EncodeOptions
-from bccd_d2.masks.flows import FlowOptions
 from bccd_d2.modeling.backbones.build import vit_from_config
 from bccd_d2.modeling.backbones.unet import ResidualUNet
 from bccd_d2.modeling.dense.answer import AnswerOptions
@@ -16,6 +15,7 @@ from bccd_d2.modeling.dense.blend import Tiles
 from bccd_d2.modeling.dense.decoders import build_decoder, chosen_shapes
 from bccd_d2.modeling.dense.heads import DenseHeads
 from bccd_d2.modeling.dense.losses import DenseLosses
+from bccd_d2.modeling.options import options_of
 
 
 def build_residual_unet(cfg: Any, input_shape: Any) -> Backbone:
@@ -73,19 +73,14 @@ def target_names(cfg: Any) -> tuple[str, ...]:
 
 def encode_options(cfg: Any) -> EncodeOptions:
     """How ``MODEL.DENSE.TARGET`` draws the maps that are learned from."""
-    return EncodeOptions(**{key.lower(): value for key, value in cfg.MODEL.DENSE.TARGET.items()})
+    return options_of(EncodeOptions, cfg.MODEL.DENSE.TARGET)
 
 
 def answer_options(cfg: Any) -> AnswerOptions:
     """How ``MODEL.DENSE`` turns maps into cells."""
     dense = cfg.MODEL.DENSE
-    given = {key.lower(): value for key, value in dense.DECODE.items()}
-    for key in ("cell_high", "max_flow_error"):
-        given[key] = given[key] or None
-    flow = {key.lower(): value for key, value in given["flow"].items()}
-    given["flow"] = FlowOptions(**flow)
     return AnswerOptions(
-        decode=DecodeOptions(**given),
+        decode=options_of(DecodeOptions, dense.DECODE),
         score=dense.SCORE,
         outlines=dense.OUTLINES,
         border_area=dense.BORDER_AREA,
