@@ -11,9 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-SPACE = Path(__file__).resolve().parents[1] / "configs" / "_search" / "detector.yaml"
+SPACE = "detector"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -61,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("  " + " ".join(f"{key} {value}" for key, value in study.best_params.items()))
         for path in draw_search(study, config.OUTPUT_DIR):
             print(f"written: {path}")
-    print(f"written: {Path(config.OUTPUT_DIR) / 'trials.csv'}")
+    print(f"written: {config.OUTPUT_DIR}/trials.csv")
     return 0
 
 

@@ -15,7 +15,7 @@ from bccd_d2.config.load import load_config
 from bccd_d2.training.run import evaluate, prepare, train
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-DENSE = [p for p in sorted(CONFIGS.glob("*.yaml")) if "DenseSegmentor" in p.read_text()]
+DENSE = [p for p in sorted(CONFIGS.glob("dense/*.yaml")) if "DenseSegmentor" in p.read_text()]
 SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.WEIGHTS", "", "MODEL.VIT.DIM", "32",
          "MODEL.VIT.HEADS", "2", "MODEL.VIT.DEPTH", "2", "MODEL.VIT.GLOBAL_BLOCKS", "()",
          "MODEL.PYRAMID.CHANNELS", "16", "MODEL.UNET.CHANNELS", "(8, 16)",
