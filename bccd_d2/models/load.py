@@ -17,12 +17,16 @@ from bccd_d2.config.load import finalize, load_config
 from bccd_d2.data.preprocess import Preprocessor, resize_image, scaled_size
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
+from bccd_d2.modeling.tensors import SUFFIXES, check_weights_file
 from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint, weights_of
 from bccd_d2.models.file import (
     DECIDING,
+    HEADER,
+    STARTS,
     config_of,
     file_sha256,
     find_pretrained,
+    header_of,
     portable_config,
     read_description,
 )
@@ -154,7 +158,7 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
         raise FileNotFoundError(
             f"no weights at {weights}: train first, or add MODEL.WEIGHTS PATH to the command"
         )
-    model = build_model(config)
+    model = build_model(without_starts(config))
     if not learned:
         return with_reference(config), model, OperatingPoint(0.0, "no data: all cells count"), ""
     point = OperatingPoint()
@@ -162,6 +166,18 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
     parts = {"operating_point": point, PREPROCESSING: preprocessing}
     CellCheckpointer(model, use_average=True, **parts).load(weights, list(parts))
     return preprocessing.given_to(config), model, point, weights
+
+
+def without_starts(config: Any) -> Any:
+    """A frozen copy whose backbone starts from no weights: a checkpoint has them all.
+
+    So no hub is asked, and no file that the training began from needs to be there any more.
+    """
+    config = config.clone()
+    config.defrost()
+    config.merge_from_list([part for key in STARTS for part in (key, "")])
+    config.freeze()
+    return config
 
 
 def load_model(
@@ -187,7 +203,6 @@ def load_model(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     config.MODEL.DEVICE = device
-    config.MODEL.VIT.WEIGHTS = ""  # the checkpoint has them all
     if weights:
         config.MODEL.WEIGHTS = weights
     config, net, point, source = load_trained(finalize(config))
@@ -206,14 +221,12 @@ def _find(given: str, config_file: str) -> tuple[str, str, Any]:
         if weights is None:
             raise FileNotFoundError(f"folder {path} holds none of {', '.join(RUN_FILES)}")
         return path.resolve().name, str(weights), load_config(config_file or _beside(path))
-    if path.suffix not in (".pth", ".safetensors"):
-        path = find_pretrained(given)
-    if path.suffix == ".safetensors":
+    is_file = path.is_file() or path.suffix.lower() in SUFFIXES
+    path = check_weights_file(path) if is_file else find_pretrained(given)
+    if path.suffix == ".safetensors" and (not config_file or HEADER in header_of(path)):
         description = read_description(path)
         config = load_config(config_file) if config_file else config_of(description, path)
         return description["name"], str(path), config
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}")
     return path.stem, str(path), load_config(config_file or _beside(path.parent))
 
 

@@ -103,8 +103,17 @@ class Preprocessing:
         return dict(self.recorded or {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the values of `state_dict`."""
-        self.recorded = dict(state) or None
+        """Take the values of `state_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: they are no such values.
+        """
+        if not state:
+            self.recorded = None
+            return
+        numbers = {name: float(state[name]) for name in ("strength", "denoise", "clahe")}
+        reference = [float(value) for value in state["reference"]]
+        self.recorded = {"method": str(state["method"]), "reference": reference, **numbers}
 
     def given_to(self, config: Any) -> Any:
         """The config with the recorded reference; as it is when nothing was recorded.

@@ -59,11 +59,17 @@ class Training:
     preprocessing: Preprocessing
     initial_weights: str
 
-    def restore(self, resume: bool) -> int:
-        """Load the last checkpoint, or the initial weights; the iteration to start from."""
-        state = self.checkpointer.resume_or_load(self.initial_weights, resume=resume)
-        resumed = resume and self.checkpointer.has_checkpoint()
-        return state.get("iteration", -1) + 1 if resumed else 0
+    def restore(self, last: Path | None) -> int:
+        """Load the checkpoint to go on from, or the initial weights; the iteration to start from.
+
+        Args:
+            last: of `checkpoint.resume_file`; None starts anew.
+        """
+        if last is not None:
+            return self.checkpointer.load(last)["iteration"] + 1
+        if self.initial_weights:
+            self.checkpointer.load(self.initial_weights, [])
+        return 0
 
 
 def assemble(

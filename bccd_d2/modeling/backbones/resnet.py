@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,12 +72,6 @@ def load_resnet_weights(resnet: nn.Module, source: str) -> LoadReport:
         OSError: the hub cannot be reached or refuses access.
         ValueError: a pickle, or tensors are missing, of another shape, or of no place in the model.
     """
-    if Path(source).suffix == ".pkl":
-        raise ValueError(
-            f"{KEY} {source} is a pickle and is refused, because reading it would run code from "
-            "the file. Use torchvision's resnet50 .pth file, 'timm:resnet50.tv_in1k', or the "
-            "tensors of the .pkl saved as .safetensors on a machine where you trust it."
-        )
     state = _tensors(read_state_dict(source, KEY), source)
     target = {n: t for n, t in resnet.state_dict().items() if not n.endswith("batches_tracked")}
     report = LoadReport(source)
