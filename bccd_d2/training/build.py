@@ -48,6 +48,8 @@ class Training:
         point: score threshold that goes into the checkpoints.
         preprocessing: of the images; it goes into the checkpoints too.
         initial_weights: checkpoint to start from when nothing is resumed; "" for none.
+        validates: there are validation images, which will move the operating point.
+        schedule: of the learning rates.
     """
 
     trainer: CellTrainer
@@ -58,6 +60,8 @@ class Training:
     point: OperatingPoint
     preprocessing: Preprocessing
     initial_weights: str
+    validates: bool
+    schedule: Any
 
     def restore(self, last: Path | None) -> int:
         """Load the checkpoint to go on from, or the initial weights; the iteration to start from.
@@ -66,10 +70,28 @@ class Training:
             last: of `checkpoint.resume_file`; None starts anew.
         """
         if last is not None:
-            return self.checkpointer.load(last)["iteration"] + 1
+            asked = learning_rates(self.trainer.optimizer)
+            iteration = self.checkpointer.load(last)["iteration"] + 1
+            set_learning_rates(self.trainer.optimizer, asked, self.schedule)
+            return iteration
+        kept = {}
         if self.initial_weights:
-            self.checkpointer.load(self.initial_weights, [])
+            kept = self.checkpointer.load(self.initial_weights, [])
+        if not self.validates:
+            self._keep_threshold(kept.get("operating_point"))
         return 0
+
+    def _keep_threshold(self, known: Mapping[str, Any] | None) -> None:
+        """Without validation images the threshold is that of the initial weights, or a guess."""
+        if known:
+            self.point.load_state_dict(known)
+        else:
+            self.point.origin = "no data: no validation images"
+        logger.warning(
+            "no validation images: the score threshold stays %.2f (%s); bccd tune threshold "
+            "chooses one on images of yours",
+            self.point.score_threshold, self.point.origin,
+        )  # fmt: skip
 
 
 def assemble(
@@ -109,6 +131,8 @@ def assemble(
         point=point,
         preprocessing=preprocessing,
         initial_weights=config.MODEL.WEIGHTS,
+        validates=bool(config.DATASETS.VALIDATION),
+        schedule=build_schedule(config, optimizer),
     )
     trainer.register_hooks(
         _step_hooks(config, training)
@@ -146,7 +170,7 @@ def _distribute(config: Any, model: nn.Module) -> nn.Module:
 def _step_hooks(config: Any, training: Training) -> list[HookBase]:
     optimizer = training.trainer.optimizer
     listed = [hooks.IterationTimer()]
-    listed.append(hooks.LRScheduler(optimizer, build_schedule(config, optimizer)))
+    listed.append(hooks.LRScheduler(optimizer, training.schedule))
     if config.SEED >= 0:
         listed.append(StepSeed(config.SEED))
     options = config.MODEL.VIT

@@ -15,7 +15,7 @@ from bccd_d2.data.augment.extras import ExtraOptions
 from bccd_d2.data.augment.photometric import PhotometricOptions
 from bccd_d2.data.mapper import LabelMapMapper, MapperOptions
 from bccd_d2.data.targets import DenseTargets
-from bccd_d2.modeling.dense.build import encode_options, target_names
+from bccd_d2.modeling.build import encode_options, target_names
 from bccd_d2.models.preprocessing import preprocess_options
 from bccd_d2.training.sampler import Positions, Samples
 
