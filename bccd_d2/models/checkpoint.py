@@ -173,8 +173,8 @@ class CellCheckpointer:
                 self.parts[name].load_state_dict(checkpoint.pop(name))
             except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
                 raise ValueError(
-                    f"checkpoint {path}: its {name} does not fit this run ({error!r:.200}). Use the "
-                    "config that it was made with, or another checkpoint."
+                    f"checkpoint {path}: its {name} does not fit this run ({error!r:.200}). Use "
+                    "the config that it was made with, or another checkpoint."
                 ) from error
         return checkpoint
 

@@ -120,7 +120,9 @@ def config_of(description: Mapping[str, Any], path: str | Path) -> CN:
     try:
         config.merge_from_list(options)
     except (ValueError, AssertionError, TypeError) as error:
-        raise ValueError(f"model file {path} has a wrong config ({error}); export it again") from error
+        raise ValueError(
+            f"model file {path} has a wrong config ({error}); export it again"
+        ) from error
     return config
 
 

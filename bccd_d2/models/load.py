@@ -17,6 +17,7 @@ from bccd_d2.config.load import finalize, load_config
 from bccd_d2.data.preprocess import Appearance, resize_image, scaled_size
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
+from bccd_d2.modeling.tensors import SUFFIXES, check_weights_file
 from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint, weights_of
 from bccd_d2.models.file import (
     DECIDING,
@@ -29,7 +30,6 @@ from bccd_d2.models.file import (
     portable_config,
     read_description,
 )
-from bccd_d2.modeling.tensors import SUFFIXES, check_weights_file
 from bccd_d2.models.preprocessing import Treatment, appearance_options, with_reference
 
 logger = logging.getLogger(__name__)
