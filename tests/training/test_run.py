@@ -118,6 +118,8 @@ def test_without_resume_training_starts_anew_and_leaves_nothing_stale(
 
     path = Path(__file__).resolve().parents[2] / "configs" / "cpu_tiny_maskrcnn.yaml"
     options = [*small, "OUTPUT_DIR", str(trained), "SOLVER.MAX_ITER", "1"]
+    for part in ("evaluation", "report"):
+        (trained / part).mkdir(exist_ok=True)
     train(prepare(load_config(path, [*options, "DATASETS.VALIDATION", "()"])), resume=False)
     saved = torch.load(trained / "model_final.pth", weights_only=True)
     assert saved["iteration"] == 0
