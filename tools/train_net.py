@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2.config.load import load_config
     from bccd_d2.report.run.finish import report_line
     from bccd_d2.training.launch import Processes, launch
-    from bccd_d2.training.run import prepare, run
+    from bccd_d2.training.run import check_weights, prepare, run
 
     try:
         config = load_config(args.config_file, args.options)
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, device.split(":")[0]
         )
         prepare(config.clone())  # Mistakes end here, in one process and one line.
+        check_weights(config, args.eval_only, args.resume)
         launch(run, processes, config, args.eval_only, args.resume)
     except (KeyError, ValueError, OSError) as error:
         print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
