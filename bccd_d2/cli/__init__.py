@@ -64,21 +64,28 @@ def load_main(word: str) -> Callable[[Sequence[str]], int]:
     return importlib.import_module(f"bccd_d2.cli.{word.replace(' ', '.')}").main
 
 
+def split_word(given: Sequence[str]) -> tuple[str, list[str]]:
+    """The word, "" where it is none of `WORDS`, and what follows it."""
+    named = [ALIASES.get(word, word) for word in given[:1]] + list(given[1:])
+    for length in (2, 1):
+        word = " ".join(named[:length])
+        if word in WORDS:
+            return word, named[length:]
+    return "", named
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the word's exit code, 2 for a word that does not exist."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    given[:1] = [ALIASES.get(word, word) for word in given[:1]]
-    for length in (2, 1):
-        word = " ".join(given[:length])
-        if word in WORDS and len(given) >= length:
-            return load_main(word)(given[length:])
-    if given == ["--version"]:
+    word, rest = split_word(sys.argv[1:] if argv is None else argv)
+    if word:
+        return load_main(word)(rest)
+    if rest == ["--version"]:
         from bccd_d2 import __version__
 
         print(__version__)
         return 0
-    first = given[0] if given and any(word.startswith(given[0] + " ") for word in WORDS) else ""
-    rest = given[1:] if first else given
+    first = rest[0] if rest and any(word.startswith(rest[0] + " ") for word in WORDS) else ""
+    rest = rest[1:] if first else rest
     if rest[:1] in (["-h"], ["--help"]):
         print(usage(first))
         return 0
