@@ -72,7 +72,7 @@ class Variant:
 
 def our_model(args: argparse.Namespace) -> Any:
     """The config's model in evaluation, capped at ``--cells``, every box a cell."""
-    import bccd_d2.modeling.backbones.build  # noqa: F401
+    import bccd_d2.modeling.build  # noqa: F401
     from bccd_d2.config.load import finalize, load_config
     from bccd_d2.modeling.build import build_model
     from bccd_d2.models.checkpoint import CellCheckpointer

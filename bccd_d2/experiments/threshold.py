@@ -13,6 +13,7 @@ from detectron2.utils import comm
 
 from bccd_d2.evaluation.thresholds import choose
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
+from bccd_d2.modeling.tensors import read_tensors
 from bccd_d2.models.checkpoint import OperatingPoint
 from bccd_d2.models.load import load_trained
 from bccd_d2.training.run import score
@@ -91,7 +92,7 @@ def _check_suffix(path: Path) -> None:
 
 
 def _store(path: Path, point: OperatingPoint) -> None:
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    stored = read_tensors(path, "checkpoint")
     if "model" not in stored:
         raise ValueError(f"{path} is no checkpoint of bccd train: it has no 'model'")
     buffer = io.BytesIO()

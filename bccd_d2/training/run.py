@@ -99,7 +99,7 @@ def train(
     results: dict[str, dict[str, Any]] = {}
     training = assemble(config, functools.partial(_validate, config, results), extra_hooks)
     start = training.restore(resume)
-    config = training.treatment.given_to(config)
+    config = training.preprocessing.given_to(config)
     training.trainer.set_loader(
         loaders.train_loader(config, loaders.records(config.DATASETS.TRAIN), start_iter=start)
     )
@@ -111,7 +111,7 @@ def _validate(
     config: Any, results: dict[str, dict[str, Any]], training: Training
 ) -> dict[str, dict[str, Any]]:
     """Score on validation and move the operating point to what is best there."""
-    config = training.treatment.given_to(config)
+    config = training.preprocessing.given_to(config)
     names = config.DATASETS.VALIDATION
     with training.trainer.autocast():
         scores, sweep = score(config, training.evaluated, names)

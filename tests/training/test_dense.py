@@ -75,7 +75,7 @@ def test_it_reads_what_its_backbones_authors_publish(
 ) -> None:
     import timm
 
-    from bccd_d2.modeling.dense.build import dense_parts
+    from bccd_d2.modeling.build import dense_parts
 
     architecture, side, wrap = PUBLISHED[name]
     size = {"embed_dim": 32, "depth": 2, "num_heads": 2, "init_values": 1e-5}

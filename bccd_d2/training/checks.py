@@ -1,0 +1,111 @@
+"""What would end a run hours later, or spoil it unsaid, looked at before the work begins."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from detectron2.data import DatasetCatalog
+
+from bccd_d2.config.load import leaves
+
+logger = logging.getLogger(__name__)
+
+_OWN = ("OUTPUT_DIR", "DATALOADER.", "MODEL.DEVICE", "VERSION")  # change nothing that is learned
+
+
+def chosen_device(name: str) -> str:
+    """The device that ``MODEL.DEVICE`` means: "auto" takes a GPU where there is one.
+
+    Raises:
+        ValueError: no such device here, or a name that torch does not know.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device {name!r} is none: give auto, cpu, cuda or cuda:0 (MODEL.DEVICE, --device)"
+        ) from error
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ValueError(
+            f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here; give auto or cpu "
+            "(MODEL.DEVICE, --device), or install a PyTorch built for your GPU"
+        )
+    return name
+
+
+def check_datasets(config: Any, keys: Sequence[str]) -> None:
+    """Every dataset that the run will ask for is there.
+
+    Args:
+        keys: of ``config.DATASETS``, such as "TRAIN" and "VALIDATION".
+
+    Raises:
+        ValueError: one is missing; the message says what there is and what to do.
+    """
+    known = DatasetCatalog.list()
+    for key in keys:
+        for name in config.DATASETS[key]:
+            if name in known:
+                continue
+            prefix = name.rpartition("_")[0] + "_"
+            there = [one for one in known if one.startswith(prefix)]
+            remedy = "convert it again with other splits, or name another dataset"
+            if key == "VALIDATION":
+                remedy = (
+                    "add DATASETS.VALIDATION \"()\" to train without validation, or convert more "
+                    "images"
+                )
+            raise ValueError(
+                f"DATASETS.{key} names {name!r}, which the dataset in {config.DATASETS.ROOT} does "
+                f"not have (it has {', '.join(there) or 'none'}): {remedy}"
+            )
+
+
+def check_schedule(config: Any) -> None:
+    """The learning rate gets off the ground.
+
+    Raises:
+        ValueError: the warm-up takes the whole run, which then learns next to nothing.
+    """
+    solver = config.SOLVER
+    if solver.WARMUP_ITERS >= solver.MAX_ITER and solver.WARMUP_FACTOR < 1:
+        raise ValueError(
+            f"SOLVER.WARMUP_ITERS is {solver.WARMUP_ITERS}, but the run ends after "
+            f"{solver.MAX_ITER} iterations, before the learning rate has risen: add "
+            f"SOLVER.WARMUP_ITERS {solver.MAX_ITER // 10}"
+        )
+
+
+def changed_keys(before: str | Path, config: Any) -> dict[str, tuple[Any, Any]]:
+    """What a resumed run's config says otherwise than the one it goes on from.
+
+    Args:
+        before: the ``config.yaml`` of the run so far; {} where there is none.
+        config: the config now.
+
+    Returns:
+        (old, new) by dotted key; keys that change nothing learned are left out.
+
+    Raises:
+        ValueError: the file is no YAML of a config.
+    """
+    path = Path(before)
+    if not path.is_file():
+        return {}
+    try:
+        old = dict(leaves(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    except (yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is no config ({error}); delete it, and --resume goes on without comparing"
+        ) from error
+    new = dict(leaves(yaml.safe_load(config.dump())))
+    names = [key for key in new if key in old and old[key] != new[key]]
+    return {key: (old[key], new[key]) for key in names if not key.startswith(_OWN)}
