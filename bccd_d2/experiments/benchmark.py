@@ -21,6 +21,7 @@ from bccd_d2.experiments.cost import PeakMemory, Timed, gflops, parameters
 from bccd_d2.io.label_images import find_label_file, read_label_file, read_label_scores
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.instances import instances_of
+from bccd_d2.modeling.tensors import check_weights_file
 from bccd_d2.models.checkpoint import run_weights, weights_of
 from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained
 from bccd_d2.training import loaders
@@ -151,7 +152,7 @@ def _learns(config: Any) -> bool:
 
 
 def _check_weights(name: str, config: Any, train_minutes: float) -> None:
-    """Raise FileNotFoundError for weights that are not there and will not be."""
+    """Raise for weights that are not there and will not be, or of a kind that is not read."""
     if not config.MODEL.WEIGHTS and (not _learns(config) or train_minutes):
         prepare(config.clone())  # names what cannot be trained before the first hour is spent
         return
@@ -160,6 +161,7 @@ def _check_weights(name: str, config: Any, train_minutes: float) -> None:
         raise FileNotFoundError(
             f"{name}: no weights at {weights}; give NAME=CONFIG,WEIGHTS or --train-budget MINUTES"
         )
+    check_weights_file(weights, f"{name}: weights")
 
 
 def _trained(config: Any, minutes: float) -> tuple[Any, Spent | None]:

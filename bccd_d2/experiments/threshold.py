@@ -13,6 +13,7 @@ from detectron2.utils import comm
 
 from bccd_d2.evaluation.thresholds import choose
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
+from bccd_d2.io.lock import hold_folder
 from bccd_d2.modeling.tensors import read_tensors
 from bccd_d2.models.checkpoint import OperatingPoint
 from bccd_d2.models.load import load_trained
@@ -37,6 +38,7 @@ def choose_threshold(config: Any) -> tuple[Path, OperatingPoint]:
     Raises:
         FileNotFoundError: there is no checkpoint.
         ValueError: there are no validation images, or the checkpoint is no .pth file of training.
+        BlockingIOError: a training goes on in the checkpoint's folder.
     """
     if not config.DATASETS.VALIDATION:
         raise ValueError("DATASETS.VALIDATION is empty: there is nothing to choose a threshold on")
@@ -92,6 +94,11 @@ def _check_suffix(path: Path) -> None:
 
 
 def _store(path: Path, point: OperatingPoint) -> None:
+    with hold_folder(path.parent, "choosing a threshold"):
+        _change(path, point)
+
+
+def _change(path: Path, point: OperatingPoint) -> None:
     stored = read_tensors(path, "checkpoint")
     if "model" not in stored:
         raise ValueError(f"{path} is no checkpoint of bccd train: it has no 'model'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,10 +29,17 @@ from bccd_d2.training.hooks import (
     ProgressLine,
     ValidationLoss,
 )
-from bccd_d2.training.optim import build_optimizer, build_schedule
+from bccd_d2.training.optim import (
+    build_optimizer,
+    build_schedule,
+    learning_rates,
+    set_learning_rates,
+)
 from bccd_d2.training.sampler import StepSeed
 from bccd_d2.training.trainer import CellTrainer
 from bccd_d2.training.unfreeze import Unfreezing
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)

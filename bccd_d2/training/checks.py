@@ -35,8 +35,8 @@ def chosen_device(name: str) -> str:
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ValueError(
-            f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here; give auto or cpu "
-            "(MODEL.DEVICE, --device), or install a PyTorch built for your GPU"
+            f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here; give auto or "
+            "cpu (MODEL.DEVICE, --device), or install a PyTorch built for your GPU"
         )
     return name
 
@@ -82,6 +82,16 @@ def check_schedule(config: Any) -> None:
             f"{solver.MAX_ITER} iterations, before the learning rate has risen: add "
             f"SOLVER.WARMUP_ITERS {solver.MAX_ITER // 10}"
         )
+
+
+def log_changes(config: Any) -> None:
+    """Say which keys of a resumed run differ from those that it began with: all of them act now.
+
+    Raises:
+        ValueError: see `changed_keys`.
+    """
+    for key, (old, new) in changed_keys(Path(config.OUTPUT_DIR) / "config.yaml", config).items():
+        logger.warning("%s is %s from here on, was %s", key, new, old)
 
 
 def changed_keys(before: str | Path, config: Any) -> dict[str, tuple[Any, Any]]:
