@@ -232,7 +232,7 @@ def test_an_installed_command_finds_its_configs(site, tmp_path):
 def test_an_installed_command_trains_and_predicts(site, tiny_dataset, tiny_smears, tmp_path):
     pytest.importorskip("detectron2")
     options = "UNET.CHANNELS (4,8,8,8) MODEL.DENSE.CHANNELS 4 SOLVER.MAX_ITER 1"
-    small = f"--device cpu --out run MODEL.{options} INPUT.CROP_SIZE 64 SOLVER.IMS_PER_BATCH 2"
+    small = f"--device cpu --out run MODEL.{options} INPUT.CROP_SIZE 64 SOLVER.WARMUP_ITERS 0"
     given = ["train", "--config-file", "cpu_tiny_flows", "--dataset", str(tiny_dataset)]
     done = installed(site, tmp_path / "empty", *given, *small.split())
     assert done.returncode == 0, done.stderr
