@@ -101,13 +101,13 @@ def parse_labels(text: str) -> LabelFolder:
     return labels
 
 
-def run_contest(
-    contestants: Sequence[Model | LabelFolder],
+def run_benchmark(
+    methods: Sequence[Model | LabelFolder],
     out: str | Path,
     options: Sequence[str] = (),
     train_minutes: float = 0,
 ) -> list[Entry]:
-    """Score every contestant on ``DATASETS.TEST``'s first split; the entries in the given order.
+    """Score every method on ``DATASETS.TEST``'s first split; the entries in the given order.
 
     What the evaluator writes goes to ``out/<name>/<split>``, runs to ``out/runs/<name>``. A model
     given without weights takes those of its run there.
@@ -118,18 +118,18 @@ def run_contest(
             `budget.train_within`. A stopped comparison goes on where it was. 0 trains nothing.
 
     Raises:
-        ValueError: names are not unique, or a contestant does not fit the split.
+        ValueError: names are not unique, or a method does not fit the split.
         FileNotFoundError: weights or a label image are missing.
     """
-    names = [one.name for one in contestants]
+    names = [one.name for one in methods]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"needs contestants with names of their own, got {names}")
-    configs = {m.name: _config(m, out, options) for m in contestants if isinstance(m, Model)}
+        raise ValueError(f"needs methods with names of their own, got {names}")
+    configs = {m.name: _config(m, out, options) for m in methods if isinstance(m, Model)}
     for name, config in configs.items():  # what is missing stops it now
         _check_weights(name, config, train_minutes)
     entries = []
-    for number, one in enumerate(contestants, start=1):
-        logger.info("%d of %d: %s", number, len(contestants), one.name)
+    for number, one in enumerate(methods, start=1):
+        logger.info("%d of %d: %s", number, len(methods), one.name)
         if isinstance(one, Model):
             config, spent = _trained(configs[one.name], train_minutes)
             entries.append(_score_model(one.name, config, out, spent))

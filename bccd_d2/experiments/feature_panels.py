@@ -1,4 +1,4 @@
-"""Pictures of what a config's backbone sees of an image, for tools/show_features.py."""
+"""Pictures of what a config's backbone sees of an image, for bccd preview features."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def take_threshold(weights: str | Path, summary: str | Path) -> OperatingPoint:
         folds, threshold = len(done["folds"]), float(done["score_threshold"])
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f"{summary} is no cross_validation.json of tools/cross_validate.py ({error!r})"
+            f"{summary} is no cross_validation.json of bccd crossval ({error!r})"
         ) from error
     point = OperatingPoint(threshold, f"the held-out images of {folds} folds")
     _store(path, point)
@@ -101,7 +101,7 @@ def _store(path: Path, point: OperatingPoint) -> None:
 def _change(path: Path, point: OperatingPoint) -> None:
     stored = read_tensors(path, "checkpoint")
     if "model" not in stored:
-        raise ValueError(f"{path} is no checkpoint of tools/train_net.py: it has no 'model'")
+        raise ValueError(f"{path} is no checkpoint of bccd train: it has no 'model'")
     buffer = io.BytesIO()
     torch.save({**stored, "operating_point": point.state_dict()}, buffer)
     write_bytes_atomic(path, buffer.getbuffer())

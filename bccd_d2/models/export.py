@@ -105,7 +105,7 @@ def _load(checkpoint: Path, config_file: Path) -> tuple[Any, Any, OperatingPoint
     CellCheckpointer(model, use_average=True, **parts).load(str(checkpoint), list(parts))
     if not point.origin:
         raise ValueError(
-            f"{checkpoint} has no operating point: take a checkpoint of tools/train_net.py"
+            f"{checkpoint} has no operating point: take a checkpoint of bccd train"
         )
     return preprocessing.given_to(config), model, point, preprocessing
 
@@ -152,7 +152,7 @@ def _card(
 def _scores(path: Path) -> str:
     """A table of the run's own evaluation; a sentence where there was none."""
     if not path.is_file():
-        return "Not measured yet: run tools/train_net.py --eval-only before exporting."
+        return "Not measured yet: run bccd train --eval-only before exporting."
     summary = json.loads(path.read_text(encoding="utf-8"))
     wanted = {"segm": ("AP", "AP50", "AP75"), "instances": ("F1@.5", "PQ", "count_mae"),
               "pixels": ("Dice",)}  # fmt: skip

@@ -140,7 +140,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
     if text is None:
         raise ValueError(
             f"{path} holds weights but says nothing of their config: give a file made by "
-            "tools/export_weights.py"
+            "bccd export weights"
         )
     return _checked(text, path)
 
@@ -263,7 +263,7 @@ def find_pretrained(name: str = "", folder: str | Path | None = None) -> Path:
     models = registry["models"]
     if not name and not registry["default"]:
         raise FileNotFoundError(
-            "no model ships with this installation of bccd_d2: train one (tools/train_net.py) and "
+            "no model ships with this installation of bccd_d2: train one (bccd train) and "
             "give its run folder, a .pth or a .safetensors file"
         )
     name = name or registry["default"]

@@ -1,4 +1,4 @@
-"""Training and evaluation from a config: what `tools/train_net.py` calls in every process."""
+"""Training and evaluation from a config: what `bccd train` calls in every process."""
 
 from __future__ import annotations
 
