@@ -22,8 +22,7 @@ from bccd_d2.io.label_images import find_label_file, read_label_file, read_label
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.instances import instances_of
 from bccd_d2.modeling.tensors import check_weights_file
-from bccd_d2.models.checkpoint import run_weights, weights_of
-from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained
+from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained, run_weights, weights_of
 from bccd_d2.training import loaders
 from bccd_d2.training.run import prepare
 
