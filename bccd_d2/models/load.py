@@ -17,6 +17,7 @@ from bccd_d2.config.load import finalize, load_config
 from bccd_d2.data.preprocess import Preprocessor, resize_image, scaled_size
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
+from bccd_d2.modeling.device import chosen_device
 from bccd_d2.modeling.tensors import SUFFIXES, check_weights_file
 from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint, weights_of
 from bccd_d2.models.file import (
@@ -197,12 +198,10 @@ def load_model(
     Raises:
         FileNotFoundError: no such file, no config beside it, or nothing ships.
         KeyError: a name that is none of the shipped models.
-        ValueError: a file that is damaged, or does not fit its config.
+        ValueError: a file that is damaged or does not fit its config, or no such device.
     """
     name, weights, config = _find(str(name_or_path), str(config_file))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    config.MODEL.DEVICE = device
+    config.MODEL.DEVICE = chosen_device(device)
     if weights:
         config.MODEL.WEIGHTS = weights
     config, net, point, source = load_trained(finalize(config))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from detectron2.data import DatasetCatalog
 
@@ -16,29 +15,6 @@ from bccd_d2.config.load import leaves
 logger = logging.getLogger(__name__)
 
 _OWN = ("OUTPUT_DIR", "DATALOADER.", "MODEL.DEVICE", "VERSION")  # change nothing that is learned
-
-
-def chosen_device(name: str) -> str:
-    """The device that ``MODEL.DEVICE`` means: "auto" takes a GPU where there is one.
-
-    Raises:
-        ValueError: no such device here, or a name that torch does not know.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(
-            f"device {name!r} is none: give auto, cpu, cuda or cuda:0 (MODEL.DEVICE, --device)"
-        ) from error
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise ValueError(
-            f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here; give auto or "
-            "cpu (MODEL.DEVICE, --device), or install a PyTorch built for your GPU"
-        )
-    return name
 
 
 def check_datasets(config: Any, keys: Sequence[str]) -> None:

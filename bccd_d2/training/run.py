@@ -25,13 +25,14 @@ from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
 from bccd_d2.modeling.backbones.presets import get_preset
 from bccd_d2.modeling.backbones.weights import check_source
+from bccd_d2.modeling.device import chosen_device
 from bccd_d2.modeling.tensors import check_weights_file
 from bccd_d2.models.checkpoint import resume_file
 from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained, without_starts
 from bccd_d2.models.preprocessing import with_reference
 from bccd_d2.training import loaders
 from bccd_d2.training.build import Training, assemble
-from bccd_d2.training.checks import check_datasets, check_schedule, chosen_device, log_changes
+from bccd_d2.training.checks import check_datasets, check_schedule, log_changes
 from bccd_d2.training.folder import check_start, set_aside
 from bccd_d2.training.provenance import write_record
 
@@ -87,7 +88,7 @@ def prepare(config: Any, uses: Sequence[str] = ()) -> Any:
     Raises:
         KeyError: no such backbone preset.
         FileNotFoundError: no converted dataset.
-        ValueError: see `config.finalize`, `checks.chosen_device`, `checks.check_datasets`.
+        ValueError: see `config.finalize`, `device.chosen_device`, `checks.check_datasets`.
     """
     get_preset(config.MODEL.VIT.PRESET)
     folder = config.DATASETS.ROOT or find_dataset()

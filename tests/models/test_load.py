@@ -96,7 +96,8 @@ def test_a_model_file_that_describes_itself_wrongly_is_named(
     config = finalize(load_config(repo_root / "configs/cpu_tiny_maskrcnn.yaml", SMALL_DETECTOR))
     from bccd_d2.models.file import describe
 
-    says = describe("a", config, OperatingPoint().state_dict(), Preprocessing.of(config).state_dict())
+    looks = Preprocessing.of(config).state_dict()
+    says = describe("a", config, OperatingPoint().state_dict(), looks)
     file = tmp_path / "a.safetensors"
     write_model_file(file, build_model(config).state_dict(), says | {part: value})
     with pytest.raises(ValueError, match=r"a\.safetensors"):
