@@ -35,7 +35,7 @@ class Model:
 
     Attributes:
         name: as it stands in tables and names its folder.
-        config_file: a YAML file of configs/.
+        config_file: a YAML file, or the name of a shipped config.
         weights: a checkpoint, or a run's folder (see `run_weights`); "" for a config that needs
             none, or is trained for the comparison.
     """

@@ -202,7 +202,7 @@ def load_model(
     Args:
         name_or_path: "" = the model that ships with the package; with a ``config_file`` the best
             checkpoint of its ``OUTPUT_DIR``, or no weights where the model has none.
-        config_file: a YAML file in place of the model's own config.
+        config_file: a YAML file, or a shipped config by name, in place of the model's own config.
         device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:1", ...
         precision: "fp32", or "bf16": see `segmenter.load_pretrained`.
 
