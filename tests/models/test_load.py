@@ -1,4 +1,4 @@
-"""A trained model is complete in itself: no hub is asked, no file of before the training is read."""
+"""A trained model is complete in itself: no hub is asked, no earlier file is read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from bccd_d2.models.preprocessing import Treatment
 
 from ..small import SMALL_DETECTOR
 
-RESNET = ["MODEL.DEVICE", "cpu", "INPUT.STAIN.METHOD", "", "MODEL.RESNETS.WIDTH_PER_GROUP", "8", "MODEL.RESNETS.NORM", "BN",
+RESNET = ["MODEL.DEVICE", "cpu", "INPUT.STAIN.METHOD", "", "MODEL.RESNETS.NORM", "BN",
+          "MODEL.RESNETS.WIDTH_PER_GROUP", "8",
           "MODEL.RESNETS.STEM_OUT_CHANNELS", "32", "MODEL.RESNETS.RES2_OUT_CHANNELS", "32",
           "MODEL.FPN.OUT_CHANNELS", "32", "MODEL.ROI_BOX_HEAD.FC_DIM", "32",
           "MODEL.ROI_MASK_HEAD.CONV_DIM", "32"]  # fmt: skip
