@@ -28,6 +28,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--labels", action="append", default=[], metavar="NAME=FOLDER[,THRESHOLD]",
         help="another tool's TIFF, PNG or NPY label images, named as the images; with a scores.csv "
         "(image,label,score) there AP ranks the cells, and those above a threshold count")
+    add("--components", action="store_true",
+        help="--labels are binary masks, each of their components is a cell")  # fmt: skip
     add("--dataset", default="", help="converted folder; default: the configs'")
     add("--out", type=Path, required=True, help="folder for tables, plots and runs")
     add("--reference", help="method that the others are held against (default: the first)")
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = [*(["DATASETS.ROOT", args.dataset] if args.dataset else []), *args.options]
     try:
         chosen = [contest.parse_model(text) for text in args.model]
-        chosen += [contest.parse_labels(text) for text in args.labels]
+        chosen += [contest.parse_labels(text, args.components) for text in args.labels]
         if args.reference and args.reference not in [one.name for one in chosen]:
             raise ValueError(f"--reference {args.reference!r} is none of the methods given")
         entries = contest.run_contest(chosen, args.out, options, args.train_budget)

@@ -1,7 +1,8 @@
-"""Convert blood-smear images and binary masks to COCO json, label PNGs and an audit.
+"""Convert blood-smear images and masks or label images to COCO json, label PNGs and an audit.
 
   python tools/convert_to_coco.py --root "BCCD Dataset with mask" --out datasets/bccd
   python tools/convert_to_coco.py --images my/images --masks my/masks --out datasets/mine
+  python tools/convert_to_coco.py --images smears --labels results/labels --out datasets/ours
 
 Exit code: 0 all files were used, 1 some were skipped (they are listed), 2 nothing was written.
 """
@@ -21,13 +22,22 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--root", help="folder with {train,test}/{original,mask}")
     add("--images", help="a folder of images, instead of --root")
-    add("--masks", help="the folder of their masks (same file stems)")
+    add("--masks", help="the folder of their masks, binary or one value a cell (same file stems, "
+        "or with _mask and the like; default: among the images)")  # fmt: skip
+    add("--labels", help="as --masks with --mask-kind labels: each value is a cell")
     add("--out", required=True, help="folder for annotations/, labels/, dataset.json, audit.*")
     add("--connectivity", type=int, default=8, help="4 or 8: which pixels touch (default 8)")
     add("--min-area", type=int, default=16, help="px; drop smaller components (default 16)")
     add("--fill-holes", action="store_true", help="give enclosed background to its cell")
     add("--split-clumps", action="store_true", help="cut merged cells apart at their necks")
     add("--threshold", type=float, help="foreground from this grey value on (masks not binary)")
+    add("--mask-kind", choices=("auto", "binary", "labels"), default="auto",
+        help="what masks are (default: found out, file by file)")  # fmt: skip
+    add("--ignore-value", type=int, action="append", dest="ignore_values", default=[],
+        help="of mask pixels that belong to no cell; may be repeated")  # fmt: skip
+    add("--invert", action=argparse.BooleanOptionalAction, default=None,
+        help="dark is cell; with --no-invert bright is, unchecked (default: bright)")  # fmt: skip
+    add("--max-value", type=float, help="what is white in images of more than 8 bits")
     add("--polygons", action="store_true", help="outlines instead of RLE; holes are lost")
     add("--val-fraction", type=float, default=0.3, help="of the train folder (default 0.3)")
     add("--test-fraction", type=float, default=0.0, help="where there is no test folder")
@@ -44,6 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(get_parser().parse_args(argv))
     from bccd_d2.data.convert.run import ConvertOptions, convert
 
+    arguments["ignore_values"] = tuple(arguments["ignore_values"])
+    if arguments["labels"]:
+        arguments |= {"masks": arguments["labels"], "mask_kind": "labels"}
+    del arguments["labels"]
     places = {name: arguments.pop(name) for name in ("root", "images", "masks", "out")}
     try:
         report = convert(**places, options=ConvertOptions(**arguments), progress=True)

@@ -34,19 +34,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     import numpy as np
 
     from bccd_d2.data import stain
-    from bccd_d2.data.cache import read_rgb
     from bccd_d2.data.catalog import find_dataset, load_split
+    from bccd_d2.io.images import read_image
     from bccd_d2.report.draw import contact_sheet, write_png
 
     try:
         folder = args.dataset or find_dataset()
-        train = [record["file_name"] for record in load_split(folder, "train")]
-        reference = stain.fit_reference(train, args.method)
+        train = load_split(folder, "train")
+        given = train[0]["max_value"] if train else None
+        reference = stain.fit_reference([r["file_name"] for r in train], args.method, given)
         records = load_split(folder, args.split)
         chosen = np.linspace(0, len(records) - 1, min(args.images, len(records))).astype(int)
         tiles, captions, versions, unchanged = [], [], [], 0
         for index in chosen:
-            image = read_rgb(records[index]["file_name"])
+            image = read_image(records[index]["file_name"], max_value=given)
             source = stain.measure(image, args.method)
             small = cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
             row = [stain.normalise(small, source, reference, s) for s in (0, *args.strengths)]

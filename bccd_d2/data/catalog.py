@@ -83,7 +83,8 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
 
     Returns:
         One dict an image: ``file_name`` and ``label_file`` (absolute), ``image_id``, ``height``,
-        ``width``, ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
+        ``width``, ``max_value`` (of the dataset, see `bccd_d2.io.images.read_plane`),
+        ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
         ``segmentation``, ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in
         the label map) and ``touches_border``. Images without cells stay in, with an empty list.
 
@@ -96,6 +97,7 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     folder = Path(os.path.abspath(folder))
     description = read_description(folder)
     root = image_root(folder, description)
+    given = description.get("options", {}).get("max_value")
     content = _read_json(split_json(folder, split, description))
     kept = ("bbox", "segmentation", "iscrowd", "area", "label", "touches_border")
     annotations: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
@@ -110,6 +112,7 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
             "image_id": image["id"],
             "height": image["height"],
             "width": image["width"],
+            "max_value": given,
             "annotations": annotations[image["id"]],
         }
         for image in content["images"]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import cv2
 
+from bccd_d2.io.images import read_image
 from bccd_d2.masks.cells import Cells
 from bccd_d2.report.compare import compare
 from bccd_d2.report.draw import contact_sheet, side_by_side, write_png
-from bccd_d2.report.pictures import read_image
 
 _ERRORS = ("missed", "merged", "spurious")
 
@@ -40,10 +40,12 @@ def draw_predictions(
     threshold = _read(evaluation / "scores.json")["score_threshold"]
     predicted = _by_image(_read(evaluation / "coco_instances_results.json"))
     annotated = _by_image(truth["annotations"])
+    given = description.get("options", {}).get("max_value")
     pictures = []
     for image in truth["images"]:
         size = (image["height"], image["width"])
-        pixels = read_image(dataset / description["image_root"] / image["file_name"])
+        path = dataset / description["image_root"] / image["file_name"]
+        pixels = read_image(path, max_value=given)
         true = Cells.from_coco(annotated.get(image["id"], []), size)
         found = Cells.from_coco(predicted.get(image["id"], []), size).above(threshold)
         verdicts = compare(true, found)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bccd_d2.io.images import read_image
 from bccd_d2.masks.cells import Cells
 
 SPLITS = ("train", "val", "test")  # folds hold the same images again
@@ -27,6 +28,7 @@ class DatasetImage:
         labels: (N,) int64 their values in the label map.
         border: (N,) bool, they touch the image's edge.
         clump: (N,) bool, the audit suspects several cells in one.
+        max_value: what the dataset says becomes 255 in images of more than 8 bits.
     """
 
     row: Mapping[str, Any]
@@ -35,6 +37,11 @@ class DatasetImage:
     labels: np.ndarray
     border: np.ndarray
     clump: np.ndarray
+    max_value: float | None = None
+
+    def read(self) -> np.ndarray:
+        """The picture, (H, W, 3) uint8 RGB; see `bccd_d2.io.images.read_plane`."""
+        return read_image(self.path, max_value=self.max_value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +82,13 @@ def read_dataset(folder: str | Path) -> DatasetFiles:
         suspects = {
             item["file"]: set(item["labels"]) for item in audit["findings"]["suspected_clumps"]
         }
+        given = description.get("options", {}).get("max_value")
         images = {}
         for row in audit["images"]:
             cells, labels, border = found[row["file"]]
             clump = np.isin(labels, list(suspects.get(row["file"], ())))
             images[row["file"]] = DatasetImage(
-                row, root / row["file"], cells, labels, border, clump
+                row, root / row["file"], cells, labels, border, clump, given
             )
     except (KeyError, TypeError) as error:
         raise ValueError(
