@@ -61,15 +61,15 @@ def take_in(path: str | Path, limits: Limits) -> Upload:
     if megabytes > limits.upload_mb:
         raise ValueError(
             f"the file {name} has {megabytes:.1f} MB, more than the {limits.upload_mb:g} MB "
-            "allowed here. Cut it, or use tools/predict.py, which has no limit"
+            "allowed here. Cut it, or use bccd predict, which has no limit"
         )
     try:
         width, height, pages = image_size(path)
         if width * height > limits.megapixels * 1e6:
             raise ValueError(
                 f"image {name} has {width} x {height} = {width * height / 1e6:.1f} megapixels, "
-                f"more than the {limits.megapixels:g} allowed here. Cut it, or use "
-                "tools/predict.py, which has no limit"
+                f"more than the {limits.megapixels:g} allowed here. Cut it, or use bccd "
+                "predict, which has no limit"
             )
         return Upload(name, read_image(path), pages)
     except ValueError as error:

@@ -55,8 +55,13 @@ class PairReader:
         if key in self._pairs:
             self._pairs.move_to_end(key)
             return self._pairs[key]
-        image = read_image(image_file, max_value=max_value)
-        label_map = read_label_file(label_file, compact=False).astype(np.uint16)
+        try:
+            image = read_image(image_file, max_value=max_value)
+            label_map = read_label_file(label_file, compact=False).astype(np.uint16)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error}; were images moved without the dataset? Convert it again"
+            ) from error
         if image.shape[:2] != label_map.shape:
             raise ValueError(
                 f"{image_file} is {image.shape[1]}x{image.shape[0]}, its label map {label_file} "
