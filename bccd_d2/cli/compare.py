@@ -37,6 +37,11 @@ def get_parser() -> argparse.ArgumentParser:
         help="another tool's TIFF, PNG or NPY label images, named as the images; with a scores.csv "
         "(image,label,score) there AP ranks the cells, and those above a threshold count",
     )
+    add(
+        "--components",
+        action="store_true",
+        help="--labels are binary masks, each of their components is a cell",
+    )
     common.add_config_flags(parser, "dataset", "device")
     common.add_out(parser, "folder for tables, plots and runs", type=Path)
     add("--reference", help="method that the others are held against (default: the first)")
@@ -66,7 +71,7 @@ def _compare(args: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = common.config_options(args)
     methods = [benchmark.parse_model(text) for text in args.model]
-    methods += [benchmark.parse_labels(text) for text in args.labels]
+    methods += [benchmark.parse_labels(text, args.components) for text in args.labels]
     if args.reference and args.reference not in [one.name for one in methods]:
         raise ValueError(f"--reference {args.reference!r} is none of the methods given")
     entries = benchmark.run_benchmark(methods, args.out, options, args.train_budget)

@@ -1,7 +1,8 @@
-"""Convert blood-smear images and binary masks to COCO json, label PNGs and an audit.
+"""Convert blood-smear images and masks or label images to COCO json, label PNGs and an audit.
 
 bccd convert --root "BCCD Dataset with mask" --out datasets/bccd
 bccd convert --images my/images --masks my/masks --out datasets/mine
+bccd convert --images smears --labels results/labels --out datasets/ours
 
 Exit code: 0 all files were used, 1 some were skipped (they are listed), 2 nothing was written.
 """
@@ -20,13 +21,40 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--root", metavar="FOLDER", help="folder with {train,test}/{original,mask}")
     add("--images", metavar="FOLDER", help="a folder of images, instead of --root")
-    add("--masks", metavar="FOLDER", help="the folder of their masks (same file stems)")
+    add(
+        "--masks",
+        metavar="FOLDER",
+        help="the folder of their masks, binary or one value a cell (same file stems, or with "
+        "_mask and the like; default: among the images)",
+    )
+    add("--labels", metavar="FOLDER", help="as --masks with --mask-kind labels")
     common.add_out(parser, "folder for annotations/, labels/, dataset.json, audit.*")
     add("--connectivity", type=int, default=8, help="4 or 8: which pixels touch (default 8)")
     add("--min-area", type=int, default=16, help="px; drop smaller components (default 16)")
     add("--fill-holes", action="store_true", help="give enclosed background to its cell")
     add("--split-clumps", action="store_true", help="cut merged cells apart at their necks")
     add("--threshold", type=float, help="foreground from this grey value on (masks not binary)")
+    add(
+        "--mask-kind",
+        choices=("auto", "binary", "labels"),
+        default="auto",
+        help="what masks are; labels: each value is a cell (default: found out, file by file)",
+    )
+    add(
+        "--ignore-value",
+        type=int,
+        action="append",
+        dest="ignore_values",
+        default=[],
+        metavar="VALUE",
+        help="of mask pixels that belong to no cell; again for more",
+    )
+    add(
+        "--invert",
+        action=argparse.BooleanOptionalAction,
+        help="dark is cell; with --no-invert bright is, unchecked (default: bright)",
+    )
+    add("--max-value", type=float, help="what is white in images of more than 8 bits")
     add("--polygons", action="store_true", help="outlines instead of RLE; holes are lost")
     add("--val-fraction", type=float, default=0.3, help="of the train folder (default 0.3)")
     add("--test-fraction", type=float, default=0.0, help="where there is no test folder")
@@ -48,6 +76,10 @@ def _convert(args: argparse.Namespace) -> int:
 
     arguments = vars(args)
     arguments["workers"] = arguments.pop("processes")
+    arguments["ignore_values"] = tuple(arguments["ignore_values"])
+    labels = arguments.pop("labels")
+    if labels:
+        arguments |= {"masks": labels, "mask_kind": "labels"}
     places = {name: arguments.pop(name) for name in ("root", "images", "masks", "out")}
     report = convert(**places, options=ConvertOptions(**arguments), progress=True)
     print(report.text)

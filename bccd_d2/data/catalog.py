@@ -63,7 +63,8 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
 
     Returns:
         One dict an image: ``file_name`` and ``label_file`` (absolute), ``image_id``, ``height``,
-        ``width``, ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
+        ``width``, ``max_value`` (of the dataset, see `bccd_d2.io.images.read_plane`),
+        ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
         ``segmentation``, ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in
         the label map) and ``touches_border``. Images without cells stay in, with an empty list.
 
@@ -80,6 +81,7 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     kept = ("bbox", "segmentation", "iscrowd", "area", "label", "touches_border")
     fixed = {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS}
     records = []
+    given = description.get("options", {}).get("max_value")
     for image in read_coco(path, boxes=True):
         entry = image.entry
         if "label_file" not in entry:
@@ -91,6 +93,7 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
                 "image_id": entry["id"],
                 "height": entry["height"],
                 "width": entry["width"],
+                "max_value": given,
                 "annotations": [
                     {key: given[key] for key in kept if key in given} | fixed
                     for given in image.annotations

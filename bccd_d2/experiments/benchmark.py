@@ -13,12 +13,13 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
 
 from bccd_d2.config.load import load_config
+from bccd_d2.data.convert.tool_labels import read_tool_labels
 from bccd_d2.evaluation.entries import COSTS, Entry, pick_scores, read_per_image
 from bccd_d2.evaluation.evaluators import CellEvaluator
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.experiments.budget import Spent, read_spent, train_within
 from bccd_d2.experiments.cost import PeakMemory, Timed, gflops, parameters
-from bccd_d2.io.label_images import find_label_file, read_label_file, read_label_scores
+from bccd_d2.io.label_images import find_label_file, read_label_scores
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.instances import instances_of
 from bccd_d2.modeling.tensors import check_weights_file
@@ -51,11 +52,13 @@ class LabelFolder:
 
     Attributes:
         score_threshold: cells below it count for AP only.
+        components: the files are binary masks, each component is a cell.
     """
 
     name: str
     folder: str
     score_threshold: float = 0.0
+    components: bool = False
 
     def scores(self) -> dict[str, np.ndarray] | None:
         """Of each image's cells, from the folder's scores.csv; None where there is none."""
@@ -76,7 +79,7 @@ def parse_model(text: str) -> Model:
     return Model(name, config_file, weights)
 
 
-def parse_labels(text: str) -> LabelFolder:
+def parse_labels(text: str, components: bool = False) -> LabelFolder:
     """A `LabelFolder` from ``NAME=FOLDER`` or ``NAME=FOLDER,THRESHOLD``.
 
     Raises:
@@ -90,7 +93,10 @@ def parse_labels(text: str) -> LabelFolder:
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"folder of label images {folder} does not exist")
     if not threshold:
-        return LabelFolder(name, folder)
+        labels = LabelFolder(name, folder, components=components)
+        if components and labels.scores() is not None:
+            raise ValueError(f"{text!r}: scores.csv ranks labels, and --components has none")
+        return labels
     try:
         labels = LabelFolder(name, folder, float(threshold))
     except ValueError:
@@ -224,7 +230,7 @@ def score_labels(labels: LabelFolder, config: Any, out: str | Path) -> Entry:
     for image_id, true in read_truth(MetadataCatalog.get(split).json_file).items():
         stem = Path(true.file_name).stem
         path = find_label_file(labels.folder, stem)
-        label_map = read_label_file(path)
+        label_map = read_tool_labels(path, labels.components)
         given = None if scores is None else scores.get(stem, np.zeros(0, np.float32))
         if given is not None and len(given) != label_map.max(initial=0):
             raise ValueError(

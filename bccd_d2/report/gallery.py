@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 
 from bccd_d2.io.dataset_file import image_root, read_description, split_json
+from bccd_d2.io.images import read_image
 from bccd_d2.io.records import confined, read_json
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.coco import EVALUATE_AGAIN, read_coco, read_results
 from bccd_d2.report.draw import contact_sheet, side_by_side, write_png
 from bccd_d2.report.failures import FOUND, find_failures
-from bccd_d2.report.pictures import read_image
 
 
 def draw_predictions(
@@ -44,9 +44,10 @@ def draw_predictions(
     threshold = read_json(evaluation / "scores.json", shape, EVALUATE_AGAIN)["score_threshold"]
     sizes = {image.entry["id"]: image.size for image in truth}
     predicted = read_results(evaluation / "coco_instances_results.json", sizes)
+    given = description.get("options", {}).get("max_value")
     pictures = []
     for image in truth:
-        pixels = read_image(confined(root, image.entry["file_name"]))
+        pixels = read_image(confined(root, image.entry["file_name"]), max_value=given)
         true = Cells.from_coco(image.annotations, image.size)
         found = Cells.from_coco(predicted[image.entry["id"]], image.size).above(threshold)
         verdicts = find_failures(true, found)

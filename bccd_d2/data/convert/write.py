@@ -76,6 +76,7 @@ def _image(record: ImageRecord, index: int, image_root: Path, split: str) -> dic
         "width": width,
         "label_file": f"labels/{record.pair.source}/{record.pair.stem}.png",
         "split": split,
+        "value_range": record.value_range,
     }
 
 

@@ -68,6 +68,7 @@ class Evaluated:
         truth: by image id; {} where the dataset is gone.
         predictions: by the same ids, all scores.
         images: folder of the images, None where the dataset is gone.
+        max_value: what the dataset says becomes 255 in images of more than 8 bits.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Evaluated:
     truth: Mapping[int, TrueImage] = field(default_factory=dict)
     predictions: Mapping[int, Cells] = field(default_factory=dict)
     images: Path | None = None
+    max_value: float | None = None
 
     @property
     def threshold(self) -> float:
@@ -234,7 +236,8 @@ def _with_cells(
     images = image_root(root, description)
     if not any((images / image.file_name).is_file() for image in truth.values()):
         absent["images"] = f"The images are not in {images} any more: no pictures."
-    return Evaluated(found.name, found.scores, found.per_image, truth, cells, images)
+    given = description.get("options", {}).get("max_value")
+    return Evaluated(found.name, found.scores, found.per_image, truth, cells, images, given)
 
 
 def _read_config(folder: Path) -> tuple[str, Mapping[str, Any]]:
