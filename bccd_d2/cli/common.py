@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bccd_d2.cli.errors import EXPECTED, explain
+from bccd_d2.cli.errors import expected, explain
 
 CONFIG_FLAGS = {  # flag: the config key it stands for, what its value is called, help
     "dataset": (
@@ -163,7 +163,9 @@ def run(
 
             ready_detectron2()
         return work(args) or 0
-    except EXPECTED as error:
+    except Exception as error:
+        if not expected(error):
+            raise
         print(f"error: {explain(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -14,6 +14,12 @@ EXTRAS = {  # library: the extra of setup.py that brings it
 }
 
 
+def expected(error: BaseException) -> bool:
+    """Whether the user can mend it; a module of ours that cannot be imported is our fault."""
+    ours = isinstance(error, ImportError) and (error.name or "").split(".")[0] == "bccd_d2"
+    return isinstance(error, EXPECTED) and not ours
+
+
 def explain(error: BaseException) -> str:
     """The message of an error, never only a number or a quoted key."""
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
