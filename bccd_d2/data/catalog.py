@@ -86,6 +86,8 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
         ``width``, ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
         ``segmentation``, ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in
         the label map) and ``touches_border``. Images without cells stay in, with an empty list.
+        Crowds and difficult cells are left out. In a dataset of boxes or points ``label_file`` is
+        None; points have ``point`` (x, y) in place of ``bbox``.
 
     Raises:
         KeyError: the dataset has no such split.
@@ -97,16 +99,19 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     description = read_description(folder)
     root = image_root(folder, description)
     content = _read_json(split_json(folder, split, description))
-    kept = ("bbox", "segmentation", "iscrowd", "area", "label", "touches_border")
+    kept = ("bbox", "point", "segmentation", "iscrowd", "area", "label", "touches_border",
+            "category")  # fmt: skip
     annotations: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
+        if annotation.get("iscrowd", 0):
+            continue
         record = {key: annotation[key] for key in kept if key in annotation}
         record.update(category_id=0, bbox_mode=BoxMode.XYWH_ABS)
         annotations[annotation["image_id"]].append(record)
     return [
         {
             "file_name": str(root / image["file_name"]),
-            "label_file": str(folder / image["label_file"]),
+            "label_file": str(folder / image["label_file"]) if "label_file" in image else None,
             "image_id": image["id"],
             "height": image["height"],
             "width": image["width"],
@@ -197,6 +202,9 @@ def _metadata(folder: Path, split: str, description: Mapping[str, Any]) -> dict[
         "dataset_root": str(folder),
         "split": split,
         "evaluator_type": EVALUATOR_TYPE,
+        "annotations": description.get("annotations", "masks"),
+        "complete": description.get("complete", True),
+        "cells": description.get("counts", {}).get(split, {}).get("cells"),
         "max_cells": description.get("counts", {}).get(split, {}).get("max_cells"),
         "area_percentiles": {int(key): float(value) for key, value in percentiles.items()},
         "conversion": hashlib.sha1(state.encode()).hexdigest(),

@@ -7,7 +7,9 @@ cell; annotations wait on disk, so memory does not grow with them.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,11 @@ class ImageRecord:
         pixel_sum: (3,) float64, red, green, blue.
         pixel_square_sum: (3,) float64.
         image_hash: (32,) uint8, packed 256-bit perceptual hash.
+        kind: "masks", "boxes" or "points": what areas and boxes were measured on; points have none.
+        categories: N names where the annotations have some, else ().
+        ignored_categories: names of further annotations that are no cells to learn or score:
+            crowds and those marked as difficult.
+        notes: what was cut, dropped or taken for something, with counts.
     """
 
     pair: Pair
@@ -84,6 +91,15 @@ class ImageRecord:
     pixel_sum: np.ndarray
     pixel_square_sum: np.ndarray
     image_hash: np.ndarray
+    kind: str = "masks"
+    categories: tuple[str, ...] = ()
+    ignored_categories: tuple[str, ...] = ()
+    notes: Counter = field(default_factory=Counter)
+
+    @property
+    def annotations(self) -> int:
+        """Number of annotations, the ignored ones included."""
+        return self.cells + len(self.ignored_categories)
 
     @property
     def cells(self) -> int:
@@ -92,8 +108,9 @@ class ImageRecord:
 
     @property
     def covered(self) -> float:
-        """Share of the image that cells cover, in [0, 1]."""
-        return float(self.areas.sum() / max(self.image_size[0] * self.image_size[1], 1))
+        """Share of the image that cells cover, in [0, 1]; boxes that overlap count twice."""
+        share = self.areas.sum() / max(self.image_size[0] * self.image_size[1], 1)
+        return min(float(share), 1.0)
 
 
 def label_path(folder: Path, pair: Pair) -> Path:
@@ -138,10 +155,19 @@ def convert_pair(pair: Pair, options: LabelOptions, folder: Path) -> ImageRecord
         "mask_pixels": int(np.count_nonzero(binary.mask)),
         **_measure(image, labelled, rles),
     }
-    _write(label_path(folder, pair), _encode_labels(labelled.label_map))
-    annotations = _annotations(labelled, record, rles, options.polygons)
-    _write(part_path(folder, pair), json.dumps(annotations).encode())
+    write_labels(folder, pair, labelled.label_map)
+    write_part(folder, pair, _annotations(labelled, record, rles, options.polygons))
     return ImageRecord(pair=pair, **record)
+
+
+def write_labels(folder: Path, pair: Pair, label_map: np.ndarray) -> None:
+    """Write the label PNG of a pair."""
+    _write(label_path(folder, pair), _encode_labels(label_map))
+
+
+def write_part(folder: Path, pair: Pair, annotations: Sequence[dict[str, Any]]) -> None:
+    """Write the annotations of a pair, COCO's without their ids."""
+    _write(part_path(folder, pair), json.dumps(annotations).encode())
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -195,11 +221,7 @@ def _measure(image: np.ndarray, labelled: Labelled, rles: list[Rle]) -> dict[str
     boxes = np.array(coco_mask.toBbox(rles) if rles else [], dtype=np.int32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     suspects = suspect_clumps(areas, solidities(label_map, boxes)) & ~labelled.is_split
-    sample = np.ascontiguousarray(image[::4, ::4])
-    mean, deviation = (v.ravel() for v in cv2.meanStdDev(sample))
-    pixels = sample.shape[0] * sample.shape[1]
     return {
-        "image_size": label_map.shape,
         "areas": areas,
         "boxes": boxes,
         "border": labels.touches_border(boxes, label_map.shape),
@@ -209,6 +231,17 @@ def _measure(image: np.ndarray, labelled: Labelled, rles: list[Rle]) -> dict[str
         "speck_pixels": labelled.speck_pixels,
         "holes": labelled.holes,
         "hole_pixels": labelled.hole_pixels,
+        **measure_image(image),
+    }
+
+
+def measure_image(image: np.ndarray) -> dict[str, Any]:
+    """The part of an `ImageRecord` that the image alone tells."""
+    sample = np.ascontiguousarray(image[::4, ::4])
+    mean, deviation = (v.ravel() for v in cv2.meanStdDev(sample))
+    pixels = sample.shape[0] * sample.shape[1]
+    return {
+        "image_size": image.shape[:2],
         "pixel_count": pixels,
         "pixel_sum": mean * pixels,
         "pixel_square_sum": (np.square(mean) + np.square(deviation)) * pixels,
