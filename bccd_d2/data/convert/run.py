@@ -66,8 +66,6 @@ def convert(
 ) -> ConversionReport:
     """Convert ``root/{train,test}/{original,mask}``, or ``images`` with ``masks``, into ``out``.
 
-    Instead of masks, ``images`` may come with annotations of another form: see `formats`.
-
     Everything is written aside and renamed into place at the end; an earlier conversion in ``out``
     is replaced as a whole. Unusable files are skipped and listed. Worker processes are spawned, so
     a script that calls this needs the usual ``if __name__ == "__main__"``.
