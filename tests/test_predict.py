@@ -259,3 +259,36 @@ def test_the_tool_offers_every_kind():
     import predict as tool
 
     assert tool.KINDS == tuple(KINDS)
+
+
+def test_results_of_another_image_of_the_same_name_are_not_overwritten(smears, tmp_path, capsys):
+    assert predict("--input", smears / "a.png", "--output", tmp_path, "--save", "csv") == 0
+    before = written(tmp_path)
+    assert predict("--input", smears / "two" / "a.jpg", "--output", tmp_path) == 2
+    error = capsys.readouterr().err
+    assert str(smears / "a.png") in error and "choose another --output" in error
+    assert written(tmp_path) == before
+
+
+def test_a_kind_of_file_that_is_not_asked_for_again_does_not_stay_stale(smears, tmp_path):
+    once = ["--input", smears / "a.png", "--output", tmp_path]
+    assert predict(*once, "--save", "csv", "labels") == 0
+    assert predict(*once, "--save", "labels", "--scale", 0.5) == 0
+    assert not list((tmp_path / "csv").iterdir()) and list((tmp_path / "labels").iterdir())
+
+
+def test_two_predictions_into_one_folder_at_once_are_refused(smears, tmp_path, capsys):
+    from bccd_d2.io.lock import hold_folder
+
+    with hold_folder(tmp_path, "prediction"):
+        assert predict("--input", smears / "a.png", "--output", tmp_path) == 2
+    error = capsys.readouterr().err
+    assert f"in use by prediction (process {os.getpid()}" in error and str(tmp_path) in error
+    assert predict("--input", smears / "a.png", "--output", tmp_path) == 0
+
+
+def test_an_output_that_cannot_be_written_is_told_before_any_work(smears, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    weights = ["--weights", "no such model"]
+    assert predict("--input", smears, "--output", tmp_path / "file", *weights) == 2
+    assert "cannot write into" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from bccd_d2.modeling.build import build_model
 from bccd_d2.models import file as model_files
 from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
 from bccd_d2.models.export import export_run
-from bccd_d2.models.preprocessing import Treatment
+from bccd_d2.models.preprocessing import Preprocessing
 from bccd_d2.synth.smear import draw_smear
 
 from .small import SMALL_DETECTOR
@@ -42,7 +42,7 @@ def run(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     model = build_model(finalize(config))
     point = OperatingPoint(0.4, "bccd_val at iteration 4")
-    parts = {"operating_point": point, "treatment": Treatment.of(config)}
+    parts = {"operating_point": point, "treatment": Preprocessing.of(config)}
     CellCheckpointer(model, str(folder), **parts).save("model_best")
     return folder
 

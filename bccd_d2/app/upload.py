@@ -63,13 +63,13 @@ def take_in(path: str | Path, limits: Limits) -> Upload:
     if megabytes > limits.upload_mb:
         raise ValueError(
             f"the file {name} has {megabytes:.1f} MB, more than the {limits.upload_mb:g} MB "
-            "allowed here. Cut it, or use tools/predict.py, which has no limit"
+            "allowed here. Cut it, or use bccd predict, which has no limit"
         )
     width, height, pages = _describe(path)
     if width * height > limits.megapixels * 1e6:
         raise ValueError(
             f"the image {name} has {width} x {height} = {width * height / 1e6:.1f} megapixels, "
-            f"more than the {limits.megapixels:g} allowed here. Cut it, or use tools/predict.py, "
+            f"more than the {limits.megapixels:g} allowed here. Cut it, or use bccd predict, "
             "which has no limit"
         )
     try:
@@ -95,7 +95,7 @@ def _describe(path: Path) -> tuple[int, int, int]:
                 return *picture.size, 1
     except Image.DecompressionBombError as error:
         raise ValueError(
-            f"the image {path.name} has far more pixels than this page takes; use tools/predict.py"
+            f"the image {path.name} has far more pixels than this page takes; use bccd predict"
         ) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
         raise ValueError(

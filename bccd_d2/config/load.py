@@ -11,6 +11,7 @@ from typing import Any
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 
+from bccd_d2.config.files import read_config
 from bccd_d2.config.keys import add_bccd_config
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> CN:
     """The config of a YAML file (with ``_BASE_``) and trailing ``KEY VALUE`` pairs, not yet frozen.
+
+    Args:
+        path: a file, or the name of a shipped config; see `files.find_config`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -28,12 +32,10 @@ def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> 
     add_bccd_config(config)
     known = dict(leaves(config))
     if path:
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"config file {path} does not exist")
-        loaded = CN.load_yaml_with_base(str(path))
+        loaded = read_config(path)
         _refuse_unknown(dict(leaves(loaded)), known, str(path))
         _whole_to_float(loaded, config)
-        _merge(config.merge_from_other_cfg, CN(loaded), str(path))
+        _merge(lambda values: config.merge_from_other_cfg(CN(values)), loaded, str(path))
     if len(options) % 2:
         raise ValueError(f"options must be KEY VALUE pairs, got {list(options)}")
     _refuse_unknown(options[::2], known, "the command line")

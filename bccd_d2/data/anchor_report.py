@@ -1,4 +1,4 @@
-"""What `tools/fit_anchors.py` says and shows: a table of clusters and recalls, a crowded image."""
+"""What `bccd anchors` says and shows: a table of clusters and recalls, a crowded image."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import Any
 THING_CLASSES = ["cell"]
 THING_COLORS = [(214, 39, 40)]
 EVALUATOR_TYPE = "bccd_cells"
-HOW_TO_CONVERT = "python tools/convert_to_coco.py --root ROOT --out OUT"
+HOW_TO_CONVERT = "bccd convert --root ROOT --out OUT"
 
 logger = logging.getLogger(__name__)
 

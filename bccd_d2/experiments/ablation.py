@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from bccd_d2.config.files import SWITCHES, read_mapping
 from bccd_d2.config.load import load_config
 from bccd_d2.data.stain import check_method
 from bccd_d2.experiments.cost import seconds_per_step
@@ -56,15 +56,16 @@ class Run:
 def load_switches(path: str | Path) -> list[Switch]:
     """The switches of a YAML file that maps each name to {KEY: value}.
 
+    Args:
+        path: a file, or the name of a shipped one: "data", "detector".
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: it holds something else, or a switch is called "base".
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"switches {path} do not exist")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or not content or BASE in content:
+    path = SWITCHES.find(path)
+    content = read_mapping(path)
+    if not content or BASE in content:
         raise ValueError(f"{path} must map names other than {BASE!r} to {{KEY: value}}")
     switches = []
     for name, changes in content.items():

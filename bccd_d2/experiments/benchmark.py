@@ -21,6 +21,7 @@ from bccd_d2.experiments.cost import PeakMemory, Timed, gflops, parameters
 from bccd_d2.io.label_images import find_label_file, read_label_file, read_label_scores
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.instances import instances_of
+from bccd_d2.modeling.tensors import check_weights_file
 from bccd_d2.models.checkpoint import run_weights, weights_of
 from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained
 from bccd_d2.training import loaders
@@ -100,13 +101,13 @@ def parse_labels(text: str) -> LabelFolder:
     return labels
 
 
-def run_contest(
-    contestants: Sequence[Model | LabelFolder],
+def run_benchmark(
+    methods: Sequence[Model | LabelFolder],
     out: str | Path,
     options: Sequence[str] = (),
     train_minutes: float = 0,
 ) -> list[Entry]:
-    """Score every contestant on ``DATASETS.TEST``'s first split; the entries in the given order.
+    """Score every method on ``DATASETS.TEST``'s first split; the entries in the given order.
 
     What the evaluator writes goes to ``out/<name>/<split>``, runs to ``out/runs/<name>``. A model
     given without weights takes those of its run there.
@@ -117,18 +118,18 @@ def run_contest(
             `budget.train_within`. A stopped comparison goes on where it was. 0 trains nothing.
 
     Raises:
-        ValueError: names are not unique, or a contestant does not fit the split.
+        ValueError: names are not unique, or a method does not fit the split.
         FileNotFoundError: weights or a label image are missing.
     """
-    names = [one.name for one in contestants]
+    names = [one.name for one in methods]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"needs contestants with names of their own, got {names}")
-    configs = {m.name: _config(m, out, options) for m in contestants if isinstance(m, Model)}
+        raise ValueError(f"needs methods with names of their own, got {names}")
+    configs = {m.name: _config(m, out, options) for m in methods if isinstance(m, Model)}
     for name, config in configs.items():  # what is missing stops it now
         _check_weights(name, config, train_minutes)
     entries = []
-    for number, one in enumerate(contestants, start=1):
-        logger.info("%d of %d: %s", number, len(contestants), one.name)
+    for number, one in enumerate(methods, start=1):
+        logger.info("%d of %d: %s", number, len(methods), one.name)
         if isinstance(one, Model):
             config, spent = _trained(configs[one.name], train_minutes)
             entries.append(_score_model(one.name, config, out, spent))
@@ -151,7 +152,7 @@ def _learns(config: Any) -> bool:
 
 
 def _check_weights(name: str, config: Any, train_minutes: float) -> None:
-    """Raise FileNotFoundError for weights that are not there and will not be."""
+    """Raise for weights that are not there and will not be, or of a kind that is not read."""
     if not config.MODEL.WEIGHTS and (not _learns(config) or train_minutes):
         prepare(config.clone())  # names what cannot be trained before the first hour is spent
         return
@@ -160,6 +161,7 @@ def _check_weights(name: str, config: Any, train_minutes: float) -> None:
         raise FileNotFoundError(
             f"{name}: no weights at {weights}; give NAME=CONFIG,WEIGHTS or --train-budget MINUTES"
         )
+    check_weights_file(weights, f"{name}: weights")
 
 
 def _trained(config: Any, minutes: float) -> tuple[Any, Spent | None]:

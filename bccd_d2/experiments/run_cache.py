@@ -12,6 +12,7 @@ from detectron2.engine import HookBase
 
 from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.models.checkpoint import run_weights, weights_of
+from bccd_d2.training.folder import set_aside
 from bccd_d2.training.launch import Processes, launch
 from bccd_d2.training.run import prepare, run
 
@@ -20,7 +21,7 @@ def ensure_trained(config: Any, processes: Processes, extra_hooks: Sequence[Hook
     """Train to the end unless that was done; a run that was interrupted goes on where it was.
 
     What counts as the same run is the config and the conversion of the dataset, both recorded in
-    ``OUTPUT_DIR/inputs.json``. A run of other inputs in that folder is replaced.
+    ``OUTPUT_DIR/inputs.json``. A run of other inputs in that folder is set aside.
 
     Args:
         extra_hooks: see `run.train`.
@@ -34,8 +35,7 @@ def ensure_trained(config: Any, processes: Processes, extra_hooks: Sequence[Hook
     same = record.is_file() and json.loads(record.read_text()) == inputs
     if not (same and (folder / "model_final.pth").is_file()):
         if not same:
-            for old in [*folder.glob("*.pth"), folder / "last_checkpoint", folder / "metrics.json"]:
-                old.unlink(missing_ok=True)
+            set_aside(folder)
         write_json_atomic(record, inputs)
         launch(run, processes, config, False, True, extra_hooks)
     return run_weights(config, folder)

@@ -13,6 +13,8 @@ from detectron2.utils import comm
 
 from bccd_d2.evaluation.thresholds import choose
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
+from bccd_d2.io.lock import hold_folder
+from bccd_d2.modeling.tensors import read_tensors
 from bccd_d2.models.checkpoint import OperatingPoint
 from bccd_d2.models.load import load_trained
 from bccd_d2.training.run import score
@@ -36,6 +38,7 @@ def choose_threshold(config: Any) -> tuple[Path, OperatingPoint]:
     Raises:
         FileNotFoundError: there is no checkpoint.
         ValueError: there are no validation images, or the checkpoint is no .pth file of training.
+        BlockingIOError: a training goes on in the checkpoint's folder.
     """
     if not config.DATASETS.VALIDATION:
         raise ValueError("DATASETS.VALIDATION is empty: there is nothing to choose a threshold on")
@@ -77,7 +80,7 @@ def take_threshold(weights: str | Path, summary: str | Path) -> OperatingPoint:
         folds, threshold = len(done["folds"]), float(done["score_threshold"])
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f"{summary} is no cross_validation.json of tools/cross_validate.py ({error!r})"
+            f"{summary} is no cross_validation.json of bccd crossval ({error!r})"
         ) from error
     point = OperatingPoint(threshold, f"the held-out images of {folds} folds")
     _store(path, point)
@@ -91,9 +94,14 @@ def _check_suffix(path: Path) -> None:
 
 
 def _store(path: Path, point: OperatingPoint) -> None:
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    with hold_folder(path.parent, "choosing a threshold"):
+        _change(path, point)
+
+
+def _change(path: Path, point: OperatingPoint) -> None:
+    stored = read_tensors(path, "checkpoint")
     if "model" not in stored:
-        raise ValueError(f"{path} is no checkpoint of tools/train_net.py: it has no 'model'")
+        raise ValueError(f"{path} is no checkpoint of bccd train: it has no 'model'")
     buffer = io.BytesIO()
     torch.save({**stored, "operating_point": point.state_dict()}, buffer)
     write_bytes_atomic(path, buffer.getbuffer())

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils import comm
 from torch import nn
 
 from bccd_d2.io.atomic import write_bytes_atomic, write_text_atomic
 from bccd_d2.models.file import read_checkpoint
 
+logger = logging.getLogger(__name__)
+
 RUN_FILES = ("model_best.pth", "model_final.pth")  # what a finished run has, the better first
+_RESUMABLE = re.compile(r"model_(\d+|final)\.pth")
 
 
 class OperatingPoint:
@@ -34,9 +39,15 @@ class OperatingPoint:
         return {"score_threshold": float(self.score_threshold), "origin": self.origin}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the values of `state_dict`."""
-        self.score_threshold = state["score_threshold"]
-        self.origin = state["origin"]
+        """Take the values of `state_dict`.
+
+        Raises:
+            KeyError, ValueError: they are no such values.
+        """
+        threshold = float(state["score_threshold"])
+        if not 0 <= threshold <= 1:  # NaN neither
+            raise ValueError(f"score_threshold must lie in [0, 1], got {threshold}")
+        self.score_threshold, self.origin = threshold, str(state["origin"])
 
 
 def average_weights(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -56,11 +67,53 @@ def weights_of(config: Any) -> Path:
     return Path(config.MODEL.WEIGHTS or run_weights(config, config.OUTPUT_DIR))
 
 
-class CellCheckpointer(DetectionCheckpointer):
-    """`DetectionCheckpointer` that writes atomically and is strict about what it loads.
+def resume_file(folder: str | Path) -> Path | None:
+    """The checkpoint that a run in ``folder`` can go on from; None where there is none at all.
+
+    It is the one that ``last_checkpoint`` names. Where that file is missing, empty, or names no
+    whole checkpoint, it is the furthest whole one in the folder, and the log says so.
+
+    Raises:
+        ValueError: there are checkpoints, but none is whole.
+    """
+    folder = Path(folder)
+    tag = folder / "last_checkpoint"
+    named = ""
+    if tag.is_file():
+        named = tag.read_text(encoding="utf-8", errors="replace").strip()
+    others = [path for path in folder.glob("*.pth") if _RESUMABLE.fullmatch(path.name)]
+    if not tag.is_file() and not others:
+        return None
+    if Path(named).name == named and named and _iteration(folder / named) is not None:
+        return folder / named
+    whole = [(done, path) for path in others if (done := _iteration(path)) is not None]
+    if not whole:
+        raise ValueError(
+            f"{tag} names {named!r}, and no whole checkpoint lies in {folder} to go on from: start "
+            "anew without --resume"
+        )
+    done, found = max(whole)
+    logger.warning(
+        "%s names %r, which is no whole checkpoint; going on from %s (iteration %d)",
+        tag, named, found.name, done + 1,
+    )  # fmt: skip
+    return found
+
+
+def _iteration(path: Path) -> int | None:
+    """The last iteration, from 0, that a checkpoint of training holds; None: not a whole one."""
+    try:
+        done = read_checkpoint(path)["iteration"]
+    except (ValueError, KeyError, OSError):
+        return None
+    return done if isinstance(done, int) else None
+
+
+class CellCheckpointer:
+    """Saves a run's parts atomically, and is strict about what it loads.
 
     A run killed while saving keeps its last whole checkpoint; ``model_best`` does not become the
-    point to resume from (detectron2's own marks whatever was saved last).
+    point to resume from. In place of detectron2's, which unpickles .pkl and .pyth files.
 
     Args:
         model: whose weights are saved and loaded.
@@ -69,7 +122,7 @@ class CellCheckpointer(DetectionCheckpointer):
             evaluation does; training goes on from the weights themselves.
         new_parts: beginnings of the names of parameters that a checkpoint need not have: parts
             added to a model that was trained without them.
-        checkpointables: further parts with ``state_dict``, by name.
+        parts: further parts with ``state_dict``, by name.
     """
 
     def __init__(
@@ -79,53 +132,63 @@ class CellCheckpointer(DetectionCheckpointer):
         *,
         use_average: bool = False,
         new_parts: Sequence[str] = (),
-        **checkpointables: Any,
+        **parts: Any,
     ) -> None:
-        super().__init__(model, save_dir, **checkpointables)
+        self.model, self.parts = model, parts
+        self.save_dir = save_dir if comm.is_main_process() else ""
         self.use_average = use_average
         self.new_parts = tuple(new_parts)
 
     def save(self, name: str, *, resumable: bool = True, **extra: Any) -> None:
         """Write ``name``.pth; ``resumable`` says whether ``--resume`` should start from it."""
-        if not self.save_dir or not self.save_to_disk:
+        if not self.save_dir:
             return
-        parts = {key: part.state_dict() for key, part in self.checkpointables.items()}
+        states = {key: part.state_dict() for key, part in self.parts.items()}
         buffer = io.BytesIO()
-        torch.save({"model": self.model.state_dict(), **parts, **extra}, buffer)
+        torch.save({"model": self.model.state_dict(), **states, **extra}, buffer)
         path = write_bytes_atomic(Path(self.save_dir) / f"{name}.pth", buffer.getbuffer())
-        self.logger.info("Saved checkpoint %s", path)
+        logger.info("Saved checkpoint %s", path)
         if resumable:
-            self.tag_last_checkpoint(path.name)
+            write_text_atomic(Path(self.save_dir) / "last_checkpoint", path.name)
 
     def remove(self, name: str) -> None:
         """Delete ``name``.pth where this process writes checkpoints."""
-        if self.save_dir and self.save_to_disk:
+        if self.save_dir:
             (Path(self.save_dir) / f"{name}.pth").unlink(missing_ok=True)
 
-    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
-        write_text_atomic(Path(self.save_dir) / "last_checkpoint", last_filename_basename)
+    def load(self, path: str | Path, parts: Sequence[str] | None = None) -> dict[str, Any]:
+        """Load the model's weights and ``parts`` (None = all) from a file; what else it holds.
 
-    def _load_file(self, filename: str) -> dict[str, Any]:
-        if str(filename).endswith(".safetensors"):
-            return read_checkpoint(filename)
-        if not str(filename).endswith(".pth"):
-            return super()._load_file(filename)
-        loaded = torch.load(filename, map_location="cpu", weights_only=True)
-        if self.use_average and "ema" in loaded:
-            loaded["model"] = average_weights(loaded["ema"])
-        return loaded if "model" in loaded else {"model": loaded}
+        Raises:
+            FileNotFoundError, ValueError: see `read_checkpoint`; or it does not fit the model.
+        """
+        checkpoint = read_checkpoint(path, "checkpoint")
+        if self.use_average and "ema" in checkpoint:
+            checkpoint["model"] = average_weights(checkpoint["ema"])
+        self._load_model(checkpoint.pop("model"), path)
+        for name in self.parts if parts is None else parts:
+            if name not in checkpoint:
+                continue
+            try:
+                self.parts[name].load_state_dict(checkpoint.pop(name))
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise ValueError(
+                    f"checkpoint {path}: its {name} does not fit this run ({error!r:.200}). Use "
+                    "the config that it was made with, or another checkpoint."
+                ) from error
+        return checkpoint
 
-    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
-        incompatible = super()._load_model(checkpoint)
-        published = checkpoint.get("matching_heuristics", False)
-        wrong = list(incompatible.incorrect_shapes)
-        if not published:
-            missing = [k for k in incompatible.missing_keys if not k.startswith(self.new_parts)]
-            wrong += [*missing, *incompatible.unexpected_keys]
+    def _load_model(self, state: dict[str, torch.Tensor], path: str | Path) -> None:
+        if state and all(name.startswith("module.") for name in state):  # of DataParallel
+            state = average_weights(state)
+        own = self.model.state_dict()
+        shapes = [name for name in own if name in state and state[name].shape != own[name].shape]
+        missing = [n for n in own if n not in state and not n.startswith(self.new_parts)]
+        wrong = [*shapes, *missing, *(name for name in state if name not in own)]
         if wrong:
-            listed = ", ".join(str(w) for w in wrong[:6])
             raise ValueError(
                 f"the checkpoint does not fit the model: {len(wrong)} tensors are missing, "
-                f"unexpected or of another shape ({listed}). Use the config that it was made with."
+                f"unexpected or of another shape ({', '.join(wrong[:6])}) in {path}. Use the "
+                "config that it was made with."
             )
-        return incompatible
+        self.model.load_state_dict(state, strict=False)

@@ -1,7 +1,7 @@
 """Model files: weights as safetensors that carry all it takes to use them, and the shipped ones.
 
 A file holds the tensors, in float16 where asked for, and in its header one JSON text under
-"bccd_d2": the model's name, the config, the operating point, the treatment of images and whatever
+"bccd_d2": the model's name, the config, the operating point, the preprocessing and whatever
 the maker notes. No code is stored and none is run on reading. Of the config it has every key of
 ours and those of detectron2's that differ from detectron2's defaults, so it reads alike under 0.6
 and later; paths are left out.
@@ -26,11 +26,15 @@ from safetensors.torch import save
 
 from bccd_d2.config.load import leaves, load_config
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
+from bccd_d2.modeling.tensors import read_tensors
+from bccd_d2.models.preprocessing import PREPROCESSING
 
 FORMAT = 1
 HEADER = "bccd_d2"
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
-PATHS = ("DATASETS.ROOT", "MODEL.WEIGHTS", "MODEL.VIT.WEIGHTS", "OUTPUT_DIR")
+STARTS = ("MODEL.VIT.WEIGHTS", "MODEL.RESNETS.WEIGHTS")  # what a backbone's training began from
+PATHS = ("DATASETS.ROOT", "MODEL.WEIGHTS", *STARTS, "OUTPUT_DIR")
+PARTS = {"name": str, "config": dict, "operating_point": dict, PREPROCESSING: dict}
 DECIDING = ("MODEL", "INPUT", "TEST")  # what changes a model's answer
 
 
@@ -67,19 +71,19 @@ def write_model_file(
 
 
 def describe(
-    name: str, config: Any, operating_point: Mapping[str, Any], treatment: Mapping[str, Any]
+    name: str, config: Any, operating_point: Mapping[str, Any], preprocessing: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The description of a model for `write_model_file`.
 
     Args:
         operating_point: of `checkpoint.OperatingPoint.state_dict`.
-        treatment: of `treatment.Treatment.state_dict`.
+        preprocessing: of `preprocessing.Preprocessing.state_dict`.
     """
     return {
         "name": name,
         "config": portable_config(config),
         "operating_point": dict(operating_point),
-        "treatment": dict(treatment),
+        PREPROCESSING: dict(preprocessing),
     }
 
 
@@ -105,6 +109,8 @@ def config_of(description: Mapping[str, Any], path: str | Path) -> CN:
     known = dict(leaves(config))
     options: list[Any] = []
     for key, value in description["config"].items():
+        if key in PATHS:
+            continue
         if key in known:
             options += [key, tuple(value) if isinstance(known[key], tuple) else value]
         elif key.startswith(DECIDING):
@@ -112,12 +118,16 @@ def config_of(description: Mapping[str, Any], path: str | Path) -> CN:
                 f"model file {path} sets {key}, which this version of bccd_d2 does not know: "
                 "install the version that wrote it, or a later one"
             )
-    config.merge_from_list(options)
+    try:
+        config.merge_from_list(options)
+    except (ValueError, AssertionError, TypeError) as error:
+        message = f"model file {path} has a wrong config ({error}); export it again"
+        raise ValueError(message) from error
     return config
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """What a model file says about its model: name, config, operating_point, treatment, ...
+    """What a model file says about its model: name, config, operating_point, preprocessing, ...
 
     Raises:
         FileNotFoundError: no such file.
@@ -126,37 +136,81 @@ def read_description(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"model file {path} does not exist")
-    try:
-        with safe_open(str(path), framework="pt") as stream:
-            text = (stream.metadata() or {}).get(HEADER)
-    except SafetensorError as error:
-        raise ValueError(f"model file {path} is unreadable ({error}); copy it again") from error
+    text = header_of(path).get(HEADER)
     if text is None:
         raise ValueError(
             f"{path} holds weights but says nothing of their config: give a file made by "
-            "tools/export_weights.py"
+            "bccd export weights"
         )
-    description = json.loads(text)
-    if description["format"] > FORMAT:
+    return _checked(text, path)
+
+
+def _checked(text: str, path: Path) -> dict[str, Any]:
+    """The description in a header, with each part of the kind that it must be of."""
+    try:
+        description = json.loads(text)
+        version = int(description["format"])
+        wrong = [key for key, kind in PARTS.items() if not isinstance(description[key], kind)]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(
-            f"model file {path} is of format {description['format']}, this version of bccd_d2 "
+            f"model file {path} describes itself wrongly ({error!r:.150}); export it again"
+        ) from error
+    if version > FORMAT:
+        raise ValueError(
+            f"model file {path} is of format {version}, this version of bccd_d2 "
             f"reads up to {FORMAT}: install a later one"
+        )
+    if wrong:
+        raise ValueError(
+            f"model file {path} describes itself wrongly ({', '.join(wrong)}); export it again"
         )
     return description
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A model file as `checkpoint.CellCheckpointer` takes it: model, operating_point, treatment.
+def header_of(path: str | Path) -> dict[str, str]:
+    """The texts in a safetensors file's header, by name.
 
     Raises:
-        FileNotFoundError, ValueError: see `read_description`.
+        ValueError: it is no safetensors file.
     """
-    description = read_description(path)
-    with safe_open(str(path), framework="pt") as stream:
-        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    tensors = {n: t.float() if t.dtype == torch.float16 else t for n, t in tensors.items()}
-    parts = {key: description[key] for key in ("operating_point", "treatment")}
-    return {"model": tensors, **parts}
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            return stream.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"model file {path} is unreadable ({error}); copy it again") from error
+
+
+def read_checkpoint(path: str | Path, key: str = "weights") -> dict[str, Any]:
+    """A file of weights as `checkpoint.CellCheckpointer` takes it: "model" and what goes with it.
+
+    A model file of ours also gives operating_point and preprocessing, a .pth of training all that
+    it holds.
+
+    Raises:
+        FileNotFoundError, ValueError: see `modeling.tensors.read_tensors` and `read_description`.
+    """
+    content = read_tensors(path, key)
+    if Path(path).suffix.lower() == ".safetensors":
+        tensors = {n: t.float() if t.dtype == torch.float16 else t for n, t in content.items()}
+        content = {"model": tensors}
+        if HEADER in header_of(path):
+            description = read_description(path)
+            content |= {name: description[name] for name in ("operating_point", PREPROCESSING)}
+    elif "model" not in content:
+        content = {"model": content}
+    for name in ("model", "ema"):
+        if not _is_state(content.get(name, {})):
+            raise ValueError(
+                f"{key} {path} holds no dictionary of tensors as {name!r}; take a checkpoint of "
+                "tools/train_net.py or a model's state_dict()"
+            )
+    return content
+
+
+def _is_state(found: Any) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(name, str) and torch.is_tensor(tensor) for name, tensor in found.items()
+    )
 
 
 def file_sha256(path: str | Path) -> str:
@@ -209,7 +263,7 @@ def find_pretrained(name: str = "", folder: str | Path | None = None) -> Path:
     models = registry["models"]
     if not name and not registry["default"]:
         raise FileNotFoundError(
-            "no model ships with this installation of bccd_d2: train one (tools/train_net.py) and "
+            "no model ships with this installation of bccd_d2: train one (bccd train) and "
             "give its run folder, a .pth or a .safetensors file"
         )
     name = name or registry["default"]

@@ -14,19 +14,29 @@ import torch
 from torch import nn
 
 from bccd_d2.config.load import finalize, load_config
-from bccd_d2.data.preprocess import Appearance, resize_image, scaled_size
+from bccd_d2.data.preprocess import Preprocessor, resize_image, scaled_size
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
+from bccd_d2.modeling.device import chosen_device
+from bccd_d2.modeling.tensors import SUFFIXES, check_weights_file
 from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint, weights_of
 from bccd_d2.models.file import (
     DECIDING,
+    HEADER,
+    STARTS,
     config_of,
     file_sha256,
     find_pretrained,
+    header_of,
     portable_config,
     read_description,
 )
-from bccd_d2.models.preprocessing import Treatment, appearance_options, with_reference
+from bccd_d2.models.preprocessing import (
+    PREPROCESSING,
+    Preprocessing,
+    preprocess_options,
+    with_reference,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +50,7 @@ class TrainedModel:
     Attributes:
         name: the model file's own, else the run folder's or the file's.
         score_threshold: the operating point that was chosen with the model, in [0, 1].
-        looks_at_whole: the treatment of a part depends on the colours of the whole image.
+        looks_at_whole: the preprocessing of a part depends on the colours of the whole image.
         source: file of the weights; "" for a model without any.
         precision: "fp32" or "bf16", what the network computes in.
         config: frozen.
@@ -61,7 +71,7 @@ class TrainedModel:
         self.name, self.config, self.source, self.precision = name, config, source, precision
         self.score_threshold = float(point.score_threshold)
         self.net = net.eval()
-        self._look = appearance_options(config)
+        self._look = preprocess_options(config)
         self.looks_at_whole = self._look.stain is not None and self._look.stain_strength > 0
 
     @property
@@ -116,7 +126,7 @@ class TrainedModel:
         height, width = image.shape[:2]
         size = scaled_size(height, width, self.config.INPUT.IMAGE_SCALE * zoom)
         part = resize_image(image, size)
-        part = Appearance(self._look)(part, image if whole is None else whole, "")
+        part = Preprocessor(self._look)(part, image if whole is None else whole, "")
         pixels = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1)))
         return {"image": pixels, "height": height, "width": width}
 
@@ -136,7 +146,7 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
     A model without parameters needs no weights; of its cells all count.
 
     Returns:
-        The config with the treatment of images that the model learned with, the model, its
+        The config with the preprocessing that the model learned with, the model, its
         operating point and the path of the weights, "" for a model without any.
 
     Raises:
@@ -149,14 +159,26 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
         raise FileNotFoundError(
             f"no weights at {weights}: train first, or add MODEL.WEIGHTS PATH to the command"
         )
-    model = build_model(config)
+    model = build_model(without_starts(config))
     if not learned:
         return with_reference(config), model, OperatingPoint(0.0, "no data: all cells count"), ""
     point = OperatingPoint()
-    treatment = Treatment()
-    parts = {"operating_point": point, "treatment": treatment}
+    preprocessing = Preprocessing()
+    parts = {"operating_point": point, PREPROCESSING: preprocessing}
     CellCheckpointer(model, use_average=True, **parts).load(weights, list(parts))
-    return treatment.given_to(config), model, point, weights
+    return preprocessing.given_to(config), model, point, weights
+
+
+def without_starts(config: Any) -> Any:
+    """A frozen copy whose backbone starts from no weights: a checkpoint has them all.
+
+    So no hub is asked, and no file that the training began from needs to be there any more.
+    """
+    config = config.clone()
+    config.defrost()
+    config.merge_from_list([part for key in STARTS for part in (key, "")])
+    config.freeze()
+    return config
 
 
 def load_model(
@@ -176,13 +198,10 @@ def load_model(
     Raises:
         FileNotFoundError: no such file, no config beside it, or nothing ships.
         KeyError: a name that is none of the shipped models.
-        ValueError: a file that is damaged, or does not fit its config.
+        ValueError: a file that is damaged or does not fit its config, or no such device.
     """
     name, weights, config = _find(str(name_or_path), str(config_file))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    config.MODEL.DEVICE = device
-    config.MODEL.VIT.WEIGHTS = ""  # the checkpoint has them all
+    config.MODEL.DEVICE = chosen_device(device)
     if weights:
         config.MODEL.WEIGHTS = weights
     config, net, point, source = load_trained(finalize(config))
@@ -201,14 +220,12 @@ def _find(given: str, config_file: str) -> tuple[str, str, Any]:
         if weights is None:
             raise FileNotFoundError(f"folder {path} holds none of {', '.join(RUN_FILES)}")
         return path.resolve().name, str(weights), load_config(config_file or _beside(path))
-    if path.suffix not in (".pth", ".safetensors"):
-        path = find_pretrained(given)
-    if path.suffix == ".safetensors":
+    is_file = path.is_file() or path.suffix.lower() in SUFFIXES
+    path = check_weights_file(path) if is_file else find_pretrained(given)
+    if path.suffix == ".safetensors" and (not config_file or HEADER in header_of(path)):
         description = read_description(path)
         config = load_config(config_file) if config_file else config_of(description, path)
         return description["name"], str(path), config
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}")
     return path.stem, str(path), load_config(config_file or _beside(path.parent))
 
 

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from bccd_d2.masks.cells import Cells
-from bccd_d2.report.compare import compare
 from bccd_d2.report.draw import contact_sheet, side_by_side, write_png
+from bccd_d2.report.failures import FOUND, find_failures
 from bccd_d2.report.pictures import read_image
-
-_ERRORS = ("missed", "merged", "spurious")
 
 
 def draw_predictions(
@@ -46,8 +45,9 @@ def draw_predictions(
         pixels = read_image(dataset / description["image_root"] / image["file_name"])
         true = Cells.from_coco(annotated.get(image["id"], []), size)
         found = Cells.from_coco(predicted.get(image["id"], []), size).above(threshold)
-        verdicts = compare(true, found)
-        errors = sum(verdicts.count(s, e) for s in ("truth", "prediction") for e in _ERRORS)
+        verdicts = find_failures(true, found)
+        sides = (verdicts.truth, verdicts.prediction)
+        errors = sum(int(np.count_nonzero(side != FOUND)) for side in sides)
         drawn = side_by_side(pixels, true, found, width=width)
         path = write_png(out / f"{errors:03d}_{Path(image['file_name']).stem}.png", drawn)
         small = cv2.resize(drawn, (width // 3, drawn.shape[0] // 3), interpolation=cv2.INTER_AREA)

@@ -9,7 +9,7 @@ import torch
 from detectron2.solver import build_lr_scheduler
 from torch import nn
 
-from bccd_d2.modeling.backbones.build import layer_index
+from bccd_d2.modeling.backbones.vit import layer_index
 
 
 def parameter_groups(
@@ -61,6 +61,30 @@ def build_optimizer(config: Any, model: nn.Module) -> torch.optim.AdamW:
         weight_decay_norm=solver.WEIGHT_DECAY_NORM,
     )
     return torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=tuple(solver.BETAS))
+
+
+def learning_rates(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What a config says of each group of parameters: initial_lr, weight_decay and betas."""
+    names = ("initial_lr", "weight_decay", "betas")
+    return [{name: group[name] for name in names} for group in optimizer.param_groups]
+
+
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, asked: list[dict[str, Any]], schedule: Any
+) -> None:
+    """Let a resumed run go on with the rates that its config asks for.
+
+    A checkpoint holds those it was written with; where they are the same nothing changes.
+
+    Args:
+        asked: of `learning_rates`, before the checkpoint was loaded.
+        schedule: of `build_schedule`.
+    """
+    for group, wanted in zip(optimizer.param_groups, asked, strict=True):
+        if group["initial_lr"] != wanted["initial_lr"]:
+            group["lr"] *= wanted["initial_lr"] / group["initial_lr"]
+        group.update(wanted)
+    schedule.base_lrs = [wanted["initial_lr"] for wanted in asked]
 
 
 def stretch_schedule(schedule: Any, iterations: int) -> None:

@@ -114,7 +114,7 @@ def test_moving_both_folders_keeps_working(hand_made, tmp_path):
 def test_wrong_split_and_wrong_folder(hand_made, tmp_path):
     with pytest.raises(KeyError, match="no split 'tset'; it has fold0_train, train, val"):
         register_dataset(hand_made, prefix="t", splits=["tset"])
-    with pytest.raises(FileNotFoundError, match="convert_to_coco.py"):
+    with pytest.raises(FileNotFoundError, match="bccd convert"):
         register_dataset(tmp_path, prefix="t")
     (tmp_path / "dataset.json").write_text('{"format_version": 99}')
     with pytest.raises(ValueError, match="format_version 1 wanted, got 99"):
@@ -125,7 +125,7 @@ def test_find_dataset_order(hand_made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BCCD_DATASET", raising=False)
     monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
-    with pytest.raises(FileNotFoundError, match=r"datasets.bccd.*convert_to_coco.py --root"):
+    with pytest.raises(FileNotFoundError, match=r"datasets.bccd.*bccd convert --root"):
         find_dataset()
     shutil.copytree(hand_made, tmp_path / "datasets" / "bccd")
     assert find_dataset().resolve() == tmp_path / "datasets" / "bccd"

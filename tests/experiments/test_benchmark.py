@@ -110,7 +110,7 @@ def test_a_budget_trains_what_has_no_weights(
 ) -> None:
     import compare
 
-    from bccd_d2.experiments import benchmark as contest
+    from bccd_d2.experiments import benchmark
 
     tiny = OTSU.with_name("cpu_tiny_maskrcnn.yaml")
     out = tmp_path / "out"
@@ -126,7 +126,7 @@ def test_a_budget_trains_what_has_no_weights(
     assert rows["otsu"]["training (min)"] == "" and int(rows["tiny"]["steps"]) > 1
     final = out / "runs" / "tiny" / "model_final.pth"
     before = final.stat().st_mtime_ns
-    tiny_alone = [contest.Model("tiny", str(tiny))]
-    (again,) = contest.run_contest(tiny_alone, out, options)  # the run in OUT is used again
+    tiny_alone = [benchmark.Model("tiny", str(tiny))]
+    (again,) = benchmark.run_benchmark(tiny_alone, out, options)  # the run in OUT is used again
     assert final.stat().st_mtime_ns == before
     assert str(again.scores["AP"]) == rows["tiny"]["AP"] and again.cost["steps"] > 1

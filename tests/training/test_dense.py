@@ -15,7 +15,7 @@ from bccd_d2.config.load import load_config
 from bccd_d2.training.run import evaluate, prepare, train
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-DENSE = [p for p in sorted(CONFIGS.glob("*.yaml")) if "DenseSegmentor" in p.read_text()]
+DENSE = [p for p in sorted(CONFIGS.glob("dense/*.yaml")) if "DenseSegmentor" in p.read_text()]
 SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.WEIGHTS", "", "MODEL.VIT.DIM", "32",
          "MODEL.VIT.HEADS", "2", "MODEL.VIT.DEPTH", "2", "MODEL.VIT.GLOBAL_BLOCKS", "()",
          "MODEL.PYRAMID.CHANNELS", "16", "MODEL.UNET.CHANNELS", "(8, 16)",
@@ -75,7 +75,7 @@ def test_it_reads_what_its_backbones_authors_publish(
 ) -> None:
     import timm
 
-    from bccd_d2.modeling.dense.build import dense_parts
+    from bccd_d2.modeling.build import dense_parts
 
     architecture, side, wrap = PUBLISHED[name]
     size = {"embed_dim": 32, "depth": 2, "num_heads": 2, "init_values": 1e-5}

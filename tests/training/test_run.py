@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -108,15 +110,58 @@ def test_killed_and_resumed_run_goes_on_where_it_was(
     assert f"Starting training from iteration {done}" in log
 
 
-def test_without_resume_training_starts_anew(trained: Path, small: list[str]) -> None:
+def test_without_resume_training_starts_anew_and_leaves_nothing_stale(
+    trained: Path, small: list[str], capfd
+) -> None:
     from bccd_d2.config.load import load_config
     from bccd_d2.training.run import prepare, train
 
     path = Path(__file__).resolve().parents[2] / "configs" / "cpu_tiny_maskrcnn.yaml"
     options = [*small, "OUTPUT_DIR", str(trained), "SOLVER.MAX_ITER", "1"]
-    train(prepare(load_config(path, options)), resume=False)
+    for part in ("evaluation", "report"):
+        (trained / part).mkdir(exist_ok=True)
+    train(prepare(load_config(path, [*options, "DATASETS.VALIDATION", "()"])), resume=False)
     saved = torch.load(trained / "model_final.pth", weights_only=True)
     assert saved["iteration"] == 0
+    kept = {path.name for path in (trained / "earlier_1").iterdir()}
+    assert {"model_best.pth", "model_final.pth", "evaluation", "report", "metrics.json"} <= kept
+    for stale in ("model_best.pth", "evaluation", "report", "threshold_sweep.json"):
+        assert not (trained / stale).exists()
+    assert len(list(trained.glob("events.out.tfevents.*"))) == 1
+    assert iterations(trained) == [0]
+    again = load_config(path, [*options, "MODEL.WEIGHTS", str(trained / "model_final.pth")])
+    with pytest.raises(ValueError, match="MODEL.WEIGHTS .* lies in OUTPUT_DIR"):
+        train(prepare(again.clone()))
+    assert (trained / "model_final.pth").is_file()
+
+
+def test_a_second_training_in_one_folder_is_refused(
+    small: list[str], repo_root: Path, tmp_path: Path, capsys
+) -> None:
+    import train_net
+
+    from bccd_d2.io.lock import hold_folder
+
+    options = [*small, "OUTPUT_DIR", str(tmp_path)]
+    with hold_folder(tmp_path, "training"):
+        assert train_net.main(command(repo_root, *options)[2:]) == 2
+    error = capsys.readouterr().err
+    assert f"is in use by training (process {os.getpid()}" in error and str(tmp_path) in error
+    assert [p.name for p in tmp_path.iterdir()] == []
+
+
+def test_evaluation_needs_no_weights_that_training_began_from(
+    trained: Path, small: list[str], repo_root: Path, monkeypatch
+) -> None:
+    """The file moved, there is no network: a checkpoint is complete in itself."""
+    import train_net
+
+    shutil.copy(trained / "model_final.pth", trained / "model_best.pth")
+    options = [*small, "OUTPUT_DIR", str(trained), "MODEL.VIT.WEIGHTS", "hf-hub:MahmoodLab/UNI"]
+    monkeypatch.setattr(socket, "socket", None)
+    assert train_net.main(command(repo_root, "--eval-only", *options)[2:]) == 0
+    options[-1] = str(trained / "moved.pth")
+    assert train_net.main(command(repo_root, "--eval-only", *options)[2:]) == 0
 
 
 @pytest.mark.parametrize("launcher", ["spawn", "torchrun"])

@@ -27,6 +27,7 @@ from bccd_d2.data.convert.options import ConvertOptions
 from bccd_d2.data.convert.pairing import Skip, Sources, find_sources, fingerprint, relative_posix
 from bccd_d2.data.convert.workers import convert_pairs
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
+from bccd_d2.io.lock import hold_folder
 
 FORMAT_VERSION = 1
 PACKAGES = ("bccd_d2", "numpy", "opencv-python-headless", "Pillow", "pycocotools", "scipy")
@@ -81,9 +82,9 @@ def convert(
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: no usable pair; options that do not go together; something was
-            skipped and the options are strict; ``out`` holds something else.
-        OSError: ``out`` cannot be written.
+        ValueError: no usable pair; options that do not go together; something was skipped and the
+            options are strict; ``out`` holds something else.
+        OSError: ``out`` cannot be written, or another conversion into it is under way.
     """
     options = ConvertOptions() if options is None else options
     sources = _limited(_find(root, images, masks, annotations, options), options)
@@ -178,22 +179,14 @@ def _skip_list(skips: Sequence[Skip], most: int = 10) -> str:
 def _work_folder(out: Path) -> Iterator[Path]:
     """A folder inside ``out`` to write in; gone afterwards, as is an ``out`` that stayed empty."""
     coco_files.check_replaceable(out)
-    existed = out.is_dir()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    with hold_folder(out, "conversion"):
         coco_files.remove_leftovers(out)
         work = Path(tempfile.mkdtemp(dir=out, prefix=coco_files.WORK_PREFIX))
-    except OSError as error:
-        raise OSError(
-            f"cannot write out {out}: {error.strerror}. Choose a writable folder"
-        ) from error
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        if not existed:
-            with contextlib.suppress(OSError):
-                out.rmdir()
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
 
 # -- what is written --------------------------------------------------------------------------
 

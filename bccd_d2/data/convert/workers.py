@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import cv2
@@ -59,7 +60,7 @@ def _each(
         for index, pair in enumerate(pairs):
             yield index, _convert(pair, options, folder)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker)
     waiting: dict[Future, int] = {}
     try:
         for index, pair in enumerate(pairs):
@@ -85,8 +86,17 @@ def _finished(waiting: dict[Future, int]) -> list[tuple[int, ImageRecord | Skip]
     return [(waiting.pop(future), future.result()) for future in done]
 
 
-def _one_thread() -> None:
+def _begin_worker() -> None:
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would else finish its queue, and write into the folder."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _cores() -> int:

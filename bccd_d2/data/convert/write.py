@@ -129,6 +129,6 @@ def publish(work: Path, out: Path) -> None:
 
 
 def remove_leftovers(out: Path) -> None:
-    """Delete what interrupted conversions left in ``out``; two at once are not supported."""
+    """Delete what interrupted conversions left in ``out``; the caller holds the folder."""
     for folder in out.glob(f"{WORK_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)

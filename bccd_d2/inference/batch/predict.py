@@ -1,4 +1,4 @@
-"""Predict on many image files with one model and write all results: what `tools/predict.py` calls.
+"""Predict on many image files with one model and write all results: what `bccd predict` calls.
 
 This module stands above the rooms, as `bccd_d2.api` and `bccd_d2.segmenter` do.
 """
@@ -25,6 +25,7 @@ from bccd_d2.inference.batch.run import Outcome, run_jobs
 from bccd_d2.inference.batch.sources import Job, find_images, plan_jobs
 from bccd_d2.inference.predictor import PredictOptions
 from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.lock import hold_folder
 from bccd_d2.io.tiff_windows import TiffWindows, open_image
 from bccd_d2.masks.cells import Cells
 from bccd_d2.segmenter import Segmenter, load_pretrained
@@ -97,13 +98,20 @@ def predict_batch(options: BatchOptions) -> Summary:
     Raises:
         FileNotFoundError: an input or the model is missing.
         KeyError, ValueError: options or a model that cannot work.
-        OSError: the folder for the results cannot be written.
+        OSError: the folder for the results cannot be written, or another process does.
     """
+    jobs = plan_jobs(find_images(options.inputs, leave_out=options.output))
+    with hold_folder(
+        options.output, "prediction", first=comm.is_main_process(), gather=comm.all_gather
+    ):
+        return _predict_batch(options, jobs)
+
+
+def _predict_batch(options: BatchOptions, jobs: list[Job]) -> Summary:
     started, clock = datetime.now(timezone.utc), time.perf_counter()
     output = Path(options.output)
     written = OutputOptions(output, options.save, options.pixel_size, options.label_bits,
                             options.keep_overlaps)  # fmt: skip
-    jobs = plan_jobs(find_images(options.inputs, leave_out=output))
     model = load_pretrained(options.weights, config_file=options.config_file,
                             device=options.device, precision=options.precision)  # fmt: skip
     how = model.options(
@@ -111,6 +119,7 @@ def predict_batch(options: BatchOptions) -> Summary:
         scale=options.scale, batch=options.batch,
     )  # fmt: skip
     marks = Marks(output, _decides(options, model, how))
+    _refuse_foreign(jobs, marks, output)
     finished = {job.name: marks.row(job) for job in jobs} if options.resume else {}
     finished = {name: row for name, row in finished.items() if row is not None}
     todo = [job for job in jobs if job.name not in finished]
@@ -137,6 +146,18 @@ def predict_batch(options: BatchOptions) -> Summary:
         }
         write_json_atomic(output / "run.json", record, indent=1)
     return summary
+
+
+def _refuse_foreign(jobs: list[Job], marks: Marks, output: Path) -> None:
+    """Raise ValueError where results of another image of an equal name would be overwritten."""
+    foreign = [(job, source) for job in jobs if (source := marks.foreign(job))]
+    if foreign:
+        job, source = foreign[0]
+        more = f" and {len(foreign) - 1} more such" if len(foreign) > 1 else ""
+        raise ValueError(
+            f"{output} holds results of {source} under the name {job.name}, which those of "
+            f"{job.path} would overwrite{more}; choose another --output"
+        )
 
 
 def _run(

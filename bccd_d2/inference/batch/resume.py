@@ -36,8 +36,28 @@ class Marks:
         return self._folder / FOLDER / f"{job.name}.json"
 
     def clear(self, job: Job) -> None:
-        """Take the mark off, before any file of the image is written anew."""
+        """Take off the mark and the files it lists, before any file of the image is written anew.
+
+        So nothing stays of a kind of file that was asked for then and is not now.
+        """
+        for file in self._read(job).get("files", {}):
+            if Path(file).parent.name and ".." not in Path(file).parts:
+                (self._folder / file).unlink(missing_ok=True)
         self.path(job).unlink(missing_ok=True)
+
+    def foreign(self, job: Job) -> str:
+        """The other file whose results lie in the folder under this image's name; "" for none."""
+        source = str(self._read(job).get("source", ""))
+        return "" if source == str(job.path.resolve()) else source
+
+    def _read(self, job: Job) -> dict[str, Any]:
+        """The mark as it stands; {} where there is none, or a broken one."""
+        try:
+            mark = json.loads(self.path(job).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        right = isinstance(mark, dict) and isinstance(mark.get("files"), dict)
+        return mark if right else {}
 
     def set(self, job: Job, row: Mapping[str, Any], files: Mapping[str, Path]) -> None:
         """Mark an image as finished, with its row of counts and the files it has."""
@@ -48,15 +68,16 @@ class Marks:
 
     def row(self, job: Job) -> dict[str, Any] | None:
         """The row of counts of a finished image; None where it has to be done."""
+        mark = self._read(job)
         try:
-            mark = json.loads(self.path(job).read_text(encoding="utf-8"))
             same = all(mark[name] == value for name, value in self._key(job).items())
             there = all(
                 (self._folder / file).stat().st_size == size for file, size in mark["files"].items()
             )
-        except (OSError, ValueError, KeyError, AttributeError):
+        except (OSError, KeyError):
             return None
-        return mark["row"] if same and there else None
+        row = mark.get("row")
+        return row if same and there and isinstance(row, dict) else None
 
     def _key(self, job: Job) -> dict[str, Any]:
         state = job.path.stat()

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import logging
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.modeling import Backbone
-from detectron2.modeling.backbone.fpn import build_resnet_fpn_backbone
 from torch import nn
 
 from bccd_d2.modeling.backbones.weights import LoadReport, State, read_state_dict
@@ -34,18 +31,6 @@ _RENAMED = (
     (r"\.downsample\.0\.", ".shortcut."),
     (r"\.downsample\.1\.", ".shortcut.norm."),
 )
-
-
-def build_resnet_pyramid(cfg: Any, input_shape: Any) -> Backbone:
-    """detectron2's ``build_resnet_fpn_backbone`` with the weights that `KEY` names, where it does.
-
-    Raises:
-        ValueError, FileNotFoundError, OSError: see `load_resnet_weights`.
-    """
-    backbone = build_resnet_fpn_backbone(cfg, input_shape)
-    if cfg.MODEL.RESNETS.WEIGHTS:
-        load_resnet_weights(backbone.bottom_up, cfg.MODEL.RESNETS.WEIGHTS)
-    return backbone
 
 
 def detectron2_name(name: str) -> str | None:
@@ -73,12 +58,6 @@ def load_resnet_weights(resnet: nn.Module, source: str) -> LoadReport:
         OSError: the hub cannot be reached or refuses access.
         ValueError: a pickle, or tensors are missing, of another shape, or of no place in the model.
     """
-    if Path(source).suffix == ".pkl":
-        raise ValueError(
-            f"{KEY} {source} is a pickle and is refused, because reading it would run code from "
-            "the file. Use torchvision's resnet50 .pth file, 'timm:resnet50.tv_in1k', or the "
-            "tensors of the .pkl saved as .safetensors on a machine where you trust it."
-        )
     state = _tensors(read_state_dict(source, KEY), source)
     target = {n: t for n, t in resnet.state_dict().items() if not n.endswith("batches_tracked")}
     report = LoadReport(source)

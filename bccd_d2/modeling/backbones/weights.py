@@ -1,26 +1,28 @@
 """Reading published ViT checkpoints into a timm ViT, tensor for tensor, with a report.
 
-No pickled code is executed: files are read by safetensors or ``torch.load(weights_only=True)``.
+Files are read by `bccd_d2.modeling.tensors`, which runs no code from them.
 """
 
 from __future__ import annotations
 
 import logging
-import pickle
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import timm
 import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.utils import EntryNotFoundError
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
-from timm.models import load_state_dict_from_hf
 from timm.models.vision_transformer import VisionTransformer
+
+from bccd_d2.modeling.tensors import check_weights_file, read_tensors
 
 logger = logging.getLogger(__name__)
 State = dict[str, torch.Tensor]
 
 HUBS = ("timm:", "hf-hub:")
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the first that a repository has
 VIT_KEY = "MODEL.VIT.WEIGHTS"
 _WRAPPERS = ("teacher", "student", "model", "state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "backbone.", "encoder.")
@@ -66,7 +68,7 @@ def load_vit_weights(vit: VisionTransformer, source: str) -> LoadReport:
     """Load a published checkpoint into ``vit`` in place.
 
     Args:
-        source: a local file (``.safetensors``, or anything `torch.save` wrote), ``timm:NAME`` or
+        source: a local file as `bccd_d2.modeling.tensors` reads it, ``timm:NAME`` or
             ``hf-hub:OWNER/NAME``.
 
     Raises:
@@ -105,12 +107,16 @@ def check_source(source: str, key: str = VIT_KEY) -> None:
 
     Raises:
         FileNotFoundError: no such file.
+        ValueError: a kind of file that is not read, because it could run code.
     """
-    if source and not source.startswith(HUBS) and not Path(source).expanduser().is_file():
+    if not source or source.startswith(HUBS):
+        return
+    try:
+        check_weights_file(source, key)
+    except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{key} {source!r} is no file. Give a local .bin, .pth or .safetensors "
-            "file, 'timm:NAME', 'hf-hub:OWNER/NAME', or '' for random weights."
-        )
+            f"{error}, 'timm:NAME', 'hf-hub:OWNER/NAME', or '' for random weights"
+        ) from error
 
 
 def read_state_dict(source: str, key: str = VIT_KEY) -> dict:
@@ -118,31 +124,7 @@ def read_state_dict(source: str, key: str = VIT_KEY) -> dict:
     check_source(source, key)
     if source.startswith(HUBS):
         return _read_hub(source, key)
-    path = Path(source).expanduser()
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is no readable safetensors file: {error}") from error
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} holds more than tensors ({_foreign(error)}) and is refused, because reading "
-            "it would run code from the file. Save its state_dict alone, on a machine where you "
-            "trust it, and name that file."
-        ) from error
-    except (RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(f"{path} is no readable checkpoint: {error}") from error
-
-
-def _foreign(error: pickle.UnpicklingError) -> str:
-    """What torch stumbled over: the name of the Python object where its message has one."""
-    found = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return found.group(1) if found else "pickled objects"
+    return read_tensors(source, key)
 
 
 def _read_hub(source: str, key: str) -> State:
@@ -152,7 +134,7 @@ def _read_hub(source: str, key: str) -> State:
             if not timm.is_model(name):
                 raise ValueError(f"timm knows no model {name!r}")
             return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
-        return load_state_dict_from_hf(name, weights_only=True)
+        return read_tensors(_fetch(name), key)
     except ValueError:
         raise
     except Exception as error:  # The hub client raises a dozen kinds, none of which is kept stable.
@@ -162,6 +144,17 @@ def _read_hub(source: str, key: str) -> State:
             f"model is gated, ask for access at {page} and run `hf auth login`; without network, "
             f"download its weights file elsewhere and set {key} to that file."
         ) from error
+
+
+def _fetch(name: str) -> str:
+    """The local path of a repository's weights; ``name`` may end in ``@REVISION``."""
+    repository, _, revision = name.partition("@")
+    for file in HUB_FILES[:-1]:
+        try:
+            return hf_hub_download(repository, file, revision=revision or None)
+        except EntryNotFoundError:
+            continue
+    return hf_hub_download(repository, HUB_FILES[-1], revision=revision or None)
 
 
 def backbone_state(checkpoint: dict, vit: VisionTransformer) -> tuple[State, list[str]]:

@@ -108,7 +108,7 @@ def _split_images(content: Mapping[str, Any]) -> dict[str, tuple[Cells, np.ndarr
 def _read(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} does not exist; give a folder that tools/convert_to_coco.py wrote"
+            f"{path} does not exist; give a folder that bccd convert wrote"
         )
     try:
         return json.loads(path.read_text(encoding="utf-8"))

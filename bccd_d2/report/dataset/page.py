@@ -219,7 +219,7 @@ def _clumps(dataset: DatasetFiles) -> list[Block]:
         Text(
             f"{total:,} annotated cells in {len(found)} images look like several cells drawn as "
             "one: larger and less convex than others. The largest, one an image; "
-            "tools/convert_to_coco.py --split-clumps cuts them apart."
+            "bccd convert --split-clumps cuts them apart."
         ),
         Grid("crops", figures),
     ]

@@ -15,7 +15,7 @@ import yaml
 from bccd_d2.evaluation.truth import TrueImage, read_truth
 from bccd_d2.masks.cells import Cells
 
-EVALUATE = "python tools/train_net.py --config-file CONFIG --eval-only OUTPUT_DIR {folder}"
+EVALUATE = "bccd train --config-file CONFIG --eval-only OUTPUT_DIR {folder}"
 
 
 @dataclass(frozen=True, eq=False)

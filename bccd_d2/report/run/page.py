@@ -14,7 +14,7 @@ import numpy as np
 
 from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.report.error_map import ERROR_COLOURS, FN, FP, TP
-from bccd_d2.report.failures import FOUND, KINDS, MEANINGS, count_kinds, pick_examples
+from bccd_d2.report.failures import KINDS, MEANINGS, count_kinds, pick_examples
 from bccd_d2.report.page import Block, Grid, Heading, Key, Page, Section, Table, Text, write_page
 from bccd_d2.report.pictures import read_image
 from bccd_d2.report.plotting import embed
@@ -23,7 +23,7 @@ from bccd_d2.report.run import sections as run_sections
 from bccd_d2.report.run.analysis import Analysis, analyse
 from bccd_d2.report.run.files import Evaluated, RunFiles, read_run
 from bccd_d2.report.run.pictures import (
-    KIND_COLOURS,
+    VERDICT_COLOURS,
     failure_figure,
     image_figures,
 )
@@ -112,10 +112,9 @@ def _ranked_images(evaluated: Evaluated, analysis: Analysis) -> list[Block]:
     ranked = sorted(evaluated.per_image, key=lambda row: row["PQ"])
     worst = ranked[:WORST]
     best = [row for row in ranked[::-1][:BEST] if row not in worst]
-    colours = {"found" if k == FOUND else k: c for k, c in KIND_COLOURS.items()}
     blocks: list[Block] = [
         Text("Ranked by PQ. The colour of an outline says what became of a cell:"),
-        Key(colours),
+        Key(VERDICT_COLOURS),
         Text("In the error maps the colour is of pixels:"),
         Key({"found": ERROR_COLOURS[TP], "missed": ERROR_COLOURS[FN],
              "invented": ERROR_COLOURS[FP]}),

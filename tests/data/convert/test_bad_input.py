@@ -318,7 +318,7 @@ def test_out_that_cannot_be_written(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    for out, message in (("file", "is a file"), ("file/out", "cannot write out")):
+    for out, message in (("file", "is a file"), ("file/out", "cannot write into")):
         command = ["--root", str(root), "--out", str(tmp_path / out), "--workers", "1"]
         assert convert_to_coco.main(command) == 2
         assert message in capsys.readouterr().err
