@@ -10,7 +10,7 @@ from typing import Any
 from bccd_d2.io.records import confined, read_json
 
 DESCRIPTION = "dataset.json"
-HOW_TO_CONVERT = "python tools/convert_to_coco.py --root ROOT --out OUT"
+HOW_TO_CONVERT = "bccd convert --root ROOT --out OUT"
 _COUNTS = {"images?": range(1 << 40), "cells?": range(1 << 40), "max_cells?": range(1 << 31)}
 SHAPE = {
     "format_version": int,
