@@ -257,9 +257,9 @@ def test_mistakes_end_with_one_line_and_exit_code_2(smears, tmp_path, capsys):
 
 
 def test_the_tool_offers_every_kind():
-    import predict as tool
+    from bccd_d2.cli.predict import KINDS as OFFERED
 
-    assert tool.KINDS == tuple(KINDS)
+    assert OFFERED == tuple(KINDS)
 
 
 def test_results_of_another_image_of_the_same_name_are_not_overwritten(smears, tmp_path, capsys):
