@@ -15,10 +15,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bccd_d2.io.dataset_file import (
+    HOW_TO_CONVERT,
+    image_root,
+    max_value,
+    read_description,
+    split_json,
+)
+from bccd_d2.io.records import confined
+from bccd_d2.masks.coco import CONVERT_AGAIN, read_coco
+
 THING_CLASSES = ["cell"]
 THING_COLORS = [(214, 39, 40)]
 EVALUATOR_TYPE = "bccd_cells"
-HOW_TO_CONVERT = "bccd convert --root ROOT --out OUT"
 
 logger = logging.getLogger(__name__)
 
@@ -51,29 +60,6 @@ def find_dataset(name: str = "bccd") -> Path:
     )
 
 
-def read_description(folder: str | Path) -> dict[str, Any]:
-    """The content of ``folder/dataset.json``.
-
-    Raises:
-        FileNotFoundError: the folder is not a converted dataset.
-        ValueError: the file is broken or of another format version.
-    """
-    path = Path(folder) / "dataset.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; make it with: {HOW_TO_CONVERT}")
-    description = _read_json(path)
-    version = description.get("format_version")
-    if version != 1:
-        raise ValueError(f"{path}: format_version 1 wanted, got {version}; convert again")
-    return description
-
-
-def image_root(folder: str | Path, description: Mapping[str, Any] | None = None) -> Path:
-    """The absolute folder that image file names of a converted dataset are relative to."""
-    description = read_description(folder) if description is None else description
-    return Path(os.path.abspath(Path(folder) / description["image_root"]))
-
-
 def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     """detectron2's standard dicts of one split, with the path of each image's label map.
 
@@ -97,44 +83,29 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     folder = Path(os.path.abspath(folder))
     description = read_description(folder)
     root = image_root(folder, description)
-    given = description.get("options", {}).get("max_value")
-    content = _read_json(split_json(folder, split, description))
+    path = split_json(folder, split, description)
     kept = ("bbox", "segmentation", "iscrowd", "area", "label", "touches_border")
-    annotations: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
-    for annotation in content["annotations"]:
-        record = {key: annotation[key] for key in kept if key in annotation}
-        record.update(category_id=0, bbox_mode=BoxMode.XYWH_ABS)
-        annotations[annotation["image_id"]].append(record)
-    return [
-        {
-            "file_name": str(root / image["file_name"]),
-            "label_file": str(folder / image["label_file"]),
-            "image_id": image["id"],
-            "height": image["height"],
-            "width": image["width"],
-            "max_value": given,
-            "annotations": annotations[image["id"]],
-        }
-        for image in content["images"]
-    ]
-
-
-def split_json(
-    folder: str | Path, split: str, description: Mapping[str, Any] | None = None
-) -> Path:
-    """The COCO json of a split.
-
-    Raises:
-        KeyError: the dataset has no such split; the message lists those it has.
-    """
-    description = read_description(folder) if description is None else description
-    splits = description["splits"]
-    if split not in splits:
-        raise KeyError(
-            f"{Path(folder) / 'dataset.json'} has no split '{split}'; it has "
-            f"{', '.join(sorted(splits))}"
+    fixed = {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS}
+    white, records = max_value(description), []
+    for image in read_coco(path, boxes=True):
+        entry = image.entry
+        if "label_file" not in entry:
+            raise ValueError(f"{path}: image {entry['id']} has no label_file; {CONVERT_AGAIN}")
+        records.append(
+            {
+                "file_name": str(confined(root, entry["file_name"])),
+                "label_file": str(confined(folder, entry["label_file"])),
+                "image_id": entry["id"],
+                "height": entry["height"],
+                "width": entry["width"],
+                "max_value": white,
+                "annotations": [
+                    {key: given[key] for key in kept if key in given} | fixed
+                    for given in image.annotations
+                ],
+            }
         )
-    return Path(os.path.abspath(Path(folder) / splits[split]["json"]))
+    return records
 
 
 def register_dataset(
@@ -204,10 +175,3 @@ def _metadata(folder: Path, split: str, description: Mapping[str, Any]) -> dict[
         "area_percentiles": {int(key): float(value) for key, value in percentiles.items()},
         "conversion": hashlib.sha1(state.encode()).hexdigest(),
     }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid json ({error}); convert it again") from error

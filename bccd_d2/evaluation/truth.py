@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.coco import CONVERT_AGAIN, read_coco
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,18 @@ def read_truth(json_file: str | Path) -> Mapping[int, TrueImage]:
         FileNotFoundError: no such file.
         ValueError: it is no COCO json, holds no images, or a mask is no RLE.
     """
-    path = Path(json_file)
-    if not path.is_file():
-        raise FileNotFoundError(f"ground truth {path} does not exist; convert the dataset again")
+    images = sorted(read_coco(json_file), key=lambda image: image.entry["id"])
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        annotations: dict[int, list[dict]] = {image["id"]: [] for image in content["images"]}
-        for annotation in content["annotations"]:
-            annotations[annotation["image_id"]].append(annotation)
-        images = sorted(content["images"], key=lambda image: image["id"])
         truth = {
-            image["id"]: TrueImage(
-                image["file_name"],
-                Cells.from_coco(annotations[image["id"]], (image["height"], image["width"])),
+            image.entry["id"]: TrueImage(
+                image.entry["file_name"], Cells.from_coco(image.annotations, image.size)
             )
             for image in images
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         raise ValueError(
-            f"{path} is no COCO json with RLE masks ({type(error).__name__}: {error}); convert the "
-            f"dataset again"
+            f"{json_file} is no COCO json with RLE masks ({error}); {CONVERT_AGAIN}"
         ) from error
     if not truth:
-        raise ValueError(f"{path} holds no images; convert the dataset again with other splits")
+        raise ValueError(f"{json_file} holds no images; {CONVERT_AGAIN} with other splits")
     return truth

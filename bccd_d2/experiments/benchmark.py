@@ -23,8 +23,7 @@ from bccd_d2.io.label_images import find_label_file, read_label_scores
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.instances import instances_of
 from bccd_d2.modeling.tensors import check_weights_file
-from bccd_d2.models.checkpoint import run_weights, weights_of
-from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained
+from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained, run_weights, weights_of
 from bccd_d2.training import loaders
 from bccd_d2.training.run import prepare
 
@@ -37,7 +36,7 @@ class Model:
 
     Attributes:
         name: as it stands in tables and names its folder.
-        config_file: a YAML file of configs/.
+        config_file: a YAML file, or the name of a shipped config.
         weights: a checkpoint, or a run's folder (see `run_weights`); "" for a config that needs
             none, or is trained for the comparison.
     """

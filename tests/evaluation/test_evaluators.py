@@ -214,9 +214,13 @@ def test_broken_truth_is_refused_by_name(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere.json"):
         read_truth(tmp_path / "nowhere.json")
     path = tmp_path / "truth.json"
-    for text in ("{", '{"images": []}', "[]"):
+    for text, reason in (
+        ("{", "is not valid json"),
+        ('{"images": []}', "annotations is missing"),
+        ("[]", "must be an object"),
+    ):
         path.write_text(text)
-        with pytest.raises(ValueError, match=r"truth.json is no COCO json"):
+        with pytest.raises(ValueError, match=rf"truth.json.*{reason}.*; convert the dataset again"):
             read_truth(path)
     write_truth(path, [])
     with pytest.raises(ValueError, match="holds no images"):
