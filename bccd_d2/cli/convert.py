@@ -1,8 +1,9 @@
-"""Convert blood-smear images and masks or label images to COCO json, label PNGs and an audit.
+"""Convert images with masks, boxes or points of any format to COCO json, with an audit.
 
 bccd convert --root "BCCD Dataset with mask" --out datasets/bccd
 bccd convert --images my/images --masks my/masks --out datasets/mine
 bccd convert --images smears --labels results/labels --out datasets/ours
+bccd convert --images my/images --coco annotations.json --out datasets/mine
 
 Exit code: 0 all files were used, 1 some were skipped (they are listed), 2 nothing was written.
 """
@@ -13,6 +14,14 @@ import argparse
 from collections.abc import Sequence
 
 from bccd_d2.cli import common
+
+ANNOTATIONS = {
+    "coco": "COCO json, or a folder of them",
+    "boxes": "Pascal VOC xml, YOLO txt, or BBBC041's json",
+    "points": "lists 'x y class' (text or CSV)",
+    "geojson": "GeoJSON of QuPath",
+    "seg": "Cellpose's _seg.npy",
+}
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -27,7 +36,12 @@ def get_parser() -> argparse.ArgumentParser:
         help="the folder of their masks, binary or one value a cell (same file stems, or with "
         "_mask and the like; default: among the images)",
     )
-    add("--labels", metavar="FOLDER", help="as --masks with --mask-kind labels")
+    add("--labels", metavar="FOLDER", help="as --masks, each value is a cell")
+    for option, what in ANNOTATIONS.items():
+        add(f"--{option}", metavar="PATH", help=f"instead of --masks: {what}")
+    add("--partial", action="store_true", help="only some of the cells are annotated")
+    add("--splits", metavar="PATH", help="lists of names: a folder of train.txt, val.txt, test.txt")
+    add("--classes", metavar="FILE", help="names of class numbers, for YOLO and points")
     common.add_out(parser, "folder for annotations/, labels/, dataset.json, audit.*")
     add("--connectivity", type=int, default=8, help="4 or 8: which pixels touch (default 8)")
     add("--min-area", type=int, default=16, help="px; drop smaller components (default 16)")
@@ -72,20 +86,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
+    from bccd_d2.data.convert.annotated_pairs import source_of
     from bccd_d2.data.convert.run import ConvertOptions, convert
 
     arguments = vars(args)
+    source = source_of(arguments)
     arguments["workers"] = arguments.pop("processes")
     arguments["ignore_values"] = tuple(arguments["ignore_values"])
     labels = arguments.pop("labels")
     if labels:
         arguments |= {"masks": labels, "mask_kind": "labels"}
     places = {name: arguments.pop(name) for name in ("root", "images", "masks", "out")}
-    report = convert(**places, options=ConvertOptions(**arguments), progress=True)
+    options = ConvertOptions(**arguments)
+    report = convert(**places, options=options, progress=True, annotations=source)
     print(report.text)
     for split, counts in report.counts.items():
         print(f"{split}: {counts['images']} images, {counts['cells']} cells: {report.files[split]}")
-    print(f"wrote {report.files['dataset']}, {report.files['audit']} and {report.out / 'labels'}")
+    print(f"wrote {report.files['dataset']} and {report.files['audit']}")
     if report.skips:
         print(f"{len(report.skips)} file(s) skipped, listed above and in {report.files['audit']}")
     return 1 if report.skips else 0

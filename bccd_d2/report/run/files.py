@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bccd_d2.evaluation.truth import TrueImage, read_truth
-from bccd_d2.io.dataset_file import image_root, read_description, split_json
+from bccd_d2.io.dataset_file import image_root, max_value, read_description, split_json
 from bccd_d2.io.records import check, read_json, read_rows, read_text, read_yaml
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.coco import EVALUATE_AGAIN, group_results
@@ -236,8 +236,8 @@ def _with_cells(
     images = image_root(root, description)
     if not any((images / image.file_name).is_file() for image in truth.values()):
         absent["images"] = f"The images are not in {images} any more: no pictures."
-    given = description.get("options", {}).get("max_value")
-    return Evaluated(found.name, found.scores, found.per_image, truth, cells, images, given)
+    white = max_value(description)
+    return Evaluated(found.name, found.scores, found.per_image, truth, cells, images, white)
 
 
 def _read_config(folder: Path) -> tuple[str, Mapping[str, Any]]:
