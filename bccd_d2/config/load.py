@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,18 @@ from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 
 from bccd_d2.config.keys import add_bccd_config
+from bccd_d2.io.records import read_yaml
 
 logger = logging.getLogger(__name__)
+
+BASE_KEY = "_BASE_"
 
 
 def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> CN:
     """The config of a YAML file (with ``_BASE_``) and trailing ``KEY VALUE`` pairs, not yet frozen.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError, ValueError: see `read_config_file`.
         KeyError: a key that does not exist; the message names the nearest known one.
         ValueError: a value of the wrong type, or keys and values that do not pair up.
     """
@@ -28,12 +32,10 @@ def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> 
     add_bccd_config(config)
     known = dict(leaves(config))
     if path:
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"config file {path} does not exist")
-        loaded = CN.load_yaml_with_base(str(path))
+        loaded = read_config_file(path)
         _refuse_unknown(dict(leaves(loaded)), known, str(path))
         _whole_to_float(loaded, config)
-        _merge(config.merge_from_other_cfg, CN(loaded), str(path))
+        _merge(lambda values: config.merge_from_other_cfg(CN(values)), loaded, str(path))
     if len(options) % 2:
         raise ValueError(f"options must be KEY VALUE pairs, got {list(options)}")
     _refuse_unknown(options[::2], known, "the command line")
@@ -42,14 +44,53 @@ def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> 
         if isinstance(known.get(pairs[index]), float) and pairs[index + 1].lstrip("+-").isdigit():
             pairs[index + 1] += ".0"
     _merge(config.merge_from_list, pairs, "the command line")
+    odd = [k for k, v in leaves(config) if isinstance(v, float) and not math.isfinite(v)]
+    if odd:
+        raise ValueError(f"{path or 'the command line'}: {odd[0]} must be a finite number")
     return config
+
+
+def read_config_file(path: str | Path, inside: Sequence[Path] = ()) -> dict[str, Any]:
+    """The keys of a YAML file laid over those of its ``_BASE_``, one file or several.
+
+    Bases are local files, named as seen from the file; nothing is fetched and no code is run.
+
+    Args:
+        inside: the files that led here, by their ``_BASE_``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is empty or broken, or is its own base, however far off.
+    """
+    path = Path(path).expanduser()
+    led = f", the _BASE_ of {inside[-1]}" if inside else ""
+    if not path.is_file():
+        raise FileNotFoundError(f"config file {path}{led} does not exist")
+    if path.resolve() in [one.resolve() for one in inside]:
+        raise ValueError(f"config file {path}{led} is its own base; take that _BASE_ out")
+    shape = {f"{BASE_KEY}?": (str, [str]), str: object}
+    content = read_yaml(path, shape, "compare it with a file of configs/")
+    bases = content.pop(BASE_KEY, [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        _lay_over(merged, read_config_file(path.parent / Path(base).expanduser(), [*inside, path]))
+    _lay_over(merged, content)
+    return merged
+
+
+def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _lay_over(below[key], value)
+        else:
+            below[key] = value
 
 
 def _merge(merge: Any, values: Any, where: str) -> None:
     try:
         merge(values)
-    except (ValueError, AssertionError) as error:
-        raise ValueError(f"{where}: {error}") from error
+    except (ValueError, AssertionError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{where}: {str(error) or type(error).__name__}") from error
 
 
 def _whole_to_float(loaded: dict, config: CN) -> None:

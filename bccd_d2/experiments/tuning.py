@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from detectron2.engine import HookBase
 from optuna.trial import TrialState
 
 from bccd_d2.experiments.ablation import own_log_handlers
 from bccd_d2.io.atomic import write_text_atomic
+from bccd_d2.io.records import read_yaml
+from bccd_d2.io.training_log import read_log
 from bccd_d2.training.hooks import watched
 from bccd_d2.training.run import run
 
@@ -53,7 +53,7 @@ def read_space(path: str | Path) -> dict[str, dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"search space {path} does not exist")
-    space = yaml.safe_load(path.read_text(encoding="utf-8"))
+    space = read_yaml(path, object, "compare it with a file of configs/_search")
     if not isinstance(space, dict) or not space:
         raise ValueError(f"{path} must map config keys to ranges or choices")
     for key, entry in space.items():
@@ -110,10 +110,7 @@ class ReportTrial(HookBase):
 
 def measured(metrics: Path, metric: str) -> dict[int, float]:
     """A score by the number of iterations done, out of a run's metrics.json; {} without one."""
-    if not metrics.is_file():
-        return {}
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    return {line["iteration"] + 1: line[metric] for line in lines if metric in line}
+    return {row["iteration"]: row[metric] for row in read_log(metrics) if metric in row}
 
 
 def open_study(folder: str | Path, direction: str, options: SearchOptions) -> optuna.Study:

@@ -143,7 +143,7 @@ def test_a_finished_run_ends_well_with_or_without_the_extra(small_run: Path, mon
     line = finish.report_line(small_run)
     assert "no report page" in line and "is not valid json" in line and "tools/report.py" in line
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    for name in ("run_report", "page"):
+    for name in ("run.page", "page"):
         monkeypatch.delitem(sys.modules, f"bccd_d2.report.{name}")
     assert "jinja2 is not installed; pip install 'bccd_d2[report]'" in finish.report_line(small_run)
     import report
