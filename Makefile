@@ -17,7 +17,7 @@ help:
 setup: $(READY)
 
 demo: $(READY)
-	@$(PY) tools/demo.py --out output/demo $${DATA:+--data "$$DATA"}
+	@$(PY) -m bccd_d2 demo --out output/demo $${DATA:+--root "$$DATA"}
 
 test: lint
 	@$(PY) -m pytest -q

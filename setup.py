@@ -33,13 +33,14 @@ setup(
         "Topic :: Scientific/Engineering :: Medical Science Apps.",
     ],
     keywords="blood smear, cell segmentation, detectron2, vision transformer, BCCD",
-    # The scripts of tools/ are the commands of the console command, see bccd_d2/cli.py.
-    packages=[*find_packages(include=["bccd_d2", "bccd_d2.*"]), "bccd_d2.tools"],
-    package_dir={"bccd_d2.tools": "tools"},
+    # An installation holds the configs as bccd_d2/configs, see bccd_d2/config/files.py.
+    packages=[*find_packages(include=["bccd_d2", "bccd_d2.*"]), "bccd_d2.configs"],
+    package_dir={"bccd_d2.configs": "configs"},
     package_data={
         "bccd_d2": [
             "**/*.json", "**/*.yaml", "**/*.html", "app/*.css", "app/*.js", "models/pretrained/*",
         ],
+        "bccd_d2.configs": ["**/*.yaml"],
     },
     entry_points={"console_scripts": ["bccd = bccd_d2.cli:main"]},
     python_requires=">=3.10,<3.13",

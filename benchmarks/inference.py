@@ -1,7 +1,7 @@
 """Images a second of a detector of ours against detectron2's R50-FPN Mask R-CNN, masks drawn.
 
-    python benchmarks/inference.py --config-file configs/cpu_tiny_maskrcnn.yaml
-    python benchmarks/inference.py --config-file configs/cpu_joint.yaml --split
+    python benchmarks/inference.py --config-file cpu_tiny_maskrcnn
+    python benchmarks/inference.py --config-file cpu_joint --split
 
 A 1600 x 1200 image of drawn cells; both models see it at INPUT.IMAGE_SCALE and answer in its own
 frame, ours with RLEs, detectron2's with the bitmaps that it makes. Both must draw the same number
@@ -72,7 +72,7 @@ class Variant:
 
 def our_model(args: argparse.Namespace) -> Any:
     """The config's model in evaluation, capped at ``--cells``, every box a cell."""
-    import bccd_d2.modeling.backbones.build  # noqa: F401
+    import bccd_d2.modeling.build  # noqa: F401
     from bccd_d2.config.load import finalize, load_config
     from bccd_d2.modeling.build import build_model
     from bccd_d2.models.checkpoint import CellCheckpointer

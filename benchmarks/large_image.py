@@ -1,6 +1,6 @@
 """Pixels a second and peak memory of one large image, read and written in windows.
 
-python benchmarks/large_image.py --size 20000 --config-file configs/otsu_watershed.yaml
+python benchmarks/large_image.py --size 20000 --config-file otsu_watershed
 python benchmarks/large_image.py --size 8000 --weights output/cpu_tiny_maskrcnn --images FOLDER
 
 The mosaic is made first, in a temporary folder, of the images of a folder or of synthetic smears,
@@ -29,8 +29,8 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--size", type=int, default=20000, help="side of the mosaic, px")
     add("--images", type=Path, help="folder of images to lay out; default: synthetic smears")
-    add("--weights", nargs="+", default=[], help="as in tools/predict.py; default: the shipped")
-    add("--config-file", default="", help="as in tools/predict.py")
+    add("--weights", nargs="+", default=[], help="as in bccd predict; default: the shipped")
+    add("--config-file", default="", help="as in bccd predict")
     add("--save", nargs="+", default=["labels", "coco", "geojson", "csv", "overlay"])
     add("--layout", choices=("tiles", "strips"), default="tiles", help="of the TIFF")
     add("--limit-gb", type=float, default=4.0, help="exit code 1 above this peak memory")

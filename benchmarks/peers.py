@@ -40,7 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--images", type=Path, help="folder of images; default: drawn smears of 1600x1200")
     add("--count", type=int, default=6, help="images, the first of which does not count")
     add("--threads", type=int, nargs="+", default=[1])
-    add("--weights", default="", help="our model as in tools/predict.py; default: the shipped")
+    add("--weights", default="", help="our model as in bccd predict; default: the shipped")
     add("--bf16", action="store_true", help="also ours with its network in bfloat16")
     add("--cellpose", nargs=5, metavar=("PYTHON", "FILE", "PX", "CELL", "FLOW"))
     add("--stardist", nargs=2, metavar=("PYTHON", "FOLDER"))

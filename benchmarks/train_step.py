@@ -1,7 +1,7 @@
 """A training step with all its hooks against a bare loop, and how long the model waits for data.
 
-    python benchmarks/train_step.py --config-file configs/cpu_tiny_maskrcnn.yaml --steps 10
-    python benchmarks/train_step.py --config-file configs/uni_maskrcnn.yaml MODEL.VIT.WEIGHTS ""
+    python benchmarks/train_step.py --config-file cpu_tiny_maskrcnn --steps 10
+    python benchmarks/train_step.py --config-file uni_maskrcnn MODEL.VIT.WEIGHTS ""
 
 Both sides train the same model with the same optimizer on the same batches, made beforehand. The
 bare loop is forward, backward, clipping and the optimizer's step, nothing else. They take turns in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import subprocess
@@ -9,7 +10,14 @@ import sys
 
 import pytest
 
-from bccd_d2.cli_errors import explain, reported
+from bccd_d2.cli.common import run
+from bccd_d2.cli.errors import explain
+
+
+def reported(work):
+    """A command that does this."""
+    return lambda argv: run(argparse.ArgumentParser(), work, argv, detectron2=False)
+
 
 
 def full_disk() -> OSError:
@@ -48,7 +56,7 @@ ValueError: image a.png is empty; copy it again
         (KeyError(), "'' is missing in what was read; was the file written by another version?"),
         (ValueError("a", "b"), "('a', 'b')"),
         (ValueError(), "ValueError without a message"),
-        (ValueError("bad \x1b[2J name\udcff"), r"bad \x1b[2J name\udcff"),
+        (ValueError("bad \x1b[2J name\udcff"), r"bad \x1b[2J name\xff"),
         (MemoryError(), "out of memory (no memory is left); use smaller tiles, crops or batches"),
         (ImportError("pip install x"), "pip install x"),
         (ValueError(WORKER), "image a.png is empty; copy it again"),
@@ -97,9 +105,9 @@ def test_what_ends_otherwise(capsys) -> None:
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path) -> None:
     code = (
-        "import sys\nfrom bccd_d2.cli_errors import reported\n"
-        "def main(argv):\n    for i in range(10**5): print(i)\n    return 0\n"
-        "sys.exit(reported(main)([]))\n"
+        "import argparse, sys\nfrom bccd_d2.cli.common import run\n"
+        "def main(args):\n    for i in range(10**5): print(i)\n"
+        "sys.exit(run(argparse.ArgumentParser(), main, [], detectron2=False))\n"
     )
     command = f'"{sys.executable}" -c "$CODE" | head -n 1'
     done = subprocess.run(

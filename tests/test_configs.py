@@ -10,11 +10,13 @@ pytest.importorskip("detectron2")
 
 from detectron2.modeling.anchor_generator import build_anchor_generator
 
+from bccd_d2.config.files import CONFIGS as SHIPPED
+from bccd_d2.config.files import find_config
 from bccd_d2.config.load import finalize, load_config
 from bccd_d2.modeling.backbones.presets import get_preset
 from bccd_d2.modeling.build import build_model
 
-CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
+CONFIGS = [find_config(name) for name in SHIPPED.names()]
 IDS = [path.stem for path in CONFIGS]
 OFFLINE = ["MODEL.DEVICE", "cpu", "MODEL.VIT.WEIGHTS", "", "MODEL.RESNETS.WEIGHTS", ""]
 
@@ -29,7 +31,7 @@ def test_there_are_configs() -> None:
 def test_a_leaf_is_short_and_opens_with_its_command_and_result(path: Path) -> None:
     text = path.read_text()
     head = "".join(line for line in text.splitlines(True) if line.startswith("#"))
-    assert len(text.splitlines()) <= 30 and f"configs/{path.name}" in head
+    assert len(text.splitlines()) <= 30 and f"--config-file {path.stem}" in head
     assert "result" in head.lower()
 
 

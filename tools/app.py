@@ -1,73 +1,10 @@
-"""Open a page on this computer that finds the cells of an image you drop on it.
+"""The script of ``bccd app``: python tools/app.py --help"""
 
-python tools/app.py
-python tools/app.py --weights output/cpu_tiny_maskrcnn --port 8000
-
-Outlines, counts, a threshold to move, a cell's measurements under the pointer, downloads. Needs
-Gradio: pip install 'bccd_d2[app]'.
-"""
-
-from __future__ import annotations
-
-import argparse
-import importlib.util
-import signal
 import sys
-import threading
-from collections.abc import Sequence
 
-INSTALL = "the page needs Gradio: pip install 'bccd_d2[app]' (in the repository: '.[app]')"
+from bccd_d2.cli.app import get_parser, main
 
-
-def get_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--weights", default="", metavar="MODEL", help="a run's folder, .pth or .safetensors "
-        "(default: the shipped model)")  # fmt: skip
-    add("--config-file", default="", help="YAML file in place of the model's own config")
-    add("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU where there is one)")
-    add("--host", default="127.0.0.1", help="address to bind (default 127.0.0.1: this computer "
-        "only; 0.0.0.0 lets the network in, without a password)")  # fmt: skip
-    add("--port", type=int, default=0, help="default: the first free one from 7860")
-    add("--max-upload-mb", type=float, default=100, help="largest file (default 100)")
-    add("--max-megapixels", type=float, default=40, help="largest image (default 40)")
-    add("--open", action="store_true", help="show the page in the browser")
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C; 0 when stopped, 2 when what was given cannot work."""
-    args = get_parser().parse_args(argv)
-    if importlib.util.find_spec("gradio") is None:
-        print(f"error: {INSTALL}", file=sys.stderr)
-        return 2
-    from bccd_d2._detectron2 import ready_detectron2
-
-    try:
-        ready_detectron2()
-        from bccd_d2 import load_pretrained
-        from bccd_d2.app.server import ServeOptions, serve
-        from bccd_d2.app.upload import Limits
-
-        limits = Limits(args.max_upload_mb, args.max_megapixels)
-        model = load_pretrained(args.weights, config_file=args.config_file, device=args.device)
-        served = serve(model, limits, ServeOptions(args.host, args.port, args.open))
-    except (ImportError, KeyError, ValueError, OSError) as error:
-        print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
-        return 2
-    try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        print(f"{model.name} at {served.url} (Ctrl-C stops it)", flush=True)
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print("stopped")
-    finally:
-        served.close()
-    return 0
-
+__all__ = ["get_parser", "main"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,10 +1,23 @@
-"""The keys that this package adds to detectron2's config, and the defaults it changes."""
+"""The keys that this package adds to detectron2's config, and the defaults it changes.
+
+A group that fills a dataclass takes its keys and defaults from there, where each is explained.
+"""
 
 from __future__ import annotations
 
 from detectron2.config import CfgNode as CN
 
-from bccd_d2.config.dense_keys import add_dense_config
+from bccd_d2.data.augment.extras import ExtraOptions
+from bccd_d2.data.augment.photometric import PhotometricOptions
+from bccd_d2.data.mapper import MapperOptions
+from bccd_d2.data.preprocess import PreprocessOptions
+from bccd_d2.masks.cleanup import CleanupOptions
+from bccd_d2.masks.encode import EncodeOptions
+from bccd_d2.masks.otsu import OtsuOptions
+from bccd_d2.modeling.dense.answer import AnswerOptions
+from bccd_d2.modeling.dense.blend import Tiles
+from bccd_d2.modeling.options import keys_of
+from bccd_d2.modeling.rcnn.redraw import RedrawOptions
 
 
 def add_bccd_config(config: CN) -> None:
@@ -12,7 +25,7 @@ def add_bccd_config(config: CN) -> None:
     _change_defaults(config)
     _add_input(config)
     _add_model(config)
-    add_dense_config(config)
+    _add_dense(config)
     _add_solver(config)
 
 
@@ -41,39 +54,36 @@ def _add_input(config: CN) -> None:
     config.DATASETS.TRAIN = ("bccd_train",)
     config.DATASETS.VALIDATION = ("bccd_val",)  # chooses the best checkpoint and the threshold
     config.DATASETS.TEST = ("bccd_test",)  # seen by --eval-only alone
-    config.INPUT.IMAGE_SCALE = 1.0  # detector pixels for an image pixel, the same for all images
-    config.INPUT.CROP_SIZE = 512  # side of a training crop, detector pixels
-    config.INPUT.SCALE_RANGE = (0.8, 1.25)  # random zoom of a training crop
-    config.INPUT.CROWD_CANDIDATES = 3  # places drawn for a crop; the one with most cells is taken
-    config.INPUT.UNIFORM = 0.25  # share of crops whose place does not depend on the cells
-    config.INPUT.MIN_VISIBLE = 0.15  # cells showing less of their area in a crop are dropped
-    config.INPUT.FLIP = True  # mirror at random
-    config.INPUT.ROT90 = True  # turn by quarters at random
-    jitter = config.INPUT.JITTER = CN()  # see bccd_d2.data.augment.photometric.PhotometricOptions
-    jitter.BRIGHTNESS = 0.15  # largest relative change
-    jitter.CONTRAST = 0.15
-    jitter.SATURATION = 0.2
-    jitter.HUE = 0.02  # largest turn of the colour circle, in full turns
-    jitter.BLUR = 0.15  # probability of a mild Gaussian blur
-    jitter.NOISE = 0.15  # probability of mild grey noise
-    _add_treatments(config.INPUT)
+    mapper, photometric = MapperOptions(), PhotometricOptions()  # what each key means is said there
+    config.INPUT.IMAGE_SCALE = mapper.image_scale
+    config.INPUT.CROP_SIZE = mapper.crop_size[0]
+    config.INPUT.SCALE_RANGE = mapper.scale_range
+    config.INPUT.CROWD_CANDIDATES = mapper.crowd_candidates
+    config.INPUT.UNIFORM = mapper.uniform_probability
+    config.INPUT.MIN_VISIBLE = mapper.min_visible
+    config.INPUT.FLIP = mapper.flip
+    config.INPUT.ROT90 = mapper.rotate90
+    jitter = config.INPUT.JITTER = CN()
+    jitter.BRIGHTNESS = photometric.brightness
+    jitter.CONTRAST = photometric.contrast
+    jitter.SATURATION = photometric.saturation
+    jitter.HUE = photometric.hue
+    jitter.BLUR = photometric.blur_probability
+    jitter.NOISE = photometric.noise_probability
+    config.INPUT.EXTRA = CN(keys_of(ExtraOptions()))  # all off
+    _add_preprocessing(config.INPUT)
     config.DATALOADER.CACHE_MB = 0  # decoded images kept in memory by each loading process
 
 
-def _add_treatments(given: CN) -> None:
-    extra = given.EXTRA = CN()  # more random augmentations, all off; bccd_d2.data.augment.extras
-    extra.STAIN_JITTER = 0.0  # largest relative change of each stain; 0.05 mild, 0.2 strong
-    extra.ELASTIC = 0.0  # largest displacement, px of the crop, at most 12
-    extra.AFFINE = 0.0  # largest turn (radians), shear and relative stretch; 0.1 mild, at most 0.5
-    extra.ERASE = 0.0  # probability of one to three erased rectangles
-    extra.COPY_PASTE = 0  # largest number of cells copied into a crop
-    # Fixed treatment of every image, in training and in use; a checkpoint records and checks it.
+def _add_preprocessing(given: CN) -> None:
+    """The same for every image, in training and in use; a checkpoint records and checks it."""
+    usual = PreprocessOptions()
     given.STAIN = CN()
     given.STAIN.METHOD = ""  # "" (off), "reinhard" or "macenko"
-    given.STAIN.STRENGTH = 0.5  # 0 = unchanged, 1 = the colours of the reference
+    given.STAIN.STRENGTH = usual.stain_strength
     given.STAIN.REFERENCE = ()  # numbers of StainStatistics; () = median of DATASETS.TRAIN
-    given.DENOISE = 0.0  # grey levels within which neighbours are averaged; 0 = off
-    given.CLAHE = 0.0  # clip limit of local contrast, 2 is mild; 0 = off
+    given.DENOISE = usual.denoise
+    given.CLAHE = usual.clahe
 
 
 def _add_model(config: CN) -> None:
@@ -105,29 +115,13 @@ def _add_model(config: CN) -> None:
     config.MODEL.BACKBONE.NAME = "build_vit_pyramid"
     _add_outlines(config.MODEL)
     _add_redraw(config)
-    _add_otsu(config)
+    config.MODEL.OTSU = CN(keys_of(OtsuOptions()))  # of META_ARCHITECTURE "OtsuWatershed"
 
 
 def _add_redraw(config: CN) -> None:
     """At inference only: nothing here changes the training."""
-    redraw = config.MODEL.REDRAW = CN()  # detected masks drawn anew; bccd_d2.modeling.rcnn.redraw
-    redraw.METHOD = ""  # "" (off), "blend", "assign" or "watershed"
-    redraw.FOREGROUND = "dense"  # needs OUTLINE.ENABLED; or "otsu": MODEL.OTSU, nothing to learn
-    redraw.MASK = 1.0  # weights of the evidence in logits: of the mask head
-    redraw.CELL = 1.0  # of the dense foreground
-    redraw.BOUNDARY = 0.0  # of the dense boundary
-    redraw.CENTRE = 0.0  # of the pixel's vote for the cell's centre
-    redraw.BIAS = 0.0  # added; > 0 makes cells larger
-    redraw.RIVAL = 0.3  # cells scored below it are drawn for themselves, taking no other's pixel
-    cleanup = config.TEST.CLEANUP = CN()  # of finished masks; bccd_d2.masks.cleanup
-    cleanup.NMS = 0.0  # mask IoU from which the lower-scored of two goes; 0 = off
-    cleanup.CONTAINMENT = 0.0  # so it does when the smaller shares this part with it; 0 = off
-    cleanup.DECAY = ""  # lower scores instead: "linear" or "gaussian" matrix NMS; "" = off
-    cleanup.SIGMA = 0.5  # of the gaussian decay; smaller is stricter
-    cleanup.EXCLUSIVE = False  # a pixel wanted by two cells goes to the better-scored
-    cleanup.MIN_KEPT = 0.5  # with EXCLUSIVE: cells that keep a smaller share of their area go
-    cleanup.WHOLE = False  # only the largest part of a cell stays, holes filled
-    cleanup.MIN_AREA = 0  # px of the image; smaller cells go
+    config.MODEL.REDRAW = CN(keys_of(RedrawOptions()))  # detected masks drawn anew
+    config.TEST.CLEANUP = CN(keys_of(CleanupOptions()))  # of finished masks
 
 
 def _add_outlines(given: CN) -> None:
@@ -147,15 +141,36 @@ def _add_outlines(given: CN) -> None:
     outline.LOSS_WEIGHT = 1.0  # factor of its losses
 
 
-def _add_otsu(config: CN) -> None:
-    otsu = config.MODEL.OTSU = CN()  # of META_ARCHITECTURE "OtsuWatershed"; bccd_d2.masks.otsu
-    otsu.CHANNEL = "green"  # what is thresholded: "red", "green", "blue" or "grey"
-    otsu.BLUR = 1.0  # sigma before thresholding, px at INPUT.IMAGE_SCALE as all lengths here
-    otsu.THRESHOLD_FACTOR = 1.0  # times Otsu's threshold
-    otsu.SEED_BLUR = 2.0  # sigma over the distance map
-    otsu.SEED_DISTANCE = 12.0  # least distance of two cells' centres
-    otsu.CELL_DIAMETER = 50.0  # of a typical cell, for the scores
-    otsu.MIN_AREA = 150  # px; smaller cells are dropped
+def _add_dense(config: CN) -> None:
+    """Of META_ARCHITECTURE "DenseSegmentor"; lengths in px at ``INPUT.IMAGE_SCALE``."""
+    _add_unet(config)
+    dense = config.MODEL.DENSE = CN()
+    dense.IN_FEATURES = ()  # maps of the backbone that the decoder takes; () = all
+    dense.DECODER = "stepwise"  # "stepwise", "transposed", "shuffle" or "fusion"
+    dense.CHANNELS = 64  # channels of the decoder's map
+    dense.STRIDE = 4  # image pixels to a side of the decoder's map
+    dense.HEADS = ("cell",)  # "cell" and any of "boundary", "centre", "distance", "flow"
+    dense.LOSSES = ("dice + bce",)  # of each head in turn; see bccd_d2.losses.composite
+    dense.LOSS_WEIGHTS = ()  # factor of each head's loss; () = 1
+    dense.WEIGHTING = "fixed"  # or "uncertainty": factors that are learned, from these on
+    dense.BOUNDARY_WEIGHT = 1.0  # of boundary pixels in the pixel-wise losses of "cell"
+    dense.CENTRE_WEIGHT = 1.0  # of centre pixels there
+    tiles, answer = Tiles(), AnswerOptions()
+    dense.TILE = tiles.size
+    dense.OVERLAP = tiles.overlap
+    dense.TILE_BATCH = tiles.batch
+    dense.SCORE = answer.score
+    dense.BORDER_AREA = answer.border_area
+    dense.OUTLINES = answer.outlines
+    dense.TARGET = CN(keys_of(EncodeOptions()))  # how maps to learn from are drawn
+    dense.DECODE = CN(keys_of(answer.decode))  # how maps become cells
+
+
+def _add_unet(config: CN) -> None:
+    unet = config.MODEL.UNET = CN()  # of BACKBONE.NAME "build_residual_unet"
+    unet.CHANNELS = (32, 64, 128, 256)  # of each level, the finest first
+    unet.STEM_STRIDE = 2  # image pixels to a side of the finest level's map: 1, 2 or 4
+    unet.BLOCKS = 1  # residual blocks a level, down and up alike
 
 
 def _add_solver(config: CN) -> None:

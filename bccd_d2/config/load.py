@@ -12,19 +12,20 @@ from typing import Any
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 
+from bccd_d2.config.files import read_config
 from bccd_d2.config.keys import add_bccd_config
-from bccd_d2.io.records import read_yaml
 
 logger = logging.getLogger(__name__)
-
-BASE_KEY = "_BASE_"
 
 
 def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> CN:
     """The config of a YAML file (with ``_BASE_``) and trailing ``KEY VALUE`` pairs, not yet frozen.
 
+    Args:
+        path: a file, or the name of a shipped config; see `files.find_config`.
+
     Raises:
-        FileNotFoundError, ValueError: see `read_config_file`.
+        FileNotFoundError, ValueError: see `files.read_config`.
         KeyError: a key that does not exist; the message names the nearest known one.
         ValueError: a value of the wrong type, or keys and values that do not pair up.
     """
@@ -32,7 +33,7 @@ def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> 
     add_bccd_config(config)
     known = dict(leaves(config))
     if path:
-        loaded = read_config_file(path)
+        loaded = read_config(path)
         _refuse_unknown(dict(leaves(loaded)), known, str(path))
         _whole_to_float(loaded, config)
         _merge(lambda values: config.merge_from_other_cfg(CN(values)), loaded, str(path))
@@ -48,42 +49,6 @@ def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> 
     if odd:
         raise ValueError(f"{path or 'the command line'}: {odd[0]} must be a finite number")
     return config
-
-
-def read_config_file(path: str | Path, inside: Sequence[Path] = ()) -> dict[str, Any]:
-    """The keys of a YAML file laid over those of its ``_BASE_``, one file or several.
-
-    Bases are local files, named as seen from the file; nothing is fetched and no code is run.
-
-    Args:
-        inside: the files that led here, by their ``_BASE_``.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is empty or broken, or is its own base, however far off.
-    """
-    path = Path(path).expanduser()
-    led = f", the _BASE_ of {inside[-1]}" if inside else ""
-    if not path.is_file():
-        raise FileNotFoundError(f"config file {path}{led} does not exist")
-    if path.resolve() in [one.resolve() for one in inside]:
-        raise ValueError(f"config file {path}{led} is its own base; take that _BASE_ out")
-    shape = {f"{BASE_KEY}?": (str, [str]), str: object}
-    content = read_yaml(path, shape, "compare it with a file of configs/")
-    bases = content.pop(BASE_KEY, [])
-    merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        _lay_over(merged, read_config_file(path.parent / Path(base).expanduser(), [*inside, path]))
-    _lay_over(merged, content)
-    return merged
-
-
-def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
-    for key, value in above.items():
-        if isinstance(value, dict) and isinstance(below.get(key), dict):
-            _lay_over(below[key], value)
-        else:
-            below[key] = value
 
 
 def _merge(merge: Any, values: Any, where: str) -> None:

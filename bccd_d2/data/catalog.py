@@ -63,9 +63,12 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
 
     Returns:
         One dict an image: ``file_name`` and ``label_file`` (absolute), ``image_id``, ``height``,
-        ``width``, ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
+        ``width``, ``max_value`` (of the dataset, see `bccd_d2.io.images.read_plane`),
+        ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
         ``segmentation``, ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in
         the label map) and ``touches_border``. Images without cells stay in, with an empty list.
+        Crowds and difficult cells are left out. In a dataset of boxes or points ``label_file`` is
+        None; points have ``point`` (x, y) in place of ``bbox``.
 
     Raises:
         KeyError: the dataset has no such split.
@@ -77,23 +80,29 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     description = read_description(folder)
     root = image_root(folder, description)
     path = split_json(folder, split, description)
-    kept = ("bbox", "segmentation", "iscrowd", "area", "label", "touches_border")
+    kept = ("bbox", "point", "segmentation", "iscrowd", "area", "label", "touches_border",
+            "category")  # fmt: skip
     fixed = {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS}
+    kind = description.get("annotations", "masks")
     records = []
-    for image in read_coco(path, boxes=True):
+    white = description.get("options", {}).get("max_value")
+    for image in read_coco(path, boxes=kind != "points"):
         entry = image.entry
-        if "label_file" not in entry:
+        labels = entry.get("label_file")
+        if labels is None and kind == "masks":
             raise ValueError(f"{path}: image {entry['id']} has no label_file; {CONVERT_AGAIN}")
         records.append(
             {
                 "file_name": str(confined(root, entry["file_name"])),
-                "label_file": str(confined(folder, entry["label_file"])),
+                "label_file": labels and str(confined(folder, labels)),
                 "image_id": entry["id"],
                 "height": entry["height"],
                 "width": entry["width"],
+                "max_value": white,
                 "annotations": [
                     {key: given[key] for key in kept if key in given} | fixed
                     for given in image.annotations
+                    if not given.get("iscrowd", 0)
                 ],
             }
         )
@@ -163,6 +172,9 @@ def _metadata(folder: Path, split: str, description: Mapping[str, Any]) -> dict[
         "dataset_root": str(folder),
         "split": split,
         "evaluator_type": EVALUATOR_TYPE,
+        "annotations": description.get("annotations", "masks"),
+        "complete": description.get("complete", True),
+        "cells": description.get("counts", {}).get(split, {}).get("cells"),
         "max_cells": description.get("counts", {}).get(split, {}).get("max_cells"),
         "area_percentiles": {int(key): float(value) for key, value in percentiles.items()},
         "conversion": hashlib.sha1(state.encode()).hexdigest(),

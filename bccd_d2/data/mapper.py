@@ -19,9 +19,10 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from bccd_d2.data.augment.extras import ExtraOptions, augment_pair
 from bccd_d2.data.augment.photometric import PhotometricOptions, photometric, turn_and_flip
 from bccd_d2.data.augment.stain_jitter import stain_jitter
-from bccd_d2.data.cache import PairReader, read_rgb
-from bccd_d2.data.preprocess import Appearance, AppearanceOptions, resize_image, scaled_size
+from bccd_d2.data.cache import PairReader
+from bccd_d2.data.preprocess import PreprocessOptions, Preprocessor, resize_image, scaled_size
 from bccd_d2.data.targets import DenseTargets
+from bccd_d2.io.images import read_image
 from bccd_d2.masks.labels import cell_boxes
 
 
@@ -47,16 +48,16 @@ class MapperOptions:
         rotate90: turn by quarters at random.
         photometric: bounds of colour jitter, blur and noise; training only.
         extras: stain jitter, affine and elastic maps, erasing, copied cells; training only.
-        appearance: stain normalisation, denoising and CLAHE; always.
+        preprocess: stain normalisation, denoising and CLAHE; always.
         dense: maps in place of boxes and bitmaps in training; None = boxes and bitmaps. Cells are
             drawn however little of them shows.
         cache_mb: memory for decoded images and label maps, per process; see `PairReader`.
     """
 
-    image_scale: float = 0.5
+    image_scale: float = 1.0
     short_edge: int | None = None
     scale_range: tuple[float, float] = (0.8, 1.25)
-    crop_size: tuple[int, int] = (320, 320)
+    crop_size: tuple[int, int] = (512, 512)
     crowd_candidates: int = 3
     uniform_probability: float = 0.25
     min_visible: float = 0.15
@@ -65,7 +66,7 @@ class MapperOptions:
     rotate90: bool = True
     photometric: PhotometricOptions = field(default_factory=PhotometricOptions)
     extras: ExtraOptions = field(default_factory=ExtraOptions)
-    appearance: AppearanceOptions = field(default_factory=AppearanceOptions)
+    preprocess: PreprocessOptions = field(default_factory=PreprocessOptions)
     dense: DenseTargets | None = None
     cache_mb: float = 0
 
@@ -197,7 +198,7 @@ class LabelMapMapper:
         self.with_instances = with_instances or is_train
         self.seed = seed
         self._reader = PairReader(self.options.cache_mb)
-        self._appearance = Appearance(self.options.appearance)
+        self._preprocess = Preprocessor(self.options.preprocess)
         self._rng: np.random.Generator | None = None
         self._rng_owner: int | None = None
 
@@ -252,7 +253,7 @@ class LabelMapMapper:
 
     def _training_crop(self, record: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
         options, rng = self.options, self._generator()
-        image, label_map = self._reader.read(record["file_name"], record["label_file"])
+        image, label_map = self._read(record)
         boxes, areas = cell_table(record, int(label_map.max()))
         low, high = np.log(options.scale_range)
         scale = options.scale_of(*label_map.shape) * float(np.exp(rng.uniform(low, high)))
@@ -268,7 +269,7 @@ class LabelMapMapper:
         crop = turn_and_flip(resize_image(image[here], size), turns, mirror)
         labels = turn_and_flip(resize_labels(label_map[here], size), turns, mirror)
         areas = areas * (size[0] / window[0]) * (size[1] / window[1])
-        crop = self._appearance(crop, image, record["file_name"])
+        crop = self._preprocess(crop, image, record["file_name"])
         crop, labels, areas = augment_pair(crop, labels, areas, rng, options.extras)
         truth: dict[str, Any] = {}
         if options.dense is not None:
@@ -279,19 +280,23 @@ class LabelMapMapper:
         crop = stain_jitter(crop, rng, options.extras.stain_jitter)
         return photometric(crop, rng, options.photometric), truth
 
+    def _read(self, record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        files = record["file_name"], record["label_file"]
+        return self._reader.read(*files, record.get("max_value"))
+
     def _whole_image(self, record: Mapping[str, Any]) -> tuple[np.ndarray, Instances | None]:
         if not self.with_instances:
-            image = read_rgb(record["file_name"])
+            image = read_image(record["file_name"], max_value=record.get("max_value"))
             height, width = image.shape[:2]
             size = scaled_size(height, width, self.options.scale_of(height, width))
-            return self._appearance(resize_image(image, size), image, record["file_name"]), None
-        image, label_map = self._reader.read(record["file_name"], record["label_file"])
+            return self._preprocess(resize_image(image, size), image, record["file_name"]), None
+        image, label_map = self._read(record)
         height, width = label_map.shape
         size = scaled_size(height, width, self.options.scale_of(height, width))
         labels = resize_labels(label_map, size)
         nothing_cut = np.zeros(int(label_map.max()) + 1)
         instances = make_instances(labels, nothing_cut, 0.0, self.options.min_pixels)
-        return self._appearance(resize_image(image, size), image, record["file_name"]), instances
+        return self._preprocess(resize_image(image, size), image, record["file_name"]), instances
 
 
 def cell_table(record: Mapping[str, Any], largest: int) -> tuple[np.ndarray, np.ndarray]:

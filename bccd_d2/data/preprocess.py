@@ -17,8 +17,8 @@ _REACH = 5  # px: diameter of the denoiser's neighbourhood
 
 
 @dataclass(frozen=True)
-class AppearanceOptions:
-    """The fixed treatment of images.
+class PreprocessOptions:
+    """The fixed preprocessing of images.
 
     Attributes:
         stain: the colours to normalise to, as `stain.fit_reference` returns them; None = off.
@@ -30,7 +30,7 @@ class AppearanceOptions:
     """
 
     stain: StainStatistics | None = None
-    stain_strength: float = 1.0
+    stain_strength: float = 0.5
     denoise: float = 0.0
     clahe: float = 0.0
 
@@ -83,15 +83,15 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=method)
 
 
-class Appearance:
-    """Gives images the treatment of `AppearanceOptions`, remembering each file's stain."""
+class Preprocessor:
+    """Applies `PreprocessOptions` to images, remembering each file's stain."""
 
-    def __init__(self, options: AppearanceOptions | None = None) -> None:
-        self.options = options or AppearanceOptions()
+    def __init__(self, options: PreprocessOptions | None = None) -> None:
+        self.options = options or PreprocessOptions()
         self._measured: dict[str, StainStatistics | None] = {}
 
     def __call__(self, part: np.ndarray, whole: np.ndarray, name: str) -> np.ndarray:
-        """``part`` after treatment.
+        """``part`` preprocessed.
 
         Args:
             part: (h, w, 3) uint8 RGB, a crop or copy of the image at any scale.

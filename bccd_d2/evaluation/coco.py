@@ -45,7 +45,8 @@ def area_bins(percentiles: Mapping[int | str, float]) -> dict[str, tuple[float, 
         percentiles: two areas by their percentile, as ``dataset.json`` holds: {33: 6000, 67: 9000}.
 
     Returns:
-        Inclusive ranges (least, greatest) that do not overlap; {} for no percentiles.
+        Inclusive ranges (least, greatest) that do not overlap; {} for no percentiles, and where
+        both are one area: cells of one size fill no bins.
 
     Raises:
         ValueError: not two, or not in ascending order.
@@ -53,12 +54,14 @@ def area_bins(percentiles: Mapping[int | str, float]) -> dict[str, tuple[float, 
     if not percentiles:
         return {}
     areas = [float(percentiles[key]) for key in sorted(percentiles, key=float)]
-    if len(areas) != 2 or not 0 < areas[0] < areas[1]:
+    if len(areas) != 2 or not 0 < areas[0] <= areas[1]:
         raise ValueError(
             f"percentiles must be two ascending areas such as {{33: 6000, 67: 9000}}, got "
             f"{dict(percentiles)}"
         )
     low, high = areas
+    if low == high:
+        return {}
     return {
         "small": (0.0, low),
         "medium": (float(np.nextafter(low, np.inf)), high),

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from bccd_d2.config.files import SWITCHES, read_mapping
 from bccd_d2.config.load import load_config
 from bccd_d2.data.stain import check_method
 from bccd_d2.experiments.cost import seconds_per_step
 from bccd_d2.experiments.run_cache import ensure_trained
 from bccd_d2.io.atomic import write_text_atomic
-from bccd_d2.io.records import read_json, read_yaml
+from bccd_d2.io.records import read_json
 from bccd_d2.io.tables import write_table
 from bccd_d2.io.training_log import read_log
 from bccd_d2.training import loaders
@@ -55,15 +56,16 @@ class Run:
 def load_switches(path: str | Path) -> list[Switch]:
     """The switches of a YAML file that maps each name to {KEY: value}.
 
+    Args:
+        path: a file, or the name of a shipped one: "data", "detector".
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: it holds something else, or a switch is called "base".
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"switches {path} do not exist")
-    content = read_yaml(path, object, "compare it with a file of configs/ablations")
-    if not isinstance(content, dict) or not content or BASE in content:
+    path = SWITCHES.find(path)
+    content = read_mapping(path)
+    if not content or BASE in content:
         raise ValueError(f"{path} must map names other than {BASE!r} to {{KEY: value}}")
     switches = []
     for name, changes in content.items():

@@ -13,17 +13,17 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
 
 from bccd_d2.config.load import load_config
+from bccd_d2.data.convert.tool_labels import read_tool_labels
 from bccd_d2.evaluation.entries import COSTS, Entry, pick_scores, read_per_image
 from bccd_d2.evaluation.evaluators import CellEvaluator
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.experiments.budget import Spent, read_spent, train_within
 from bccd_d2.experiments.cost import PeakMemory, Timed, gflops, parameters
-from bccd_d2.io.label_images import find_label_file, read_label_file, read_label_scores
+from bccd_d2.io.label_images import find_label_file, read_label_scores
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.instances import instances_of
 from bccd_d2.modeling.tensors import check_weights_file
-from bccd_d2.models.checkpoint import run_weights, weights_of
-from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained
+from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained, run_weights, weights_of
 from bccd_d2.training import loaders
 from bccd_d2.training.run import prepare
 
@@ -36,7 +36,7 @@ class Model:
 
     Attributes:
         name: as it stands in tables and names its folder.
-        config_file: a YAML file of configs/.
+        config_file: a YAML file, or the name of a shipped config.
         weights: a checkpoint, or a run's folder (see `run_weights`); "" for a config that needs
             none, or is trained for the comparison.
     """
@@ -52,11 +52,13 @@ class LabelFolder:
 
     Attributes:
         score_threshold: cells below it count for AP only.
+        components: the files are binary masks, each component is a cell.
     """
 
     name: str
     folder: str
     score_threshold: float = 0.0
+    components: bool = False
 
     def scores(self) -> dict[str, np.ndarray] | None:
         """Of each image's cells, from the folder's scores.csv; None where there is none."""
@@ -77,7 +79,7 @@ def parse_model(text: str) -> Model:
     return Model(name, config_file, weights)
 
 
-def parse_labels(text: str) -> LabelFolder:
+def parse_labels(text: str, components: bool = False) -> LabelFolder:
     """A `LabelFolder` from ``NAME=FOLDER`` or ``NAME=FOLDER,THRESHOLD``.
 
     Raises:
@@ -91,7 +93,10 @@ def parse_labels(text: str) -> LabelFolder:
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"folder of label images {folder} does not exist")
     if not threshold:
-        return LabelFolder(name, folder)
+        labels = LabelFolder(name, folder, components=components)
+        if components and labels.scores() is not None:
+            raise ValueError(f"{text!r}: scores.csv ranks labels, and --components has none")
+        return labels
     try:
         labels = LabelFolder(name, folder, float(threshold))
     except ValueError:
@@ -101,13 +106,13 @@ def parse_labels(text: str) -> LabelFolder:
     return labels
 
 
-def run_contest(
-    contestants: Sequence[Model | LabelFolder],
+def run_benchmark(
+    methods: Sequence[Model | LabelFolder],
     out: str | Path,
     options: Sequence[str] = (),
     train_minutes: float = 0,
 ) -> list[Entry]:
-    """Score every contestant on ``DATASETS.TEST``'s first split; the entries in the given order.
+    """Score every method on ``DATASETS.TEST``'s first split; the entries in the given order.
 
     What the evaluator writes goes to ``out/<name>/<split>``, runs to ``out/runs/<name>``. A model
     given without weights takes those of its run there.
@@ -118,18 +123,18 @@ def run_contest(
             `budget.train_within`. A stopped comparison goes on where it was. 0 trains nothing.
 
     Raises:
-        ValueError: names are not unique, or a contestant does not fit the split.
+        ValueError: names are not unique, or a method does not fit the split.
         FileNotFoundError: weights or a label image are missing.
     """
-    names = [one.name for one in contestants]
+    names = [one.name for one in methods]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"needs contestants with names of their own, got {names}")
-    configs = {m.name: _config(m, out, options) for m in contestants if isinstance(m, Model)}
+        raise ValueError(f"needs methods with names of their own, got {names}")
+    configs = {m.name: _config(m, out, options) for m in methods if isinstance(m, Model)}
     for name, config in configs.items():  # what is missing stops it now
         _check_weights(name, config, train_minutes)
     entries = []
-    for number, one in enumerate(contestants, start=1):
-        logger.info("%d of %d: %s", number, len(contestants), one.name)
+    for number, one in enumerate(methods, start=1):
+        logger.info("%d of %d: %s", number, len(methods), one.name)
         if isinstance(one, Model):
             config, spent = _trained(configs[one.name], train_minutes)
             entries.append(_score_model(one.name, config, out, spent))
@@ -225,7 +230,7 @@ def score_labels(labels: LabelFolder, config: Any, out: str | Path) -> Entry:
     for image_id, true in read_truth(MetadataCatalog.get(split).json_file).items():
         stem = Path(true.file_name).stem
         path = find_label_file(labels.folder, stem)
-        label_map = read_label_file(path)
+        label_map = read_tool_labels(path, labels.components)
         given = None if scores is None else scores.get(stem, np.zeros(0, np.float32))
         if given is not None and len(given) != label_map.max(initial=0):
             raise ValueError(

@@ -50,7 +50,7 @@ def fold_numbers(folder: str | Path) -> list[int]:
     found = sorted(int(m[1]) for m in (re.fullmatch(r"fold(\d+)_train", n) for n in names) if m)
     if len(found) < 2:
         raise ValueError(
-            f"{folder} has no folds; convert with: tools/convert_to_coco.py --folds 5 ..."
+            f"{folder} has no folds; convert with: bccd convert --folds 5 ..."
         )
     return found
 

@@ -74,21 +74,21 @@ class DenseSearch:
     """The maps of a model on some images, decoded as often as one likes.
 
     Args:
-        config: as `run.load_trained` returns it.
+        config: as `load_trained` returns it.
         model: a `DenseSegmentor`.
         names: registered datasets.
         images: evenly spaced ones of them; 0 = all. Their maps stay in memory, 2 bytes a pixel and
             channel.
 
     Raises:
-        TypeError: the model gives no maps.
+        ValueError: the model gives no maps.
     """
 
     def __init__(
         self, config: Any, model: nn.Module, names: Sequence[str], images: int = 0
     ) -> None:
         if not hasattr(model, "maps"):
-            raise TypeError(
+            raise ValueError(
                 f"{type(model).__name__} gives no maps to decode; this is for DenseSegmentor"
             )
         self._answer: AnswerOptions = model.answer

@@ -1,4 +1,4 @@
-"""Pictures of what a config's backbone sees of an image, for tools/show_features.py."""
+"""Pictures of what a config's backbone sees of an image, for bccd preview features."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 import torch
 
 from bccd_d2.data.preprocess import resize_image, scaled_size
-from bccd_d2.io.mask_images import read_image
-from bccd_d2.modeling.backbones.build import vit_from_config
+from bccd_d2.io.images import read_image
 from bccd_d2.modeling.backbones.features import image_tokens, principal_colours
 from bccd_d2.modeling.backbones.vit import POSITIONS, TimmViT
-from bccd_d2.modeling.build import build_model
+from bccd_d2.modeling.build import build_model, vit_from_config
 from bccd_d2.models.checkpoint import CellCheckpointer
 
 

@@ -18,7 +18,8 @@ from bccd_d2.evaluation.coco import coco_scores
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.otsu import OtsuOptions
-from bccd_d2.modeling.otsu import OtsuWatershed, options_from_config
+from bccd_d2.modeling.options import options_of
+from bccd_d2.modeling.otsu import OtsuWatershed
 from bccd_d2.training import loaders
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ def tune(
     inputs, truth = _images(config)
     areas = np.concatenate([cells.areas for cells in truth])
     diameter = 2 * np.sqrt(np.median(areas) / np.pi) * config.INPUT.IMAGE_SCALE
-    start = dataclasses.replace(options_from_config(config), cell_diameter=round(float(diameter)))
+    usual = options_of(OtsuOptions, config.MODEL.OTSU)
+    start = dataclasses.replace(usual, cell_diameter=round(float(diameter)))
     unknown = set(grid) - {field.name for field in dataclasses.fields(start)}
     if unknown:
         raise ValueError(f"grid has no options {sorted(unknown)}; there are {start}")

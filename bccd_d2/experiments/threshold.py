@@ -76,7 +76,7 @@ def take_threshold(weights: str | Path, summary: str | Path) -> OperatingPoint:
         if not file.is_file():
             raise FileNotFoundError(f"{file} does not exist")
     shape = {"folds": ([object], dict), "score_threshold": float}
-    done = read_json(summary, shape, "give a cross_validation.json of tools/cross_validate.py")
+    done = read_json(summary, shape, "give a cross_validation.json of bccd crossval")
     folds, threshold = len(done["folds"]), float(done["score_threshold"])
     point = OperatingPoint(threshold, f"the held-out images of {folds} folds")
     _store(path, point)
@@ -97,7 +97,7 @@ def _store(path: Path, point: OperatingPoint) -> None:
 def _change(path: Path, point: OperatingPoint) -> None:
     stored = read_tensors(path, "checkpoint")
     if "model" not in stored:
-        raise ValueError(f"{path} is no checkpoint of tools/train_net.py: it has no 'model'")
+        raise ValueError(f"{path} is no checkpoint of bccd train: it has no 'model'")
     buffer = io.BytesIO()
     torch.save({**stored, "operating_point": point.state_dict()}, buffer)
     write_bytes_atomic(path, buffer.getbuffer())

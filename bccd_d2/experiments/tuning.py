@@ -14,9 +14,9 @@ import optuna
 from detectron2.engine import HookBase
 from optuna.trial import TrialState
 
+from bccd_d2.config.files import SEARCH_SPACES, read_mapping
 from bccd_d2.experiments.ablation import own_log_handlers
 from bccd_d2.io.atomic import write_text_atomic
-from bccd_d2.io.records import read_yaml
 from bccd_d2.io.training_log import read_log
 from bccd_d2.training.hooks import watched
 from bccd_d2.training.run import run
@@ -46,15 +46,16 @@ class SearchOptions:
 def read_space(path: str | Path) -> dict[str, dict[str, Any]]:
     """The search space of a YAML file: config key -> range or choices.
 
+    Args:
+        path: a file, or the name of a shipped one: "detector".
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: an entry is neither ``{low, high[, log][, step]}`` nor ``{choices}``.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"search space {path} does not exist")
-    space = read_yaml(path, object, "compare it with a file of configs/_search")
-    if not isinstance(space, dict) or not space:
+    path = SEARCH_SPACES.find(path)
+    space = read_mapping(path)
+    if not space:
         raise ValueError(f"{path} must map config keys to ranges or choices")
     for key, entry in space.items():
         given = set(entry) if isinstance(entry, dict) else set()

@@ -10,7 +10,7 @@ from typing import Any
 from bccd_d2.io.records import confined, read_json
 
 DESCRIPTION = "dataset.json"
-HOW_TO_CONVERT = "python tools/convert_to_coco.py --root ROOT --out OUT"
+HOW_TO_CONVERT = "bccd convert --root ROOT --out OUT"
 _COUNTS = {"images?": range(1 << 40), "cells?": range(1 << 40), "max_cells?": range(1 << 31)}
 SHAPE = {
     "format_version": int,
@@ -31,6 +31,9 @@ SHAPE = {
     "versions?": {str: str},
     "fingerprint?": str,
     "skipped?": range(1 << 40),
+    "left_out?": [str],
+    "value_ranges?": {str: range(1 << 40)},
+    "masks_read_as?": {str: range(1 << 40)},
 }
 
 
@@ -52,6 +55,15 @@ def image_root(folder: str | Path, description: Mapping[str, Any] | None = None)
     """The absolute folder that image file names of a converted dataset are relative to."""
     description = read_description(folder) if description is None else description
     return Path(os.path.abspath(Path(folder) / description["image_root"]))
+
+
+def max_value(description: Mapping[str, Any]) -> float | None:
+    """What becomes 255 in the dataset's images of more than 8 bits; None = as their values say.
+
+    For `bccd_d2.io.images.read_plane`.
+    """
+    found = (description.get("options") or {}).get("max_value")
+    return float(found) if isinstance(found, (int, float)) and found > 0 else None
 
 
 def split_json(

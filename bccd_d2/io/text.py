@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 import re
 
-# Control characters, marks that turn the direction of writing, and bytes that are no UTF-8.
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 _MARKDOWN = re.compile(r"([\\`*\[\]|])")
 _FORMULA = ("=", "+", "-", "@", "\t")
 
 
-def printable(text: object) -> str:
-    """The text with whatever a terminal would obey, or could not show, as ``\\x1b`` or ``\\udcff``.
+def printable(text: object, lines: bool = False) -> str:
+    """The text as it can be shown anywhere: what a terminal would obey, or cannot show, escaped.
 
-    Line breaks and tabs stay.
+    Bytes of file names that are no UTF-8 become ``\\xff``.
+
+    Args:
+        lines: line breaks and tabs stay, as in messages.
+
+    >>> printable("a\\x1b[2J.png")
+    'a\\\\x1b[2J.png'
     """
-    return _CONTROL.sub(_escaped, str(text))
+    return "".join(
+        c if c.isprintable() or (lines and c in "\n\t") else _escaped(c) for c in str(text)
+    )
 
 
 def csv_text(value: object) -> object:
@@ -39,7 +43,7 @@ def from_csv_text(text: str) -> str:
 
 def markdown_text(text: str) -> str:
     """The text as Markdown that shows it: no HTML, no links, no table cell ends in it."""
-    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = printable(text, lines=True).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(r"\\\1", text)
 
 
@@ -50,13 +54,15 @@ def clean_logs() -> None:
     def clean(*args: object, **kwargs: object) -> logging.LogRecord:
         record = factory(*args, **kwargs)
         if record.name.startswith("bccd_d2"):
-            record.msg, record.args = printable(record.getMessage()), ()
+            record.msg, record.args = printable(record.getMessage(), lines=True), ()
         return record
 
     if getattr(factory, "__name__", "") != "clean":
         logging.setLogRecordFactory(clean)
 
 
-def _escaped(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte, as os.fsdecode hands it on
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -62,7 +62,7 @@ class DecodeOptions:
         ValueError: an unknown word or a number out of its range.
     """
 
-    method: str = "watershed"
+    method: str = "threshold"
     cell_threshold: float = 0.5
     cell_high: float | None = None
     boundary_threshold: float = 0.5

@@ -40,7 +40,7 @@ class FlowOptions:
     steps: int = 16
     leaps: int = 5
     sink_count: int = 8
-    sink_radius: int = 2
+    sink_radius: int = 1
 
     def __post_init__(self) -> None:
         if self.step_size <= 0:

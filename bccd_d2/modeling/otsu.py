@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from detectron2.config import configurable
 from detectron2.structures import Instances
 from torch import nn
 
@@ -13,15 +12,6 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.otsu import OtsuOptions, segment, typicality
 from bccd_d2.masks.resize import resize_label_map
 from bccd_d2.modeling.instances import instances_of
-
-
-def options_from_config(cfg: Any) -> OtsuOptions:
-    """The options that ``cfg.MODEL.OTSU`` describes.
-
-    Raises:
-        ValueError: see `OtsuOptions`.
-    """
-    return OtsuOptions(**{key.lower(): value for key, value in cfg.MODEL.OTSU.items()})
 
 
 class OtsuWatershed(nn.Module):
@@ -35,18 +25,10 @@ class OtsuWatershed(nn.Module):
         max_cells: the best-scored are kept.
     """
 
-    @configurable
     def __init__(self, options: OtsuOptions | None = None, *, max_cells: int = 300) -> None:
         super().__init__()
         self.options = options or OtsuOptions()
         self.max_cells = max_cells
-
-    @classmethod
-    def from_config(cls, cfg):
-        return {
-            "options": options_from_config(cfg),
-            "max_cells": cfg.TEST.DETECTIONS_PER_IMAGE,
-        }
 
     def forward(self, batched_inputs):
         return [{"instances": self._instances(given)} for given in batched_inputs]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from bccd_d2.config.files import find_config
 from bccd_d2.config.load import finalize, load_config
 from bccd_d2.io.atomic import write_text_atomic
 from bccd_d2.io.records import read_json
@@ -14,7 +15,7 @@ from bccd_d2.modeling.build import build_model
 from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint
 from bccd_d2.models.file import PATHS, describe, register_model, write_model_file
 from bccd_d2.models.parameters import backbone_of
-from bccd_d2.models.preprocessing import Treatment
+from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
 
 CARD = """# {name}
 
@@ -25,7 +26,7 @@ CARD = """# {name}
 | architecture | {architecture}, {parameters:.1f} M parameters |
 | scale | {scale} detector pixels for an image pixel |
 | operating point | score threshold {threshold:.2f}, chosen on {origin} |
-| treatment of images | {treatment} |
+| preprocessing | {preprocessing} |
 | recipe | {iterations} steps of {batch} crops of {crop} px, learning rate {rate:g}, {trained_in} |
 
 ## Use
@@ -67,7 +68,8 @@ def export_run(
 
     Args:
         run: a run's folder (its model_best.pth, else model_final.pth) or a .pth file.
-        config_file: in place of the ``config.yaml`` beside the checkpoint.
+        config_file: a file, or a shipped config by name, in place of the ``config.yaml`` beside
+            the checkpoint.
         half: floating point tensors as float16; compare the scores before and after.
         default: this becomes the model that ships as the default.
 
@@ -82,8 +84,8 @@ def export_run(
     if not name or Path(name).name != name or name.startswith("."):
         raise ValueError(f"name must be a plain file name without a folder, got {name!r}")
     checkpoint, config_file = _locate(Path(run), config_file)
-    config, model, point, treatment = _load(checkpoint, config_file)
-    description = describe(name, config, point.state_dict(), treatment.state_dict())
+    config, model, point, preprocessing = _load(checkpoint, config_file)
+    description = describe(name, config, point.state_dict(), preprocessing.state_dict())
     path = Path(out) / f"{name}.safetensors"
     write_model_file(path, model.state_dict(), description, half=half)
     entry = register_model(path, default=default)
@@ -94,20 +96,20 @@ def export_run(
     return {"weights": path, "card": card, "registry": path.parent / "registry.json"}
 
 
-def _load(checkpoint: Path, config_file: Path) -> tuple[Any, Any, OperatingPoint, Treatment]:
+def _load(checkpoint: Path, config_file: Path) -> tuple[Any, Any, OperatingPoint, Preprocessing]:
     config = load_config(config_file)
     config.MODEL.DEVICE = "cpu"
     for key in PATHS:
         config.merge_from_list([key, ""])
     model = build_model(finalize(config))
-    point, treatment = OperatingPoint(origin=""), Treatment()
-    parts = {"operating_point": point, "treatment": treatment}
+    point, preprocessing = OperatingPoint(origin=""), Preprocessing()
+    parts = {"operating_point": point, PREPROCESSING: preprocessing}
     CellCheckpointer(model, use_average=True, **parts).load(str(checkpoint), list(parts))
     if not point.origin:
         raise ValueError(
-            f"{checkpoint} has no operating point: take a checkpoint of tools/train_net.py"
+            f"{checkpoint} has no operating point: take a checkpoint of bccd train"
         )
-    return treatment.given_to(config), model, point, treatment
+    return preprocessing.given_to(config), model, point, preprocessing
 
 
 def _locate(run: Path, config_file: str | Path) -> tuple[Path, Path]:
@@ -117,7 +119,9 @@ def _locate(run: Path, config_file: str | Path) -> tuple[Path, Path]:
     checkpoint = next((path for path in found if path.is_file()), None)
     if checkpoint is None:
         raise FileNotFoundError(f"no checkpoint at {run}: expected {' or '.join(map(str, found))}")
-    config = Path(config_file) if config_file else folder / "config.yaml"
+    if config_file:
+        return checkpoint, find_config(config_file)
+    config = folder / "config.yaml"
     if not config.is_file():
         raise FileNotFoundError(f"config {config} does not exist: give the one of the training")
     return checkpoint, config
@@ -139,7 +143,7 @@ def _card(
         scale=config.INPUT.IMAGE_SCALE,
         threshold=point.score_threshold,
         origin=point.origin,
-        treatment=f"{stain}, denoise {config.INPUT.DENOISE:g}, CLAHE {config.INPUT.CLAHE:g}",
+        preprocessing=f"{stain}, denoise {config.INPUT.DENOISE:g}, CLAHE {config.INPUT.CLAHE:g}",
         iterations=config.SOLVER.MAX_ITER,
         batch=config.SOLVER.IMS_PER_BATCH,
         crop=config.INPUT.CROP_SIZE,
@@ -152,7 +156,7 @@ def _card(
 def _scores(path: Path) -> str:
     """A table of the run's own evaluation; a sentence where there was none."""
     if not path.is_file():
-        return "Not measured yet: run tools/train_net.py --eval-only before exporting."
+        return "Not measured yet: run bccd train --eval-only before exporting."
     shape = {"scores": {str: {str: float}}, "datasets": [str]}
     summary = read_json(path, shape, "evaluate again")
     wanted = {"segm": ("AP", "AP50", "AP75"), "instances": ("F1@.5", "PQ", "count_mae"),

@@ -1,7 +1,7 @@
 """Model files: weights as safetensors that carry all it takes to use them, and the shipped ones.
 
 A file holds the tensors, in float16 where asked for, and in its header one JSON text under
-"bccd_d2": the model's name, the config, the operating point, the treatment of images and whatever
+"bccd_d2": the model's name, the config, the operating point, the preprocessing and whatever
 the maker notes. No code is stored and none is run on reading. Of the config it has every key of
 ours and those of detectron2's that differ from detectron2's defaults, so it reads alike under 0.6
 and later; paths are left out.
@@ -28,13 +28,14 @@ from bccd_d2.config.load import leaves, load_config
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
 from bccd_d2.io.records import read_json
 from bccd_d2.modeling.tensors import read_tensors
+from bccd_d2.models.preprocessing import PREPROCESSING
 
 FORMAT = 1
 HEADER = "bccd_d2"
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
 STARTS = ("MODEL.VIT.WEIGHTS", "MODEL.RESNETS.WEIGHTS")  # what a backbone's training began from
 PATHS = ("DATASETS.ROOT", "MODEL.WEIGHTS", *STARTS, "OUTPUT_DIR")
-PARTS = {"name": str, "config": dict, "operating_point": dict, "treatment": dict}
+PARTS = {"name": str, "config": dict, "operating_point": dict, PREPROCESSING: dict}
 DECIDING = ("MODEL", "INPUT", "TEST")  # what changes a model's answer
 
 
@@ -71,19 +72,19 @@ def write_model_file(
 
 
 def describe(
-    name: str, config: Any, operating_point: Mapping[str, Any], treatment: Mapping[str, Any]
+    name: str, config: Any, operating_point: Mapping[str, Any], preprocessing: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The description of a model for `write_model_file`.
 
     Args:
         operating_point: of `checkpoint.OperatingPoint.state_dict`.
-        treatment: of `treatment.Treatment.state_dict`.
+        preprocessing: of `preprocessing.Preprocessing.state_dict`.
     """
     return {
         "name": name,
         "config": portable_config(config),
         "operating_point": dict(operating_point),
-        "treatment": dict(treatment),
+        PREPROCESSING: dict(preprocessing),
     }
 
 
@@ -121,14 +122,13 @@ def config_of(description: Mapping[str, Any], path: str | Path) -> CN:
     try:
         config.merge_from_list(options)
     except (ValueError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f"model file {path} has a wrong config ({error}); export it again"
-        ) from error
+        message = f"model file {path} has a wrong config ({error}); export it again"
+        raise ValueError(message) from error
     return config
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """What a model file says about its model: name, config, operating_point, treatment, ...
+    """What a model file says about its model: name, config, operating_point, preprocessing, ...
 
     Raises:
         FileNotFoundError: no such file.
@@ -141,7 +141,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
     if text is None:
         raise ValueError(
             f"{path} holds weights but says nothing of their config: give a file made by "
-            "tools/export_weights.py"
+            "bccd export weights"
         )
     return _checked(text, path)
 
@@ -184,7 +184,8 @@ def header_of(path: str | Path) -> dict[str, str]:
 def read_checkpoint(path: str | Path, key: str = "weights") -> dict[str, Any]:
     """A file of weights as `checkpoint.CellCheckpointer` takes it: "model" and what goes with it.
 
-    A model file of ours also gives operating_point and treatment, a .pth of training all it holds.
+    A model file of ours also gives operating_point and preprocessing, a .pth of training all that
+    it holds.
 
     Raises:
         FileNotFoundError, ValueError: see `modeling.tensors.read_tensors` and `read_description`.
@@ -195,14 +196,14 @@ def read_checkpoint(path: str | Path, key: str = "weights") -> dict[str, Any]:
         content = {"model": tensors}
         if HEADER in header_of(path):
             description = read_description(path)
-            content |= {name: description[name] for name in ("operating_point", "treatment")}
+            content |= {name: description[name] for name in ("operating_point", PREPROCESSING)}
     elif "model" not in content:
         content = {"model": content}
     for name in ("model", "ema"):
         if not _is_state(content.get(name, {})):
             raise ValueError(
                 f"{key} {path} holds no dictionary of tensors as {name!r}; take a checkpoint of "
-                "tools/train_net.py or a model's state_dict()"
+                "bccd train or a model's state_dict()"
             )
     return content
 
@@ -265,7 +266,7 @@ def find_pretrained(name: str = "", folder: str | Path | None = None) -> Path:
     models = registry["models"]
     if not name and not registry["default"]:
         raise FileNotFoundError(
-            "no model ships with this installation of bccd_d2: train one (tools/train_net.py) and "
+            "no model ships with this installation of bccd_d2: train one (bccd train) and "
             "give its run folder, a .pth or a .safetensors file"
         )
     name = name or registry["default"]

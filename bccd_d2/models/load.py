@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from bccd_d2.config.load import finalize, load_config
-from bccd_d2.data.preprocess import Appearance, resize_image, scaled_size
+from bccd_d2.data.preprocess import Preprocessor, resize_image, scaled_size
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
+from bccd_d2.modeling.device import chosen_device
 from bccd_d2.modeling.tensors import SUFFIXES, check_weights_file
-from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint, weights_of
+from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint
 from bccd_d2.models.file import (
     DECIDING,
     HEADER,
@@ -30,12 +31,28 @@ from bccd_d2.models.file import (
     portable_config,
     read_description,
 )
-from bccd_d2.models.preprocessing import Treatment, appearance_options, with_reference
+from bccd_d2.models.preprocessing import (
+    PREPROCESSING,
+    Preprocessing,
+    preprocess_options,
+    with_reference,
+)
 
 logger = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "bf16")
 WITHOUT_WEIGHTS = ("OtsuWatershed",)  # meta-architectures with nothing to learn
+
+
+def run_weights(config: Any, folder: str | Path) -> Path:
+    """Where a finished run has the weights to use: its best, or its last without validation."""
+    best, last = RUN_FILES
+    return Path(folder) / (best if config.DATASETS.VALIDATION else last)
+
+
+def weights_of(config: Any) -> Path:
+    """``MODEL.WEIGHTS``, or what the run in ``OUTPUT_DIR`` has to use; it need not exist."""
+    return Path(config.MODEL.WEIGHTS or run_weights(config, config.OUTPUT_DIR))
 
 
 class TrainedModel:
@@ -44,7 +61,7 @@ class TrainedModel:
     Attributes:
         name: the model file's own, else the run folder's or the file's.
         score_threshold: the operating point that was chosen with the model, in [0, 1].
-        looks_at_whole: the treatment of a part depends on the colours of the whole image.
+        looks_at_whole: the preprocessing of a part depends on the colours of the whole image.
         source: file of the weights; "" for a model without any.
         precision: "fp32" or "bf16", what the network computes in.
         config: frozen.
@@ -65,7 +82,7 @@ class TrainedModel:
         self.name, self.config, self.source, self.precision = name, config, source, precision
         self.score_threshold = float(point.score_threshold)
         self.net = net.eval()
-        self._look = appearance_options(config)
+        self._look = preprocess_options(config)
         self.looks_at_whole = self._look.stain is not None and self._look.stain_strength > 0
 
     @property
@@ -120,7 +137,7 @@ class TrainedModel:
         height, width = image.shape[:2]
         size = scaled_size(height, width, self.config.INPUT.IMAGE_SCALE * zoom)
         part = resize_image(image, size)
-        part = Appearance(self._look)(part, image if whole is None else whole, "")
+        part = Preprocessor(self._look)(part, image if whole is None else whole, "")
         pixels = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1)))
         return {"image": pixels, "height": height, "width": width}
 
@@ -140,7 +157,7 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
     A model without parameters needs no weights; of its cells all count.
 
     Returns:
-        The config with the treatment of images that the model learned with, the model, its
+        The config with the preprocessing that the model learned with, the model, its
         operating point and the path of the weights, "" for a model without any.
 
     Raises:
@@ -157,10 +174,10 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
     if not learned:
         return with_reference(config), model, OperatingPoint(0.0, "no data: all cells count"), ""
     point = OperatingPoint()
-    treatment = Treatment()
-    parts = {"operating_point": point, "treatment": treatment}
+    preprocessing = Preprocessing()
+    parts = {"operating_point": point, PREPROCESSING: preprocessing}
     CellCheckpointer(model, use_average=True, **parts).load(weights, list(parts))
-    return treatment.given_to(config), model, point, weights
+    return preprocessing.given_to(config), model, point, weights
 
 
 def without_starts(config: Any) -> Any:
@@ -185,19 +202,17 @@ def load_model(
     Args:
         name_or_path: "" = the model that ships with the package; with a ``config_file`` the best
             checkpoint of its ``OUTPUT_DIR``, or no weights where the model has none.
-        config_file: a YAML file in place of the model's own config.
+        config_file: a YAML file, or a shipped config by name, in place of the model's own config.
         device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:1", ...
         precision: "fp32", or "bf16": see `segmenter.load_pretrained`.
 
     Raises:
         FileNotFoundError: no such file, no config beside it, or nothing ships.
         KeyError: a name that is none of the shipped models.
-        ValueError: a file that is damaged, or does not fit its config.
+        ValueError: a file that is damaged or does not fit its config, or no such device.
     """
     name, weights, config = _find(str(name_or_path), str(config_file))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    config.MODEL.DEVICE = device
+    config.MODEL.DEVICE = chosen_device(device)
     if weights:
         config.MODEL.WEIGHTS = weights
     config, net, point, source = load_trained(finalize(config))

@@ -1,4 +1,4 @@
-"""The fixed treatment of images (stain, denoising, contrast): fitted once, kept with the model."""
+"""The fixed preprocessing (stain, denoising, contrast): fitted once, kept with the model."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any
 from detectron2.data import DatasetCatalog
 from detectron2.utils import comm
 
-from bccd_d2.data.preprocess import AppearanceOptions
+from bccd_d2.data.preprocess import PreprocessOptions
 from bccd_d2.data.stain import StainStatistics, check_method, fit_reference
 from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.io.records import read_json
 
 logger = logging.getLogger(__name__)
 
+PREPROCESSING = "treatment"  # the name under which checkpoints and model files keep it
 
-def appearance_options(config: Any) -> AppearanceOptions:
-    """The treatment that ``config.INPUT`` asks for.
+
+def preprocess_options(config: Any) -> PreprocessOptions:
+    """The preprocessing that ``config.INPUT`` asks for.
 
     Raises:
         ValueError: a stain method without its reference; see `with_reference`.
@@ -30,10 +32,10 @@ def appearance_options(config: Any) -> AppearanceOptions:
         if not given.STAIN.REFERENCE:
             raise ValueError(
                 "INPUT.STAIN.REFERENCE is empty: take the one of the model's checkpoint "
-                "(Treatment.given_to) or fit one to the training images (with_reference)"
+                "(Preprocessing.given_to) or fit one to the training images (with_reference)"
             )
         stain = StainStatistics(given.STAIN.METHOD, tuple(given.STAIN.REFERENCE))
-    return AppearanceOptions(stain, given.STAIN.STRENGTH, given.DENOISE, given.CLAHE)
+    return PreprocessOptions(stain, given.STAIN.STRENGTH, given.DENOISE, given.CLAHE)
 
 
 def with_reference(config: Any) -> Any:
@@ -51,7 +53,9 @@ def with_reference(config: Any) -> Any:
         return config
     check_method(stain.METHOD)
     names = list(config.DATASETS.TRAIN)
-    files = [record["file_name"] for name in names for record in DatasetCatalog.get(name)]
+    records = [record for name in names for record in DatasetCatalog.get(name)]
+    files = [record["file_name"] for record in records]
+    given = records[0].get("max_value") if records else None
     images = [Path(file).name for file in files]
     path = Path(config.DATASETS.ROOT or ".") / f"stain_{stain.METHOD}_{names[0]}.json"
     shape = {"images": [str], "values": [float]}
@@ -59,7 +63,7 @@ def with_reference(config: Any) -> Any:
     if kept.get("images") == images:
         values = kept["values"]
     else:
-        values = list(fit_reference(files, stain.METHOD).values)
+        values = list(fit_reference(files, stain.METHOD, given).values)
         logger.info("%s reference of %d images: %s", stain.METHOD, len(files), values)
         if config.DATASETS.ROOT and comm.is_main_process():
             content = {"method": stain.METHOD, "values": values, "images": images}
@@ -71,20 +75,20 @@ def with_reference(config: Any) -> Any:
     return filled
 
 
-class Treatment:
-    """What a checkpoint says about the treatment of the images that its model learned from.
+class Preprocessing:
+    """What a checkpoint says about the preprocessing of the images that its model learned from.
 
     Attributes:
         recorded: method, strength, reference, denoise and clahe; None for a checkpoint from before
-            treatments were recorded.
+            it was recorded.
     """
 
     def __init__(self, recorded: dict[str, Any] | None = None) -> None:
         self.recorded = recorded
 
     @classmethod
-    def of(cls, config: Any) -> Treatment:
-        """The treatment of a config whose reference is filled in."""
+    def of(cls, config: Any) -> Preprocessing:
+        """The preprocessing of a config whose reference is filled in."""
         stain = config.INPUT.STAIN
         on = bool(stain.METHOD)
         return cls(
@@ -118,11 +122,11 @@ class Treatment:
         """The config with the recorded reference; as it is when nothing was recorded.
 
         Raises:
-            ValueError: the config asks for another treatment than the model learned from.
+            ValueError: the config asks for another preprocessing than the model learned from.
         """
         if self.recorded is None:
             return config
-        wanted = Treatment.of(config).recorded
+        wanted = Preprocessing.of(config).recorded
         keys = {"method": "STAIN.METHOD", "strength": "STAIN.STRENGTH", "denoise": "DENOISE",
                 "clahe": "CLAHE"}  # fmt: skip
         for name, key in keys.items():

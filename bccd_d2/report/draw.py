@@ -17,16 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 from bccd_d2.io.atomic import write_png_atomic
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import decode_crop, rle_to_polygons
-from bccd_d2.report.compare import FOUND, MERGED, MISSED, SPURIOUS, Comparison, compare
+from bccd_d2.report.failures import FOUND, KINDS, MISSED, SPURIOUS, Failures, find_failures
+from bccd_d2.report.palette import VERDICT_COLOURS, Colour
 
-Colour = tuple[int, int, int]
-
-VERDICT_COLOURS: dict[str, Colour] = {  # Okabe and Ito's, which colour-blind readers tell apart
-    FOUND: (0, 158, 115),
-    MISSED: (213, 94, 0),
-    MERGED: (230, 159, 0),
-    SPURIOUS: (0, 114, 178),
-}
 _SUBPIXEL = 4  # bits; OpenCV draws antialiased at 1/16 px
 _INK, _PAPER = (20, 20, 20), (255, 255, 255)
 
@@ -130,8 +123,8 @@ def side_by_side(
 ) -> np.ndarray:
     """Ground truth on the left, prediction on the right, captions with counts above.
 
-    Cells that match at IoU >= ``iou`` have thin green outlines. Errors are thick and tinted: missed
-    vermilion, spurious blue, and orange where one prediction holds most of several true cells.
+    Cells that match at IoU >= ``iou`` have thin green outlines. Errors are thick and tinted in the
+    colours of `palette.VERDICT_COLOURS`, by the verdicts of `failures.find_failures`.
 
     Args:
         width: px of the whole picture; None keeps the image's own size twice.
@@ -139,7 +132,7 @@ def side_by_side(
     Returns:
         (h, w, 3) uint8.
     """
-    verdicts = compare(truth, prediction, iou)
+    verdicts = find_failures(truth, prediction, iou)
     panels = [
         draw_verdicts(image, truth, verdicts.truth),
         draw_verdicts(image, prediction, verdicts.prediction),
@@ -159,7 +152,7 @@ def draw_verdicts(image: np.ndarray, cells: Cells, verdicts: np.ndarray) -> np.n
     """A copy of the image with each cell in the colour of its verdict, errors thick and tinted.
 
     Args:
-        verdicts: one a cell, as `report.compare.compare` gives them.
+        verdicts: one per cell, as `failures.find_failures` gives them.
     """
     drawn = _check_image(image)
     for verdict, color in VERDICT_COLOURS.items():
@@ -171,16 +164,19 @@ def draw_verdicts(image: np.ndarray, cells: Cells, verdicts: np.ndarray) -> np.n
     return drawn
 
 
-def _comparison_captions(verdicts: Comparison) -> list[list[tuple[str, Colour]]]:
-    """For each side its words with their colours."""
+def _comparison_captions(verdicts: Failures) -> list[list[tuple[str, Colour]]]:
+    """For each side its words with their colours; kinds without a cell are left out."""
     captions = []
-    for side, title, bad in (
-        ("truth", "ground truth", (MISSED, MERGED)),
-        ("prediction", "prediction", (SPURIOUS, MERGED)),
+    for side, title, own in (
+        (verdicts.truth, "ground truth", MISSED),
+        (verdicts.prediction, "prediction", SPURIOUS),
     ):
-        words = [(f"{title}: {len(getattr(verdicts, side))} cells,", _INK)]
-        for verdict in (FOUND, *bad):
-            text = f"{verdicts.count(side, verdict)} {verdict}"
+        words = [(f"{title}: {len(side)} cells,", _INK)]
+        for verdict in (FOUND, *KINDS):
+            count = int(np.count_nonzero(side == verdict))
+            if not count and verdict not in (FOUND, own):
+                continue
+            text = f"{count} {verdict}"
             words.append((text, tuple(int(0.8 * v) for v in VERDICT_COLOURS[verdict])))
         captions.append(words)
     return captions

@@ -44,15 +44,18 @@ class Failures:
     """What happened to the cells of one image.
 
     Attributes:
-        truth: (M,) str array, what each true cell is counted as: found, merged, split, missed or
-            badly outlined.
+        truth: (M,) str array, the verdict on each true cell: found, merged, split, missed or badly
+            outlined.
         prediction: (N,) str array, the same for predicted cells: found, merged, split, spurious or
-            badly outlined.
+            badly outlined. One that swallows several cells is "merged" also where it matches the
+            largest of them.
+        matched: (N,) bool, the predicted cells that F1 counts as right.
         events: in the order of `KINDS`. One event may hold several cells, found ones among them.
     """
 
     truth: np.ndarray
     prediction: np.ndarray
+    matched: np.ndarray
     events: list[Failure]
 
     def count(self, kind: str) -> int:
@@ -64,7 +67,7 @@ def find_failures(truth: Cells, prediction: Cells, iou: float = 0.5) -> Failures
     """Match cells one to one as the instance scores do, and say what the rest is.
 
     Kinds are tried in the order merged, split, badly outlined, and a cell counts for the first
-    that holds; see `MEANINGS`. "found" on either side is the number of matches at IoU >= ``iou``.
+    that holds; see `MEANINGS`.
 
     Raises:
         ValueError: the two are of different image sizes.
@@ -79,12 +82,13 @@ def find_failures(truth: Cells, prediction: Cells, iou: float = 0.5) -> Failures
     truth_is = np.full(len(truth), MISSED, dtype="U16")
     prediction_is = np.full(len(prediction), SPURIOUS, dtype="U16")
     truth_is[pairs.truth_index] = prediction_is[pairs.pred_index] = FOUND
+    matched = prediction_is == FOUND
     events = _merged(truth, prediction, truth_is, prediction_is)
     events += _split(truth, prediction, truth_is, prediction_is)
     outlines = _badly_outlined(overlap, truth_is, prediction_is)
     missed = [Failure(MISSED, (int(i),), ()) for i in np.flatnonzero(truth_is == MISSED)]
     extra = [Failure(SPURIOUS, (), (int(i),)) for i in np.flatnonzero(prediction_is == SPURIOUS)]
-    return Failures(truth_is, prediction_is, events + missed + extra + outlines)
+    return Failures(truth_is, prediction_is, matched, events + missed + extra + outlines)
 
 
 def _merged(
@@ -99,8 +103,7 @@ def _merged(
         if len(swallowed) < 2 or not len(lost):
             continue
         truth_is[lost] = MERGED
-        if prediction_is[index] != FOUND:
-            prediction_is[index] = MERGED
+        prediction_is[index] = MERGED
         events.append(Failure(MERGED, tuple(swallowed.tolist()), (index,)))
     return events
 
@@ -146,14 +149,16 @@ def _share_inside(inner: Cells, outer: Cells) -> np.ndarray:
 def count_kinds(images: Iterable[Failures]) -> dict[str, dict[str, int]]:
     """For each of `KINDS` its ``events``, ``true_cells`` lost and ``predicted_cells`` wrong.
 
-    The cells sum up to the unmatched ones of F1 at IoU .5; found cells of an event do not count.
+    The cells sum up to the unmatched ones of F1 at IoU .5; matched cells of an event do not count.
     """
     images = list(images)
     return {
         kind: {
             "events": sum(image.count(kind) for image in images),
             "true_cells": sum(int((image.truth == kind).sum()) for image in images),
-            "predicted_cells": sum(int((image.prediction == kind).sum()) for image in images),
+            "predicted_cells": sum(
+                int(((image.prediction == kind) & ~image.matched).sum()) for image in images
+            ),
         }
         for kind in KINDS
     }

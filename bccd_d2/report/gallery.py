@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from bccd_d2.io.dataset_file import image_root, read_description, split_json
+from bccd_d2.io.images import read_image
 from bccd_d2.io.records import confined, read_json
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.coco import EVALUATE_AGAIN, read_coco, read_results
-from bccd_d2.report.compare import compare
 from bccd_d2.report.draw import contact_sheet, side_by_side, write_png
-from bccd_d2.report.pictures import read_image
-
-_ERRORS = ("missed", "merged", "spurious")
+from bccd_d2.report.failures import FOUND, find_failures
 
 
 def draw_predictions(
@@ -45,13 +44,15 @@ def draw_predictions(
     threshold = read_json(evaluation / "scores.json", shape, EVALUATE_AGAIN)["score_threshold"]
     sizes = {image.entry["id"]: image.size for image in truth}
     predicted = read_results(evaluation / "coco_instances_results.json", sizes)
+    given = description.get("options", {}).get("max_value")
     pictures = []
     for image in truth:
-        pixels = read_image(confined(root, image.entry["file_name"]))
+        pixels = read_image(confined(root, image.entry["file_name"]), max_value=given)
         true = Cells.from_coco(image.annotations, image.size)
         found = Cells.from_coco(predicted[image.entry["id"]], image.size).above(threshold)
-        verdicts = compare(true, found)
-        errors = sum(verdicts.count(s, e) for s in ("truth", "prediction") for e in _ERRORS)
+        verdicts = find_failures(true, found)
+        sides = (verdicts.truth, verdicts.prediction)
+        errors = sum(int(np.count_nonzero(side != FOUND)) for side in sides)
         drawn = side_by_side(pixels, true, found, width=width)
         path = write_png(out / f"{errors:03d}_{Path(image.entry['file_name']).stem}.png", drawn)
         small = cv2.resize(drawn, (width // 3, drawn.shape[0] // 3), interpolation=cv2.INTER_AREA)

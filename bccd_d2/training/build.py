@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from detectron2.engine import HookBase, hooks
+from detectron2.solver import build_lr_scheduler
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from torch import nn
@@ -18,7 +20,7 @@ from torch import nn
 from bccd_d2.io.training_log import drop_cut_line
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
-from bccd_d2.models.preprocessing import Treatment
+from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
 from bccd_d2.training import loaders
 from bccd_d2.training.ema import AverageWeights, averaged_model
 from bccd_d2.training.hooks import (
@@ -30,10 +32,12 @@ from bccd_d2.training.hooks import (
     ProgressLine,
     ValidationLoss,
 )
-from bccd_d2.training.optim import build_optimizer, build_schedule
+from bccd_d2.training.optim import learning_rates, parameter_groups, set_learning_rates
 from bccd_d2.training.sampler import StepSeed
 from bccd_d2.training.trainer import CellTrainer
 from bccd_d2.training.unfreeze import Unfreezing
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +52,10 @@ class Training:
             is an average.
         average: the average itself, or None.
         point: score threshold that goes into the checkpoints.
-        treatment: of the images; it goes into the checkpoints too.
+        preprocessing: of the images; it goes into the checkpoints too.
         initial_weights: checkpoint to start from when nothing is resumed; "" for none.
+        validates: there are validation images, which will move the operating point.
+        schedule: of the learning rates.
     """
 
     trainer: CellTrainer
@@ -58,8 +64,10 @@ class Training:
     evaluated: nn.Module
     average: nn.Module | None
     point: OperatingPoint
-    treatment: Treatment
+    preprocessing: Preprocessing
     initial_weights: str
+    validates: bool
+    schedule: Any
 
     def restore(self, last: Path | None) -> int:
         """Load the checkpoint to go on from, or the initial weights; the iteration to start from.
@@ -68,10 +76,28 @@ class Training:
             last: of `checkpoint.resume_file`; None starts anew.
         """
         if last is not None:
-            return self.checkpointer.load(last)["iteration"] + 1
+            asked = learning_rates(self.trainer.optimizer)
+            iteration = self.checkpointer.load(last)["iteration"] + 1
+            set_learning_rates(self.trainer.optimizer, asked, self.schedule)
+            return iteration
+        kept = {}
         if self.initial_weights:
-            self.checkpointer.load(self.initial_weights, [])
+            kept = self.checkpointer.load(self.initial_weights, [])
+        if not self.validates:
+            self._keep_threshold(kept.get("operating_point"))
         return 0
+
+    def _keep_threshold(self, known: Mapping[str, Any] | None) -> None:
+        """Without validation images the threshold is that of the initial weights, or a guess."""
+        if known:
+            self.point.load_state_dict(known)
+        else:
+            self.point.origin = "no data: no validation images"
+        logger.warning(
+            "no validation images: the score threshold stays %.2f (%s); bccd tune threshold "
+            "chooses one on images of yours",
+            self.point.score_threshold, self.point.origin,
+        )  # fmt: skip
 
 
 def assemble(
@@ -96,8 +122,9 @@ def assemble(
         average = averaged_model(model, solver.EMA_DECAY, solver.EMA_WARMUP)
     trainer = _trainer(config, _distribute(config, model), optimizer)
     point = OperatingPoint()
-    treatment = Treatment.of(config)
-    parts = {"operating_point": point, "treatment": treatment, "trainer": weakref.proxy(trainer)}
+    preprocessing = Preprocessing.of(config)
+    parts = {"operating_point": point, PREPROCESSING: preprocessing}
+    parts["trainer"] = weakref.proxy(trainer)
     if average is not None:
         parts["ema"] = average
     new = config.MODEL.NEW_PARTS
@@ -108,8 +135,10 @@ def assemble(
         evaluated=model if average is None else average.module,
         average=average,
         point=point,
-        treatment=treatment,
+        preprocessing=preprocessing,
         initial_weights=config.MODEL.WEIGHTS,
+        validates=bool(config.DATASETS.VALIDATION),
+        schedule=build_schedule(config, optimizer),
     )
     trainer.register_hooks(
         _step_hooks(config, training)
@@ -119,6 +148,27 @@ def assemble(
         + [Checkpoints(training.checkpointer, solver.CHECKPOINT_PERIOD)]
     )
     return training
+
+
+def build_optimizer(config: Any, model: nn.Module) -> torch.optim.AdamW:
+    """AdamW over `parameter_groups`, as ``config.SOLVER`` says."""
+    solver = config.SOLVER
+    vit = next((m.vit for m in model.modules() if hasattr(m, "vit")), None)
+    groups = parameter_groups(
+        model,
+        lr=solver.BASE_LR,
+        weight_decay=solver.WEIGHT_DECAY,
+        depth=len(vit.blocks) if vit is not None else 0,
+        layer_decay=solver.LAYER_DECAY,
+        backbone_factor=solver.BACKBONE_FACTOR,
+        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+    )
+    return torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=tuple(solver.BETAS))
+
+
+def build_schedule(config: Any, optimizer: torch.optim.Optimizer) -> Any:
+    """detectron2's warm-up with cosine or step decay, ``SOLVER.LR_SCHEDULER_NAME``."""
+    return build_lr_scheduler(config, optimizer)
 
 
 def _trainer(config: Any, model: nn.Module, optimizer: torch.optim.Optimizer) -> CellTrainer:
@@ -147,7 +197,7 @@ def _distribute(config: Any, model: nn.Module) -> nn.Module:
 def _step_hooks(config: Any, training: Training) -> list[HookBase]:
     optimizer = training.trainer.optimizer
     listed = [hooks.IterationTimer()]
-    listed.append(hooks.LRScheduler(optimizer, build_schedule(config, optimizer)))
+    listed.append(hooks.LRScheduler(optimizer, training.schedule))
     if config.SEED >= 0:
         listed.append(StepSeed(config.SEED))
     options = config.MODEL.VIT
@@ -165,7 +215,7 @@ def _validation_hooks(config: Any, training: Training, validate: Callable) -> li
         return []
     solver, period = config.SOLVER, config.TEST.EVAL_PERIOD
     batches = loaders.validation_batches(config)
-    parts = {"operating_point": training.point, "treatment": training.treatment}
+    parts = {"operating_point": training.point, PREPROCESSING: training.preprocessing}
     to_save = CellCheckpointer(training.evaluated, config.OUTPUT_DIR, **parts)
     best = BestCheckpoint(to_save, solver.BEST_METRIC, period, solver.BEST_MODE)
     listed = [

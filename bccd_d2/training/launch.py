@@ -32,6 +32,13 @@ class Processes:
     device: str = "cpu"
 
 
+def device_type(device: str) -> str:
+    """"cpu" or "cuda" of a device such as "cuda:1"; for "auto" a GPU where there is one."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device.split(":")[0]
+
+
 def launch(function: Callable[..., Any], processes: Processes, *args: Any) -> Any:
     """Call ``function(*args)`` in every process, with a process group where there are several.
 
@@ -54,8 +61,8 @@ def launch(function: Callable[..., Any], processes: Processes, *args: Any) -> An
         return function(*args)
     if processes.device == "cuda" and processes.per_machine > torch.cuda.device_count():
         raise ValueError(
-            f"--num-gpus {processes.per_machine}, but there are {torch.cuda.device_count()} GPUs; "
-            "add MODEL.DEVICE cpu to train in several processes on the CPU"
+            f"--processes {processes.per_machine}, but there are {torch.cuda.device_count()} GPUs; "
+            "add --device cpu to train in several processes on the CPU"
         )
     url = processes.url
     if url == "auto":

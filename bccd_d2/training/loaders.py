@@ -15,8 +15,8 @@ from bccd_d2.data.augment.extras import ExtraOptions
 from bccd_d2.data.augment.photometric import PhotometricOptions
 from bccd_d2.data.mapper import LabelMapMapper, MapperOptions
 from bccd_d2.data.targets import DenseTargets
-from bccd_d2.modeling.dense.build import encode_options, target_names
-from bccd_d2.models.preprocessing import appearance_options
+from bccd_d2.modeling.build import encode_options, target_names
+from bccd_d2.models.preprocessing import preprocess_options
 from bccd_d2.training.sampler import Positions, Samples
 
 
@@ -47,7 +47,7 @@ def mapper_options(config: Any) -> MapperOptions:
             erase=extra.ERASE,
             stain_jitter=extra.STAIN_JITTER,
         ),
-        appearance=appearance_options(config),
+        preprocess=preprocess_options(config),
         dense=dense_targets(config),
         cache_mb=config.DATALOADER.CACHE_MB,
     )

@@ -1,4 +1,4 @@
-"""Training and evaluation from a config: what `tools/train_net.py` calls in every process."""
+"""Training and evaluation from a config: what `bccd train` calls in every process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+from detectron2.data import DatasetCatalog
 from detectron2.engine import hooks
 from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
@@ -24,17 +24,19 @@ from bccd_d2.evaluation.thresholds import SweepTable, choose
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
 from bccd_d2.modeling.backbones.presets import get_preset
-from bccd_d2.modeling.backbones.weights import check_source
-from bccd_d2.modeling.tensors import check_weights_file
+from bccd_d2.modeling.device import chosen_device
 from bccd_d2.models.checkpoint import resume_file
 from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained, without_starts
 from bccd_d2.models.preprocessing import with_reference
 from bccd_d2.training import loaders
 from bccd_d2.training.build import Training, assemble
-from bccd_d2.training.folder import check_start, set_aside
+from bccd_d2.training.checks import check_datasets, check_schedule, check_weights, log_changes
+from bccd_d2.training.folder import set_aside
 from bccd_d2.training.provenance import write_record
 
 logger = logging.getLogger(__name__)
+
+TRAINING, EVALUATING = ("TRAIN", "VALIDATION"), ("TEST",)  # of config.DATASETS
 
 
 def run(
@@ -63,7 +65,7 @@ def _run(
     for name in ("detectron2", "fvcore", "bccd_d2"):
         setup_logger(config.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
     start = time.perf_counter()
-    config = prepare(config)
+    config = prepare(config, uses=EVALUATING if eval_only else TRAINING)
     results = evaluate(config) if eval_only else train(config, resume, extra_hooks)
     if comm.is_main_process():
         what = "evaluation" if eval_only else "training"
@@ -77,37 +79,39 @@ def _run(
     return results
 
 
-def prepare(config: Any) -> Any:
+def prepare(config: Any, uses: Sequence[str] = ()) -> Any:
     """Register the dataset, choose the device, derive and freeze; the config that training uses.
+
+    Args:
+        uses: of ``config.DATASETS``, such as "TRAIN": what the work will ask for and must be there.
 
     Raises:
         KeyError: no such backbone preset.
         FileNotFoundError: no converted dataset.
-        ValueError: see `config.finalize`.
+        ValueError: see `config.finalize`, `device.chosen_device`, `checks.check_datasets`.
     """
     get_preset(config.MODEL.VIT.PRESET)
     folder = config.DATASETS.ROOT or find_dataset()
     register_dataset(folder)
     config.defrost()
     config.DATASETS.ROOT = str(folder)
-    if config.MODEL.DEVICE == "auto":
-        config.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-    return finalize(config, train_images=len(loaders.records(config.DATASETS.TRAIN)))
+    config.MODEL.DEVICE = chosen_device(config.MODEL.DEVICE)
+    check_datasets(config, uses)
+    known = DatasetCatalog.list()
+    train = [name for name in config.DATASETS.TRAIN if name in known]
+    return finalize(config, train_images=len(loaders.records(train)))
 
 
-def check_weights(config: Any, eval_only: bool = False, resume: bool = False) -> None:
-    """Pass files of weights that are there and of a kind that is read; nothing of them is read.
+def check(config: Any, eval_only: bool = False, resume: bool = False) -> None:
+    """Find what can be said against a run before any process of it begins.
 
     Raises:
-        FileNotFoundError, ValueError: see `modeling.tensors.check_weights_file` and
-            `training.folder.check_start`.
+        KeyError, FileNotFoundError, ValueError: see `prepare` and `checks`.
     """
-    if config.MODEL.WEIGHTS:
-        check_weights_file(config.MODEL.WEIGHTS, "MODEL.WEIGHTS")
-    if not eval_only:  # a checkpoint has them all
-        check_source(config.MODEL.VIT.WEIGHTS)
-        check_source(config.MODEL.RESNETS.WEIGHTS, "MODEL.RESNETS.WEIGHTS")
-        check_start(config, resume)
+    ready = prepare(config.clone(), uses=EVALUATING if eval_only else TRAINING)
+    check_weights(ready, eval_only, resume)
+    if not eval_only:
+        check_schedule(ready)
 
 
 def train(
@@ -124,6 +128,7 @@ def train(
     """
     if config.MODEL.META_ARCHITECTURE in WITHOUT_WEIGHTS:
         raise ValueError(f"{config.MODEL.META_ARCHITECTURE} has nothing to train: add --eval-only")
+    check_schedule(config)
     last = resume_file(config.OUTPUT_DIR) if resume else None
     check_weights(config, resume=resume)
     config = with_reference(config)
@@ -131,12 +136,14 @@ def train(
     if comm.is_main_process():
         if last is None:
             set_aside(config.OUTPUT_DIR)
+        else:
+            log_changes(config)
         write_text_atomic(Path(config.OUTPUT_DIR) / "config.yaml", config.dump())
     results: dict[str, dict[str, Any]] = {}
     built = config if last is None else without_starts(config)
     training = assemble(built, functools.partial(_validate, config, results), extra_hooks)
     start = training.restore(last)
-    config = training.treatment.given_to(config)
+    config = training.preprocessing.given_to(config)
     training.trainer.set_loader(
         loaders.train_loader(config, loaders.records(config.DATASETS.TRAIN), start_iter=start)
     )
@@ -148,7 +155,7 @@ def _validate(
     config: Any, results: dict[str, dict[str, Any]], training: Training
 ) -> dict[str, dict[str, Any]]:
     """Score on validation and move the operating point to what is best there."""
-    config = training.treatment.given_to(config)
+    config = training.preprocessing.given_to(config)
     names = config.DATASETS.VALIDATION
     with training.trainer.autocast():
         scores, sweep = score(config, training.evaluated, names)

@@ -14,7 +14,7 @@ from bccd_d2.data.augment.elastic import displacement, elastic
 from bccd_d2.data.augment.erase import erase
 from bccd_d2.data.augment.extras import ExtraOptions, augment_pair
 from bccd_d2.data.augment.stain_jitter import HED, stain_jitter, stain_matrix
-from bccd_d2.data.preprocess import Appearance, AppearanceOptions, local_contrast, smooth
+from bccd_d2.data.preprocess import PreprocessOptions, Preprocessor, local_contrast, smooth
 from bccd_d2.data.stain import measure
 
 PALETTE = np.random.default_rng(5).integers(20, 200, (400, 3)).astype(np.uint8)
@@ -45,7 +45,7 @@ def test_off_changes_and_draws_nothing():
     found = augment_pair(image, labels, areas, NoDraws(), ExtraOptions())
     assert found[0] is image and found[1] is labels and found[2] is areas
     assert stain_jitter(image, NoDraws(), 0.0) is image
-    assert Appearance()(image, image, "a") is image
+    assert Preprocessor()(image, image, "a") is image
     nothing = np.zeros((0, 9, 3), np.uint8), np.zeros((0, 9), np.uint16), areas
     strong = ExtraOptions(copy_paste=5, affine=0.2, elastic=6, erase=1)
     assert augment_pair(*nothing, np.random.default_rng(0), strong)[0].shape == (0, 9, 3)
@@ -277,7 +277,7 @@ def test_appearance_measures_each_file_once(monkeypatch):
         return measure(whole, method)
 
     monkeypatch.setattr("bccd_d2.data.preprocess.measure", counted)
-    treat = Appearance(AppearanceOptions(stain=reference, stain_strength=1.0))
+    treat = Preprocessor(PreprocessOptions(stain=reference, stain_strength=1.0))
     crops = [treat(image[:50, :50].copy(), image, "a") for _ in range(3)]
     treat(image, image, "b")
     assert calls == ["reinhard", "reinhard"]
@@ -294,8 +294,8 @@ def test_appearance_measures_each_file_once(monkeypatch):
         (ExtraOptions, {"erase": 1.2}),
         (ExtraOptions, {"copy_paste": -1}),
         (ExtraOptions, {"stain_jitter": 1.0}),
-        (AppearanceOptions, {"stain_strength": 2}),
-        (AppearanceOptions, {"clahe": -1}),
+        (PreprocessOptions, {"stain_strength": 2}),
+        (PreprocessOptions, {"clahe": -1}),
     ],
 )
 def test_out_of_bounds_is_refused(options, values):

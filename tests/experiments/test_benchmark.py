@@ -42,8 +42,7 @@ def test_scores_of_labels_rank_them_and_a_threshold_drops_the_weak(
     """Truth plus false cells of low score: AP as of the truth, the count right at a threshold."""
     import compare
 
-    from bccd_d2.io.label_images import read_label_file
-    from bccd_d2.masks.labels import write_label_map
+    from bccd_d2.io.label_images import read_label_file, write_label_map
 
     labels, rows = tmp_path / "scored", ["image,label,score"]
     labels.mkdir()
@@ -110,7 +109,7 @@ def test_a_budget_trains_what_has_no_weights(
 ) -> None:
     import compare
 
-    from bccd_d2.experiments import benchmark as contest
+    from bccd_d2.experiments import benchmark
 
     tiny = OTSU.with_name("cpu_tiny_maskrcnn.yaml")
     out = tmp_path / "out"
@@ -126,7 +125,7 @@ def test_a_budget_trains_what_has_no_weights(
     assert rows["otsu"]["training (min)"] == "" and int(rows["tiny"]["steps"]) > 1
     final = out / "runs" / "tiny" / "model_final.pth"
     before = final.stat().st_mtime_ns
-    tiny_alone = [contest.Model("tiny", str(tiny))]
-    (again,) = contest.run_contest(tiny_alone, out, options)  # the run in OUT is used again
+    tiny_alone = [benchmark.Model("tiny", str(tiny))]
+    (again,) = benchmark.run_benchmark(tiny_alone, out, options)  # the run in OUT is used again
     assert final.stat().st_mtime_ns == before
     assert str(again.scores["AP"]) == rows["tiny"]["AP"] and again.cost["steps"] > 1

@@ -16,7 +16,7 @@ import choose_threshold as tool
 
 from bccd_d2.experiments.threshold import choose_threshold, take_threshold
 from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
-from bccd_d2.models.preprocessing import Treatment
+from bccd_d2.models.preprocessing import Preprocessing
 from bccd_d2.training.run import prepare
 
 
@@ -27,7 +27,7 @@ def run(small_config: Callable[..., Any], tmp_path: Path) -> Any:
 
     config = prepare(small_config(tmp_path))
     torch.manual_seed(0)
-    parts = {"operating_point": OperatingPoint(0.123, "nothing"), "treatment": Treatment()}
+    parts = {"operating_point": OperatingPoint(0.123, "nothing"), "treatment": Preprocessing()}
     CellCheckpointer(build_model(config), str(tmp_path), **parts).save("model_best")
     return config
 

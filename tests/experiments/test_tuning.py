@@ -40,9 +40,9 @@ def test_a_broken_space_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_the_shipped_space_names_keys_that_exist(
-    small_config: Callable, repo_root: Path, tmp_path: Path
+    small_config: Callable, tmp_path: Path
 ) -> None:
-    space = read_space(repo_root / "configs" / "_search" / "detector.yaml")
+    space = read_space("detector")
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
     changed = search_module._apply(small_config(tmp_path), suggest(trial, space))
     assert trial.params["SOLVER.BASE_LR"] == changed.SOLVER.BASE_LR

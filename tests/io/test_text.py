@@ -16,8 +16,10 @@ ODD = "a\x1b[31m\x07\x9b\u202e\udcff\r.png"
 
 
 def test_what_a_terminal_would_obey_is_shown() -> None:
-    assert printable(ODD) == r"a\x1b[31m\x07\x9b\u202e\udcff\x0d.png"
-    assert printable("ä µm\t名\n") == "ä µm\t名\n"
+    assert printable(ODD) == r"a\x1b[31m\x07\x9b\u202e\xff\r.png"
+    assert printable("ä µm\t名\n") == r"ä µm\t名\n"
+    assert printable("ä µm\t名\n\r", lines=True) == "ä µm\t名\n\\r"
+    assert printable("\ud800") == r"\ud800"
     assert printable(Path("a b.png")) == "a b.png"
 
 

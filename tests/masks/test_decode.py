@@ -14,10 +14,10 @@ from bccd_d2.masks.overlap import label_iou, match
 
 WAYS = {
     "boundary": DecodeOptions(method="boundary", min_seed_area=16),
-    "watershed, shape": DecodeOptions(),
-    "watershed, boundary": DecodeOptions(landscape="boundary"),
-    "watershed, centre": DecodeOptions(landscape="centre"),
-    "watershed, peaks": DecodeOptions(landscape="distance", seed_distance=6),
+    "watershed, shape": DecodeOptions(method="watershed"),
+    "watershed, boundary": DecodeOptions(method="watershed", landscape="boundary"),
+    "watershed, centre": DecodeOptions(method="watershed", landscape="centre"),
+    "watershed, peaks": DecodeOptions(method="watershed", landscape="distance", seed_distance=6),
     "flow": DecodeOptions(method="flow"),
 }
 
@@ -101,7 +101,7 @@ def test_foreground_without_a_seed():
     maps = encode(truth, ["cell", "centre"])
     maps["centre"][:, 30:] = 0
     assert decode(maps).max() == 2
-    found = decode(maps, DecodeOptions(keep_unseeded=False))
+    found = decode(maps, DecodeOptions(method="watershed", keep_unseeded=False))
     assert found.max() == 1 and np.array_equal(found > 0, truth == 1)
 
 
@@ -181,7 +181,7 @@ def test_scores_by_hand():
 def test_refusals():
     cell = np.zeros((5, 6), dtype=np.float32)
     with pytest.raises(KeyError, match=r"'watershed' needs.*\['centre'\] missing"):
-        decode({"cell": cell})
+        decode({"cell": cell}, DecodeOptions(method="watershed"))
     with pytest.raises(ValueError, match="'flow' must be"):
         decode({"cell": cell, "flow": cell}, DecodeOptions(method="flow"))
     with pytest.raises(ValueError, match="NaN"):

@@ -23,7 +23,8 @@ from timm.layers import SwiGLUPacked
 from timm.models.vision_transformer import checkpoint_filter_fn
 
 from bccd_d2.config.load import load_config
-from bccd_d2.modeling.backbones import build, weights
+from bccd_d2.modeling import build
+from bccd_d2.modeling.backbones import weights
 from bccd_d2.modeling.backbones.presets import PRESETS, get_preset
 from bccd_d2.modeling.backbones.vit import TimmViT, create_vit
 

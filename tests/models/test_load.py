@@ -19,7 +19,7 @@ from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
 from bccd_d2.models.export import export_run
 from bccd_d2.models.file import STARTS, read_description, write_model_file
 from bccd_d2.models.load import without_starts
-from bccd_d2.models.preprocessing import Treatment
+from bccd_d2.models.preprocessing import Preprocessing
 
 from ..small import SMALL_DETECTOR
 
@@ -41,7 +41,7 @@ def run(request, tmp_path: Path, repo_root: Path) -> Path:
     name, options, key, value = GIVEN[request.param]
     config = finalize(load_config(repo_root / "configs" / f"{name}.yaml", [*options, key, value]))
     torch.manual_seed(0)
-    parts = {"operating_point": OperatingPoint(0.4, "x"), "treatment": Treatment.of(config)}
+    parts = {"operating_point": OperatingPoint(0.4, "x"), "treatment": Preprocessing.of(config)}
     CellCheckpointer(build_model(without_starts(config)), str(tmp_path), **parts).save("model_best")
     (tmp_path / "config.yaml").write_text(config.dump())
     return tmp_path
@@ -90,7 +90,8 @@ def test_a_model_file_that_describes_itself_wrongly_is_named(
     config = finalize(load_config(repo_root / "configs/cpu_tiny_maskrcnn.yaml", SMALL_DETECTOR))
     from bccd_d2.models.file import describe
 
-    says = describe("a", config, OperatingPoint().state_dict(), Treatment.of(config).state_dict())
+    looks = Preprocessing.of(config).state_dict()
+    says = describe("a", config, OperatingPoint().state_dict(), looks)
     file = tmp_path / "a.safetensors"
     write_model_file(file, build_model(config).state_dict(), says | {part: value})
     with pytest.raises(ValueError, match=r"a\.safetensors"):

@@ -1,4 +1,4 @@
-"""The fixed treatment of images: fitted to the training set, kept with the model, never guessed."""
+"""The fixed preprocessing: fitted to the training set, kept with the model, never guessed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bccd_d2.config.load import load_config
 from bccd_d2.data.catalog import load_split, register_dataset
 from bccd_d2.data.mapper import LabelMapMapper
 from bccd_d2.data.stain import fit_reference, measure, normalise
-from bccd_d2.models.preprocessing import Treatment, with_reference
+from bccd_d2.models.preprocessing import Preprocessing, with_reference
 from bccd_d2.training import loaders
 
 LENGTHS = {"reinhard": 6, "macenko": 11}
@@ -43,10 +43,10 @@ def test_off_by_default_and_nothing_is_fitted(dataset):
     config = configured(dataset)
     assert with_reference(config) is config
     options = loaders.mapper_options(config)
-    assert options.appearance.stain is None
-    assert options.appearance.clahe == options.appearance.denoise == 0
+    assert options.preprocess.stain is None
+    assert options.preprocess.clahe == options.preprocess.denoise == 0
     assert set(vars(options.extras).values()) == {0}
-    assert Treatment.of(config).recorded["reference"] == []
+    assert Preprocessing.of(config).recorded["reference"] == []
 
 
 def test_the_reference_is_the_training_sets_and_is_kept(dataset, monkeypatch):
@@ -80,7 +80,7 @@ def test_training_and_evaluation_see_the_same_colours(dataset):
     seen = [LabelMapMapper(given, is_train=train, seed=0)(record)["image"] for train in (1, 0)]
     raw = LabelMapMapper(loaders.mapper_options(configured(dataset, *PLAIN)), is_train=False)
     image = raw(record)["image"].permute(1, 2, 0).numpy()
-    expected = normalise(image, measure(image, "macenko"), given.appearance.stain, 0.7)
+    expected = normalise(image, measure(image, "macenko"), given.preprocess.stain, 0.7)
     assert torch.equal(seen[0], seen[1])
     assert torch.equal(seen[1], torch.from_numpy(expected).permute(2, 0, 1))
     assert not torch.equal(seen[1], raw(record)["image"])
@@ -120,12 +120,12 @@ def test_the_validation_loss_sees_no_extras(dataset):
 def test_a_checkpoint_gives_its_reference_and_refuses_another_treatment(dataset):
     options = ["INPUT.STAIN.METHOD", "reinhard", "INPUT.STAIN.STRENGTH", "0.4"]
     trained = with_reference(configured(dataset, *options))
-    kept = Treatment()
-    kept.load_state_dict(json.loads(json.dumps(Treatment.of(trained).state_dict())))
+    kept = Preprocessing()
+    kept.load_state_dict(json.loads(json.dumps(Preprocessing.of(trained).state_dict())))
     elsewhere = kept.given_to(configured(dataset, *options))
     assert elsewhere.INPUT.STAIN.REFERENCE == trained.INPUT.STAIN.REFERENCE
     assert (
-        loaders.mapper_options(elsewhere).appearance == loaders.mapper_options(trained).appearance
+        loaders.mapper_options(elsewhere).preprocess == loaders.mapper_options(trained).preprocess
     )
     other = configured(dataset, *options, "INPUT.STAIN.REFERENCE", "(60.0,0.,0.,20.,5.,5.)")
     assert kept.given_to(other).INPUT.STAIN.REFERENCE == trained.INPUT.STAIN.REFERENCE
@@ -138,11 +138,11 @@ def test_a_checkpoint_gives_its_reference_and_refuses_another_treatment(dataset)
     ):
         with pytest.raises(ValueError, match=r"INPUT\..* but the checkpoint was trained with"):
             kept.given_to(configured(dataset, *wrong))
-    untreated = Treatment.of(configured(dataset))
+    untreated = Preprocessing.of(configured(dataset))
     with pytest.raises(ValueError, match="STAIN.METHOD"):
         untreated.given_to(configured(dataset, *options))
     config = configured(dataset, *options)
-    assert Treatment().given_to(config) is config  # a checkpoint from before
+    assert Preprocessing().given_to(config) is config  # a checkpoint from before
     assert untreated.given_to(configured(dataset, "INPUT.STAIN.STRENGTH", "0.9"))
 
 

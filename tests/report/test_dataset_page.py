@@ -73,7 +73,7 @@ def test_no_dataset_and_an_audit_of_another_one(small_dataset: Path, tmp_path: P
     import explore
 
     assert explore.main(["--dataset", str(tmp_path)]) == 2
-    assert "convert_to_coco.py" in capsys.readouterr().err
+    assert "bccd convert" in capsys.readouterr().err
     audit = json.loads((small_dataset / "audit.json").read_text())
     audit["images"][0]["file"] = "other.png"
     (small_dataset / "audit.json").write_text(json.dumps(audit))

@@ -65,7 +65,9 @@ def test_found_cells_of_an_event_do_not_count_as_wrong():
         rectangles((0, 0, 40, 20), (40, 0, 50, 20)), rectangles((0, 0, 50, 20))
     )
     assert merged.truth.tolist() == ["found", "merged"]
-    assert merged.prediction.tolist() == ["found"] and merged.count("merged") == 1
+    assert merged.prediction.tolist() == ["merged"] and merged.matched.tolist() == [True]
+    assert merged.count("merged") == 1
+    assert f.count_kinds([merged])["merged"]["predicted_cells"] == 0
     double = f.find_failures(
         rectangles((0, 0, 40, 20)), rectangles((0, 0, 40, 20), (0, 0, 38, 20), scores=[0.9, 0.8])
     )
@@ -102,6 +104,12 @@ def test_without_cells(true, predicted):
 def test_images_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match="rescale"):
         f.find_failures(rectangles(), rectangles(size=(10, 10)))
+
+
+def test_the_threshold_counts_as_a_match():
+    truth, prediction = rectangles((0, 0, 20, 20)), rectangles((0, 0, 10, 20))
+    assert f.find_failures(truth, prediction, iou=0.5).truth.tolist() == ["found"]
+    assert f.find_failures(truth, prediction, iou=0.51).truth.tolist() == ["badly outlined"]
 
 
 def test_examples_come_from_several_images_and_boxes_hold_their_cells():

@@ -15,7 +15,7 @@ from bccd_d2.config.load import load_config
 from bccd_d2.training.run import evaluate, prepare, train
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-DENSE = [p for p in sorted(CONFIGS.glob("*.yaml")) if "DenseSegmentor" in p.read_text()]
+DENSE = [p for p in sorted(CONFIGS.glob("dense/*.yaml")) if "DenseSegmentor" in p.read_text()]
 SMALL = ["MODEL.DEVICE", "cpu", "MODEL.VIT.WEIGHTS", "", "MODEL.VIT.DIM", "32",
          "MODEL.VIT.HEADS", "2", "MODEL.VIT.DEPTH", "2", "MODEL.VIT.GLOBAL_BLOCKS", "()",
          "MODEL.PYRAMID.CHANNELS", "16", "MODEL.UNET.CHANNELS", "(8, 16)",
@@ -75,7 +75,7 @@ def test_it_reads_what_its_backbones_authors_publish(
 ) -> None:
     import timm
 
-    from bccd_d2.modeling.dense.build import dense_parts
+    from bccd_d2.modeling.build import dense_parts
 
     architecture, side, wrap = PUBLISHED[name]
     size = {"embed_dim": 32, "depth": 2, "num_heads": 2, "init_values": 1e-5}
@@ -142,15 +142,15 @@ def test_the_search_finds_the_threshold_that_is_right(tiny_dataset: Path, tmp_pa
     from torch import nn
 
     from bccd_d2.experiments.dense_tuning import DenseSearch
+    from bccd_d2.io.label_images import read_label_file
     from bccd_d2.masks.decode import DecodeOptions
-    from bccd_d2.masks.labels import read_label_map
     from bccd_d2.modeling.dense.answer import AnswerOptions
     from bccd_d2.training import loaders
 
     config = small(CONFIGS / "dinov2_boundary.yaml", tiny_dataset, tmp_path,
                    "INPUT.IMAGE_SCALE", "1.0")  # fmt: skip
     records = loaders.records(["bccd_val"])
-    pictures = iter([read_label_map(record["label_file"]) for record in records])
+    pictures = iter([read_label_file(record["label_file"]) for record in records])
 
     class Told(nn.Module):
         answer = AnswerOptions(DecodeOptions(method="threshold"))

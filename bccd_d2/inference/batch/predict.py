@@ -1,4 +1,4 @@
-"""Predict on many image files with one model and write all results: what `tools/predict.py` calls.
+"""Predict on many image files with one model and write all results: what `bccd predict` calls.
 
 This module stands above the rooms, as `bccd_d2.api` and `bccd_d2.segmenter` do.
 """

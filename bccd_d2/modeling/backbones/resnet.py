@@ -13,8 +13,6 @@ import re
 from typing import Any
 
 import torch
-from detectron2.modeling import Backbone
-from detectron2.modeling.backbone.fpn import build_resnet_fpn_backbone
 from torch import nn
 
 from bccd_d2.modeling.backbones.weights import LoadReport, State, read_state_dict
@@ -33,18 +31,6 @@ _RENAMED = (
     (r"\.downsample\.0\.", ".shortcut."),
     (r"\.downsample\.1\.", ".shortcut.norm."),
 )
-
-
-def build_resnet_pyramid(cfg: Any, input_shape: Any) -> Backbone:
-    """detectron2's ``build_resnet_fpn_backbone`` with the weights that `KEY` names, where it does.
-
-    Raises:
-        ValueError, FileNotFoundError, OSError: see `load_resnet_weights`.
-    """
-    backbone = build_resnet_fpn_backbone(cfg, input_shape)
-    if cfg.MODEL.RESNETS.WEIGHTS:
-        load_resnet_weights(backbone.bottom_up, cfg.MODEL.RESNETS.WEIGHTS)
-    return backbone
 
 
 def detectron2_name(name: str) -> str | None:

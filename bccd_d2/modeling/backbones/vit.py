@@ -11,6 +11,7 @@ Shapes: B images, H x W pixels, h x w tokens, P prefix tokens (class and registe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -216,3 +217,23 @@ class TimmViT(Backbone):
         prefix = windows[:, :count].reshape(batch, each, count, channels).mean(dim=1)
         spatial = from_windows(windows[:, count:], self.window_size, shape)
         return torch.cat([prefix, spatial.flatten(1, 2)], dim=1)
+
+
+def layer_index(name: str, depth: int) -> int:
+    """Depth of a detector's parameter, for layer-wise learning-rate decay.
+
+    Args:
+        name: parameter name inside the whole model, such as
+            ``backbone.net.vit.blocks.3.norm1.bias``.
+        depth: number of ViT blocks.
+
+    Returns:
+        0 for the patch and position embedding and prefix tokens, i + 1 for block i, and depth + 1
+        for everything after the blocks.
+    """
+    match = re.search(r"\.vit\.blocks\.(\d+)\.", f".{name}")
+    if match:
+        return int(match.group(1)) + 1
+    if ".vit." in f".{name}" and ".vit.norm." not in f".{name}":
+        return 0
+    return depth + 1

@@ -12,14 +12,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from detectron2.config import configurable
 from detectron2.modeling import Backbone
 from detectron2.structures import ImageList
 from torch import nn
 
 from bccd_d2.modeling.dense.answer import AnswerOptions, to_instances
 from bccd_d2.modeling.dense.blend import Tiles, blend_tiles
-from bccd_d2.modeling.dense.build import dense_parts
 from bccd_d2.modeling.dense.heads import CHANNELS, DenseHeads, answers
 from bccd_d2.modeling.dense.losses import DenseLosses
 
@@ -43,7 +41,6 @@ class DenseSegmentor(nn.Module):
     smaller ones are padded with the mean colour, which counts in no loss.
     """
 
-    @configurable
     def __init__(
         self,
         backbone: Backbone,
@@ -66,10 +63,6 @@ class DenseSegmentor(nn.Module):
         self.answer = answer or AnswerOptions()
         for name, values in zip(("pixel_mean", "pixel_std"), pixels, strict=True):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
-
-    @classmethod
-    def from_config(cls, cfg):
-        return dense_parts(cfg)
 
     @property
     def device(self) -> torch.device:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +13,10 @@ from detectron2.structures import Boxes, Instances
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.cleanup import CleanupOptions, clean_with_index
 from bccd_d2.masks.otsu import OtsuOptions, foreground_logit
-from bccd_d2.modeling.otsu import options_from_config
+from bccd_d2.modeling.options import options_of
 from bccd_d2.modeling.rcnn.outline import OutlineHead
 from bccd_d2.modeling.rcnn.paste import paste_masks
 from bccd_d2.modeling.rcnn.redraw import Drawing, RedrawOptions, redraw
-
-
-def _options(kind: type, keys: Any) -> Any:
-    return kind(**{key.lower(): value for key, value in keys.items()})
 
 
 class CellRCNN(GeneralizedRCNN):
@@ -63,9 +58,9 @@ class CellRCNN(GeneralizedRCNN):
     @classmethod
     def from_config(cls, cfg):
         parts = super().from_config(cfg)
-        parts["redraw"] = _options(RedrawOptions, cfg.MODEL.REDRAW)
-        parts["otsu"] = options_from_config(cfg)
-        parts["cleanup"] = _options(CleanupOptions, cfg.TEST.CLEANUP)
+        parts["redraw"] = options_of(RedrawOptions, cfg.MODEL.REDRAW)
+        parts["otsu"] = options_of(OtsuOptions, cfg.MODEL.OTSU)
+        parts["cleanup"] = options_of(CleanupOptions, cfg.TEST.CLEANUP)
         options = cfg.MODEL.OUTLINE
         if options.ENABLED:
             shapes = parts["backbone"].output_shape()

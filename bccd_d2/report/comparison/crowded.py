@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from bccd_d2.evaluation.entries import Entry
+from bccd_d2.io.images import read_image
 from bccd_d2.masks.cells import Cells
-from bccd_d2.report.compare import FOUND, compare
 from bccd_d2.report.draw import contact_sheet, draw_verdicts
-from bccd_d2.report.pictures import read_image
+from bccd_d2.report.failures import FOUND, find_failures
 
 _REACH = 9  # px; cells no further apart than this are neighbours
 
@@ -99,7 +99,7 @@ def draw_crowded(
         captions += [Path(window.file).stem[:12], f"truth: {window.holds(true).sum()} cells"]
         for entry in entries:
             cells = entry.predictions[window.file]
-            verdicts = compare(true, cells)
+            verdicts = find_failures(true, cells)
             missed = window.holds(true) & (verdicts.truth != FOUND)
             wrong = window.holds(cells) & (verdicts.prediction != FOUND)
             panels.append(window.cut(draw_verdicts(image, cells, verdicts.prediction)))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bccd_d2.io.dataset_file import image_root, read_description, split_json
+from bccd_d2.io.images import read_image
 from bccd_d2.io.records import confined, read_json
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.coco import CONVERT_AGAIN, read_coco
@@ -60,6 +61,7 @@ class DatasetImage:
         labels: (N,) int64 their values in the label map.
         border: (N,) bool, they touch the image's edge.
         clump: (N,) bool, the audit suspects several cells in one.
+        max_value: what the dataset says becomes 255 in images of more than 8 bits.
     """
 
     row: Mapping[str, Any]
@@ -68,6 +70,11 @@ class DatasetImage:
     labels: np.ndarray
     border: np.ndarray
     clump: np.ndarray
+    max_value: float | None = None
+
+    def read(self) -> np.ndarray:
+        """The picture, (H, W, 3) uint8 RGB; see `bccd_d2.io.images.read_plane`."""
+        return read_image(self.path, max_value=self.max_value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +113,7 @@ def read_dataset(folder: str | Path) -> DatasetFiles:
     root = image_root(folder, description)
     findings = audit["findings"]["suspected_clumps"]
     suspects = {item["file"]: set(item["labels"]) for item in findings}
+    given = description.get("options", {}).get("max_value")
     images = {}
     for row in audit["images"]:
         file = row["file"]
@@ -113,7 +121,9 @@ def read_dataset(folder: str | Path) -> DatasetFiles:
             raise ValueError(f"{folder}: the audit's {file} is not annotated; {CONVERT_AGAIN}")
         cells, labels, border = found[file]
         clump = np.isin(labels, list(suspects.get(file, ())))
-        images[file] = DatasetImage(row, confined(root, file), cells, labels, border, clump)
+        images[file] = DatasetImage(
+            row, confined(root, file), cells, labels, border, clump, given
+        )
     twins = {name for pair in audit["findings"]["near_duplicates"] for name in pair["files"]}
     unknown = {row["split"] for row in audit["images"]} - audit["summary"].keys()
     if unknown or twins - images.keys():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bccd_d2.evaluation.truth import TrueImage, read_truth
-from bccd_d2.io.dataset_file import image_root, read_description, split_json
+from bccd_d2.io.dataset_file import image_root, max_value, read_description, split_json
 from bccd_d2.io.records import read_json, read_rows, read_text, read_yaml
 from bccd_d2.io.training_log import read_log
 from bccd_d2.masks.cells import Cells
@@ -54,7 +54,7 @@ PER_IMAGE = {"image_id": int, "file_name": str} | dict.fromkeys(
     ("truth", "predicted", "PQ", "SQ", "F1@.5", "pixel_Dice"), float
 )
 RUN_AGAIN = "delete it, or run again"
-EVALUATE = "python tools/train_net.py --config-file CONFIG --eval-only OUTPUT_DIR {folder}"
+EVALUATE = "bccd train --config-file CONFIG --eval-only OUTPUT_DIR {folder}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,7 @@ class Evaluated:
         truth: by image id; {} where the dataset is gone.
         predictions: by the same ids, all scores.
         images: folder of the images, None where the dataset is gone.
+        max_value: what the dataset says becomes 255 in images of more than 8 bits.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Evaluated:
     truth: Mapping[int, TrueImage] = field(default_factory=dict)
     predictions: Mapping[int, Cells] = field(default_factory=dict)
     images: Path | None = None
+    max_value: float | None = None
 
     @property
     def threshold(self) -> float:
@@ -234,7 +236,8 @@ def _with_cells(
     images = image_root(root, description)
     if not any((images / image.file_name).is_file() for image in truth.values()):
         absent["images"] = f"The images are not in {images} any more: no pictures."
-    return Evaluated(found.name, found.scores, found.per_image, truth, cells, images)
+    white = max_value(description)
+    return Evaluated(found.name, found.scores, found.per_image, truth, cells, images, white)
 
 
 def _read_config(folder: Path) -> tuple[str, Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-HINT = "no report page: {} is not installed; pip install 'bccd_d2[report]', then tools/report.py {}"
+HINT = "no report page: {} is not installed; pip install 'bccd_d2[report]', then bccd report {}"
 
 
 def report_line(folder: str | Path) -> str:
@@ -30,4 +30,4 @@ def report_line(folder: str | Path) -> str:
         return HINT.format(error.name, folder)
     except Exception as error:
         logger.exception("no report of %s", folder)
-        return f"no report page: {error}. Try again with: python tools/report.py {folder}"
+        return f"no report page: {error}. Try again with: bccd report {folder}"

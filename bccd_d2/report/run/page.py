@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.images import read_image
 from bccd_d2.report.error_map import ERROR_COLOURS, FN, FP, TP
-from bccd_d2.report.failures import FOUND, KINDS, MEANINGS, count_kinds, pick_examples
+from bccd_d2.report.failures import KINDS, MEANINGS, count_kinds, pick_examples
 from bccd_d2.report.page import Block, Grid, Heading, Key, Page, Section, Table, Text, write_page
-from bccd_d2.report.pictures import read_image
 from bccd_d2.report.plotting import embed
 from bccd_d2.report.run import scores as run_scores
 from bccd_d2.report.run import sections as run_sections
 from bccd_d2.report.run.analysis import Analysis, analyse
 from bccd_d2.report.run.files import Evaluated, RunFiles, read_run
 from bccd_d2.report.run.pictures import (
-    KIND_COLOURS,
+    VERDICT_COLOURS,
     failure_figure,
     image_figures,
 )
@@ -112,10 +112,9 @@ def _ranked_images(evaluated: Evaluated, analysis: Analysis) -> list[Block]:
     ranked = sorted(evaluated.per_image, key=lambda row: row["PQ"])
     worst = ranked[:WORST]
     best = [row for row in ranked[::-1][:BEST] if row not in worst]
-    colours = {"found" if k == FOUND else k: c for k, c in KIND_COLOURS.items()}
     blocks: list[Block] = [
         Text("Ranked by PQ. The colour of an outline says what became of a cell:"),
-        Key(colours),
+        Key(VERDICT_COLOURS),
         Text("In the error maps the colour is of pixels:"),
         Key({"found": ERROR_COLOURS[TP], "missed": ERROR_COLOURS[FN],
              "invented": ERROR_COLOURS[FP]}),
@@ -127,7 +126,7 @@ def _ranked_images(evaluated: Evaluated, analysis: Analysis) -> list[Block]:
             path = evaluated.images / true.file_name
             blocks.append(Heading(f"{title} {place}: {Path(true.file_name).name}"))
             try:
-                image = read_image(path)
+                image = read_image(path, max_value=evaluated.max_value)
             except (FileNotFoundError, ValueError) as error:
                 blocks.append(Text(str(error), "absent"))
                 continue
@@ -172,7 +171,8 @@ def _examples(evaluated: Evaluated, analysis: Analysis, most: int) -> list[Block
     for image_id in wanted:
         true = evaluated.truth[image_id]
         try:
-            image = read_image(evaluated.images / true.file_name)
+            path = evaluated.images / true.file_name
+            image = read_image(path, max_value=evaluated.max_value)
         except (FileNotFoundError, ValueError):
             continue
         shown, verdicts = analysis.shown[image_id], analysis.failures[image_id]

@@ -10,41 +10,13 @@ import numpy as np
 
 from bccd_d2.evaluation.truth import TrueImage
 from bccd_d2.masks.cells import Cells
-from bccd_d2.report.draw import Colour, draw_outlines
+from bccd_d2.report.draw import draw_outlines, draw_verdicts
 from bccd_d2.report.error_map import error_map
-from bccd_d2.report.failures import (
-    FOUND,
-    KINDS,
-    MERGED,
-    MISSED,
-    OUTLINE,
-    SPLIT,
-    SPURIOUS,
-    Failure,
-    Failures,
-    event_box,
-)
+from bccd_d2.report.failures import Failure, Failures, event_box
 from bccd_d2.report.page import Figure, Grid, jpeg_figure
+from bccd_d2.report.palette import VERDICT_COLOURS, Colour
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-KIND_COLOURS: dict[str, Colour] = {
-    FOUND: (0, 158, 115),
-    MERGED: (230, 159, 0),
-    SPLIT: (0, 0, 0),
-    MISSED: (213, 94, 0),
-    SPURIOUS: (0, 114, 178),
-    OUTLINE: (204, 121, 167),
-}
 PICTURE_WIDTH, CROP_WIDTH = 760, 560
-
-
-def judged(image: np.ndarray, cells: Cells, verdicts: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8: each cell outlined in its kind's colour; found ones thin, others tinted."""
-    drawn = draw_outlines(image, cells[verdicts == FOUND], color=KIND_COLOURS[FOUND], thickness=4)
-    for kind in KINDS:
-        chosen = cells[verdicts == kind]
-        drawn = draw_outlines(drawn, chosen, color=KIND_COLOURS[kind], thickness=8, fill_alpha=0.28)
-    return drawn
 
 
 def image_figures(
@@ -52,9 +24,11 @@ def image_figures(
 ) -> Grid:
     """Truth, prediction and error map of one image, as three figures."""
     name = Path(true.file_name).name
+    truth = draw_verdicts(image, true.cells, failures.truth)
+    predicted = draw_verdicts(image, prediction, failures.prediction)
     pictures = (
-        (judged(image, true.cells, failures.truth), f"Ground truth: {len(true.cells)} cells"),
-        (judged(image, prediction, failures.prediction), f"Prediction: {len(prediction)} cells"),
+        (truth, f"Ground truth: {len(true.cells)} cells"),
+        (predicted, f"Prediction: {len(prediction)} cells"),
         (error_map(true.cells, prediction, image), "Error map: pixels found, missed, invented"),
     )
     return Grid(
@@ -70,7 +44,7 @@ def failure_figure(
     window = crop_window(event_box(event, true.cells, prediction), image.shape[:2])
     panels = []
     for cells, members in ((true.cells, event.truth), (prediction, event.prediction)):
-        panels.append(_close_up(image, window, cells, members, KIND_COLOURS[event.kind]))
+        panels.append(_close_up(image, window, cells, members, VERDICT_COLOURS[event.kind]))
     gap = np.full((panels[0].shape[0], 8, 3), 255, dtype=np.uint8)
     picture = np.hstack([panels[0], gap, panels[1]])
     parts = f"{_cells(len(event.truth), 'true')}, {_cells(len(event.prediction), 'predicted')}"

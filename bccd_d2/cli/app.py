@@ -1,0 +1,61 @@
+"""Open a page on this computer that finds the cells of an image you drop on it.
+
+bccd app
+bccd app --weights output/cpu_tiny_maskrcnn --port 8000
+
+Outlines, counts, a threshold to move, a cell's measurements under the pointer, downloads. Needs
+Gradio: pip install 'bccd_d2[app]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import signal
+import threading
+from collections.abc import Sequence
+
+from bccd_d2.cli import common
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = common.make_parser("app", __doc__)
+    common.add_model(parser)
+    add = parser.add_argument
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="address to bind (default 127.0.0.1: this computer "
+        "only; 0.0.0.0 lets the network in, without a password)",
+    )
+    add("--port", type=int, default=0, help="default: the first free one from 7860")
+    add("--max-upload-mb", type=float, default=100, help="largest file (default 100)")
+    add("--max-megapixels", type=float, default=40, help="largest image (default 40)")
+    add("--open", action="store_true", help="show the page in the browser")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until Ctrl-C; 0 when stopped, 2 when what was given cannot work."""
+    return common.run(get_parser(), _serve, argv)
+
+
+def _serve(args: argparse.Namespace) -> None:
+    if importlib.util.find_spec("gradio") is None:
+        raise ModuleNotFoundError("gradio is missing", name="gradio")
+    from bccd_d2 import load_pretrained
+    from bccd_d2.app.server import ServeOptions, serve
+    from bccd_d2.app.upload import Limits
+
+    limits = Limits(args.max_upload_mb, args.max_megapixels)
+    model = load_pretrained(args.weights, config_file=args.config_file, device=args.device)
+    served = serve(model, limits, ServeOptions(args.host, args.port, args.open))
+    try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        print(f"{model.name} at {served.url} (Ctrl-C stops it)", flush=True)
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("stopped")
+    finally:
+        served.close()

@@ -1,0 +1,82 @@
+"""Benchmark methods on one test split: scores, cost, paired differences, plots and error maps.
+
+bccd compare --dataset OUT --out output/comparison \\
+    --model otsu=otsu_watershed \\
+    --model tiny=cpu_tiny_maskrcnn,output/cpu_tiny_maskrcnn \\
+    --labels cellpose=FOLDER_OF_LABEL_IMAGES
+
+With --train-budget MINUTES, models without weights are first trained for that long each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from bccd_d2.cli import common
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = common.make_parser("compare", __doc__)
+    add = parser.add_argument
+    add(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME=CONFIG[,WEIGHTS]",
+        help="a config with a checkpoint or a run's folder; again for more",
+    )
+    add(
+        "--labels",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER[,THRESHOLD]",
+        help="another tool's TIFF, PNG or NPY label images, named as the images; with a scores.csv "
+        "(image,label,score) there AP ranks the cells, and those above a threshold count",
+    )
+    add(
+        "--components",
+        action="store_true",
+        help="--labels are binary masks, each of their components is a cell",
+    )
+    common.add_config_flags(parser, "dataset", "device")
+    common.add_out(parser, "folder for tables, plots and runs", type=Path)
+    add("--reference", help="method that the others are held against (default: the first)")
+    add("--error-maps", type=int, default=2, help="images per method, its worst by Dice (2)")
+    add(
+        "--train-budget",
+        type=float,
+        default=0,
+        metavar="MINUTES",
+        help="of training for each model without weights: processor time on a CPU, the clock's on "
+        "a GPU; what OUT/runs has is used again, what was stopped goes on",
+    )
+    common.add_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 when all went well, 2 when what was given cannot work."""
+    return common.run(get_parser(), _compare, argv)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from bccd_d2.evaluation.paired import paired_differences
+    from bccd_d2.experiments import benchmark
+    from bccd_d2.report.comparison.write import score_table, write_comparison
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    options = common.config_options(args)
+    methods = [benchmark.parse_model(text) for text in args.model]
+    methods += [benchmark.parse_labels(text, args.components) for text in args.labels]
+    if args.reference and args.reference not in [one.name for one in methods]:
+        raise ValueError(f"--reference {args.reference!r} is none of the methods given")
+    entries = benchmark.run_benchmark(methods, args.out, options, args.train_budget)
+    differences = paired_differences(entries, args.reference)
+    pictures = benchmark.pictures(options)
+    written = write_comparison(entries, differences, args.out, pictures, args.error_maps)
+    print(score_table(entries))
+    print("wrote", *written, sep="\n  ")

@@ -1,0 +1,1 @@
+"""`bccd export`: a finished model as a file of its own."""

@@ -1,0 +1,77 @@
+"""Find the cells in images of any size and write what a lab can use.
+
+bccd predict --images smears/ --out results
+bccd predict --images a.tif "b/*.png" --out results --save csv geojson --pixel-size 0.1 --tta flip
+torchrun --nproc-per-node 2 -m bccd_d2 predict --images smears/ --out results
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from bccd_d2.cli import common
+
+KINDS = ("labels", "coco", "geojson", "csv", "overlay")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = common.make_parser("predict", __doc__)
+    add = parser.add_argument
+    add(
+        "--images",
+        "--input",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        dest="inputs",
+        help="images (PNG, JPEG, BMP, TIFF), folders or globs",
+    )
+    common.add_out(parser, "folder for the results", "--output", dest="output")
+    several = (
+        "a run's folder, .pth or .safetensors; several are merged (default: the shipped model)"
+    )
+    common.add_model(parser, nargs="+", default=[], help=several)
+    add(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="bf16: faster on a GPU and on CPUs that have it (default fp32)",
+    )
+    add("--save", nargs="+", choices=KINDS, default=KINDS, help="what to write (default: all)")
+    add("--score-threshold", type=float, help="0 to 1 (default: the model's own; .05: all found)")
+    add("--pixel-size", type=float, help="micrometres per pixel, for tables in micrometres")
+    add("--tile", type=int, help="px of a window (default: 1536 above 3 megapixels; 0: never)")
+    add("--overlap", type=int, help="px that windows share, more than a cell (default 320)")
+    add("--scale", type=float, default=1.0, help=".5 where cells are twice as large as usual (1)")
+    add("--tta", default="", help="more views, merged: flip, turn, scales: flip,turn,0.9")
+    add("--batch", type=int, default=1, help="windows at once; more pays on a GPU (default 1)")
+    add("--label-bits", type=int, choices=(16, 32), help="of label images (default: as needed)")
+    add("--keep-overlaps", action="store_true", help="do not share out pixels of two cells")
+    add("--resume", action="store_true", help="skip what an earlier run finished likewise")
+    add("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line: 0; 1: an image failed; 2: bad input; 130: stopped by Ctrl-C."""
+    return common.run(get_parser(), _predict, argv)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
+    from bccd_d2.training.launch import Processes, device_type, launch
+
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(args).items()}
+    given["progress"] = not given.pop("quiet")
+    processes = Processes(device=device_type(args.device))
+    summary = launch(predict_batch, processes, BatchOptions(**given))
+    for failure in summary.failures:
+        print(f"failed: {failure['file']}: {failure['reason']}", file=sys.stderr)
+    print(
+        f"{summary.done} images done, {summary.skipped} finished before, "
+        f"{len(summary.failures)} failed; results in {summary.output}"
+    )
+    return 130 if summary.interrupted else int(bool(summary.failures))

@@ -1,0 +1,1 @@
+"""`bccd preview`: pictures of what a model will see."""

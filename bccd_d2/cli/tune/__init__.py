@@ -1,0 +1,1 @@
+"""`bccd tune`: search what training, decoding or counting leaves to choose."""

@@ -1,0 +1,47 @@
+"""Options as keys of a config and back: a default stands in the dataclass alone.
+
+A field ``min_area`` is the key ``MIN_AREA``; a field that is itself a dataclass is a group of keys;
+None is written as 0.0, for a config holds no None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def keys_of(options: Any, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The keys and values of a dataclass instance; groups as nested dicts.
+
+    Args:
+        leave_out: names of fields that have no key.
+    """
+    kept = [field.name for field in fields(options) if field.name not in leave_out]
+    return {name.upper(): _plain(getattr(options, name)) for name in kept}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return keys_of(value)
+    return 0.0 if value is None else value
+
+
+def options_of(kind: type[T], keys: Mapping[str, Any]) -> T:
+    """The dataclass ``kind`` with the values of ``keys``; keys of other names are passed over.
+
+    Raises:
+        ValueError: see the dataclass.
+    """
+    default = kind()
+    given = {}
+    for field in fields(default):
+        if field.name.upper() not in keys:
+            continue
+        value, usual = keys[field.name.upper()], getattr(default, field.name)
+        if is_dataclass(usual):
+            value = options_of(type(usual), value)
+        given[field.name] = None if usual is None and value == 0 else value
+    return kind(**given)

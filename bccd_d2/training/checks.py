@@ -1,0 +1,115 @@
+"""What would end a run hours later, or spoil it unsaid, looked at before the work begins."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from detectron2.data import DatasetCatalog
+
+from bccd_d2.config.load import leaves
+from bccd_d2.modeling.backbones.weights import check_source
+from bccd_d2.modeling.tensors import check_weights_file
+from bccd_d2.training.folder import check_start
+
+logger = logging.getLogger(__name__)
+
+_OWN = ("OUTPUT_DIR", "DATALOADER.", "MODEL.DEVICE", "VERSION")  # change nothing that is learned
+
+
+def check_datasets(config: Any, keys: Sequence[str]) -> None:
+    """Every dataset that the run will ask for is there.
+
+    Args:
+        keys: of ``config.DATASETS``, such as "TRAIN" and "VALIDATION".
+
+    Raises:
+        ValueError: one is missing; the message says what there is and what to do.
+    """
+    known = DatasetCatalog.list()
+    for key in keys:
+        for name in config.DATASETS[key]:
+            if name in known:
+                continue
+            prefix = name.rpartition("_")[0] + "_"
+            there = [one for one in known if one.startswith(prefix)]
+            remedy = "convert it again with other splits, or name another dataset"
+            if key == "VALIDATION":
+                remedy = (
+                    "add DATASETS.VALIDATION \"()\" to train without validation, or convert more "
+                    "images"
+                )
+            raise ValueError(
+                f"DATASETS.{key} names {name!r}, which the dataset in {config.DATASETS.ROOT} does "
+                f"not have (it has {', '.join(there) or 'none'}): {remedy}"
+            )
+
+
+def check_schedule(config: Any) -> None:
+    """The learning rate gets off the ground.
+
+    Raises:
+        ValueError: the warm-up takes the whole run, which then learns next to nothing.
+    """
+    solver = config.SOLVER
+    if solver.WARMUP_ITERS >= solver.MAX_ITER and solver.WARMUP_FACTOR < 1:
+        raise ValueError(
+            f"SOLVER.WARMUP_ITERS is {solver.WARMUP_ITERS}, but the run ends after "
+            f"{solver.MAX_ITER} iterations, before the learning rate has risen: add "
+            f"SOLVER.WARMUP_ITERS {solver.MAX_ITER // 10}"
+        )
+
+
+def check_weights(config: Any, eval_only: bool = False, resume: bool = False) -> None:
+    """Pass files of weights that are there and of a kind that is read; nothing of them is read.
+
+    Raises:
+        FileNotFoundError, ValueError: see `modeling.tensors.check_weights_file` and
+            `folder.check_start`.
+    """
+    if config.MODEL.WEIGHTS:
+        check_weights_file(config.MODEL.WEIGHTS, "MODEL.WEIGHTS")
+    if not eval_only:  # a checkpoint has them all
+        check_source(config.MODEL.VIT.WEIGHTS)
+        check_source(config.MODEL.RESNETS.WEIGHTS, "MODEL.RESNETS.WEIGHTS")
+        check_start(config, resume)
+
+
+def log_changes(config: Any) -> None:
+    """Say which keys of a resumed run differ from those that it began with: all of them act now.
+
+    Raises:
+        ValueError: see `changed_keys`.
+    """
+    for key, (old, new) in changed_keys(Path(config.OUTPUT_DIR) / "config.yaml", config).items():
+        logger.warning("%s is %s from here on, was %s", key, new, old)
+
+
+def changed_keys(before: str | Path, config: Any) -> dict[str, tuple[Any, Any]]:
+    """What a resumed run's config says otherwise than the one it goes on from.
+
+    Args:
+        before: the ``config.yaml`` of the run so far; {} where there is none.
+        config: the config now.
+
+    Returns:
+        (old, new) by dotted key; keys that change nothing learned are left out.
+
+    Raises:
+        ValueError: the file is no YAML of a config.
+    """
+    path = Path(before)
+    if not path.is_file():
+        return {}
+    try:
+        old = dict(leaves(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    except (yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is no config ({error}); delete it, and --resume goes on without comparing"
+        ) from error
+    new = dict(leaves(yaml.safe_load(config.dump())))
+    names = [key for key in new if key in old and old[key] != new[key]]
+    return {key: (old[key], new[key]) for key in names if not key.startswith(_OWN)}
