@@ -145,13 +145,13 @@ def test_weights_may_be_a_runs_folder(tmp_path):
     ("error", "says"),
     [
         (KeyError("no key SOLVER.X"), "no key SOLVER.X"),
-        (FileNotFoundError(2, "No such file or directory", "a.png"), "No such file .*: a.png"),
+        (FileNotFoundError(2, "No such file or directory", "a.png"), "a.png: No such file"),
         (OSError(28, "No space left on device"), "No space left on device"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "utf-8.*invalid start"),
         (ModuleNotFoundError("x", name="optuna"), r"pip install 'bccd_d2\[tune\]'"),
         (ImportError("bccd_d2 needs detectron2"), "bccd_d2 needs detectron2"),
         (ValueError(), "ValueError"),
-        (KeyError(), "KeyError"),
+        (KeyError(), "is missing in what was read"),
     ],
 )
 def test_an_expected_error_is_one_whole_line(error, says, capsys):
