@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import re
 
@@ -43,7 +44,7 @@ def from_csv_text(text: str) -> str:
 
 def markdown_text(text: str) -> str:
     """The text as Markdown that shows it: no HTML, no links, no table cell ends in it."""
-    text = printable(text, lines=True).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = html.escape(printable(text, lines=True), quote=False)
     return _MARKDOWN.sub(r"\\\1", text)
 
 
