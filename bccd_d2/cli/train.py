@@ -44,7 +44,8 @@ def _train(args: argparse.Namespace) -> None:
     processes = Processes(
         args.processes, args.num_machines, args.machine_rank, args.dist_url, device
     )
-    prepare(config.clone())  # Mistakes end here, in one process and one line.
+    uses = ("TEST",) if args.eval_only else ("TRAIN", "VALIDATION")
+    prepare(config.clone(), uses)  # Mistakes end here, in one process and one line.
     check_weights(config, args.eval_only, args.resume)
     launch(run, processes, config, args.eval_only, args.resume)
     if args.machine_rank == 0 and (line := report_line(config.OUTPUT_DIR)):

@@ -103,6 +103,8 @@ def load_boxes(folder: str | Path, split: str = "train") -> BoxTable:
     annotations = [a for a in content["annotations"] if not a.get("iscrowd", 0)]
     if not annotations:
         raise ValueError(f"{path} has no cells to measure; choose another split")
+    if any("bbox" not in annotation for annotation in annotations):
+        raise ValueError(f"{path}: this dataset has points, no boxes to fit anchors to")
     boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64)
     boxes[:, 2:] += boxes[:, :2]
     ids = np.array([a["image_id"] for a in annotations], dtype=np.int64)

@@ -65,6 +65,11 @@ def read_dataset(folder: str | Path) -> DatasetFiles:
     """
     folder = Path(folder)
     description, audit = (_read(folder / name) for name in ("dataset.json", "audit.json"))
+    kind = description.get("annotations", "masks") if isinstance(description, Mapping) else "masks"
+    if kind != "masks":
+        raise ValueError(
+            f"{folder}: this dataset has {kind}, no masks to show; its figures are in audit.txt"
+        )
     try:
         found = {}
         for split in SPLITS:

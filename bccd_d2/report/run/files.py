@@ -43,6 +43,11 @@ class Evaluated:
         """The score from which cells counted."""
         return float(self.scores["score_threshold"])
 
+    @property
+    def kind(self) -> str:
+        """What the true cells are: "masks", "boxes" or "points"."""
+        return self.scores.get("annotations", "masks")
+
 
 @dataclass(frozen=True, eq=False)
 class RunFiles:
@@ -180,6 +185,12 @@ def _with_cells(
         if description:
             absent["dataset"] = f"The dataset {root} has no split {split!r} any more."
         return found
+    if found.kind != "masks" or not found.scores.get("complete", True):
+        some = "" if found.scores.get("complete", True) else ", and of some of its cells only"
+        absent["dataset"] = (
+            f"The dataset has {found.kind}{some}: no intervals, calibration, failures or pictures."
+        )
+        return found
     truth = read_truth(root / description["splits"][split]["json"])
     by_image: dict[int, list[dict]] = {image_id: [] for image_id in truth}
     results = _read_json(part / "coco_instances_results.json", [])
@@ -233,6 +244,6 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         return []
     with path.open(encoding="utf-8", newline="") as stream:
         return [
-            {k: v if k == "file_name" else float(v) for k, v in row.items()}
+            {k: v if k == "file_name" else float(v or "nan") for k, v in row.items()}
             for row in csv.DictReader(stream)
         ]
