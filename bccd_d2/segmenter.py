@@ -105,8 +105,9 @@ def load_pretrained(
     Args:
         name_or_path: "" = the model that ships with the package; else the name of one that does, a
             run's folder, a .pth or a .safetensors file. Several make an ensemble.
-        config_file: a YAML file in place of the model's own config. Alone it stands for the best
-            checkpoint of its ``OUTPUT_DIR``, or for a model without weights.
+        config_file: a YAML file, or a shipped config by name, in place of the model's own config.
+            Alone it stands for the best checkpoint of its ``OUTPUT_DIR``, or for a model without
+            weights.
         device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:1", ...
         precision: "bf16" computes the network in bfloat16: faster on a GPU and on a CPU that has
             it (avx512_bf16 or amx in its flags), slower on others; scores move in the third digit.

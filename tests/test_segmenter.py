@@ -226,7 +226,7 @@ def test_several_models_make_an_ensemble(run, shipped, image):
 
 
 def test_a_model_without_weights_needs_its_config_alone(image):
-    model = load_pretrained(config_file=REPO / "configs" / "otsu_watershed.yaml", device="cpu")
+    model = load_pretrained(config_file="otsu_watershed", device="cpu")
     assert (model.name, model.score_threshold) == ("otsu_watershed", 0.0)
     assert len(model.predict(image)) > 0
 
@@ -254,6 +254,11 @@ def test_the_tool_writes_the_file_and_names_mistakes(run, tmp_path, capsys):
     assert "no checkpoint at" in capsys.readouterr().err
     assert export_weights.main([str(run), "--name", "a/b", "--out", str(tmp_path)]) == 2
     assert "plain file name" in capsys.readouterr().err
+    call = [str(run), *call[1:], "--config-file", "cpu_bst"]
+    assert export_weights.main(call) == 2
+    assert "did you mean cpu_best" in capsys.readouterr().err
+    assert export_weights.main([*call[:-1], "cpu_best"]) == 2  # found; made with another config
+    assert "does not fit" in capsys.readouterr().err
 
 
 def test_the_network_is_exported_and_compared(run, tmp_path, capsys):

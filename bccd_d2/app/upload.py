@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tifffile
-from PIL import Image
 
-from bccd_d2.io.images import SUFFIXES, read_image
+from bccd_d2.io.files import printable
+from bccd_d2.io.images import SUFFIXES, image_size, read_image
 
 
 @dataclass(frozen=True)
@@ -65,40 +63,14 @@ def take_in(path: str | Path, limits: Limits) -> Upload:
             f"the file {name} has {megabytes:.1f} MB, more than the {limits.upload_mb:g} MB "
             "allowed here. Cut it, or use bccd predict, which has no limit"
         )
-    width, height, pages = _describe(path)
-    if width * height > limits.megapixels * 1e6:
-        raise ValueError(
-            f"the image {name} has {width} x {height} = {width * height / 1e6:.1f} megapixels, "
-            f"more than the {limits.megapixels:g} allowed here. Cut it, or use bccd predict, "
-            "which has no limit"
-        )
     try:
+        width, height, pages = image_size(path)
+        if width * height > limits.megapixels * 1e6:
+            raise ValueError(
+                f"image {name} has {width} x {height} = {width * height / 1e6:.1f} megapixels, "
+                f"more than the {limits.megapixels:g} allowed here. Cut it, or use bccd "
+                "predict, which has no limit"
+            )
         return Upload(name, read_image(path), pages)
     except ValueError as error:
-        raise ValueError(f"the {error}".replace(str(path), name)) from error
-
-
-def _describe(path: Path) -> tuple[int, int, int]:
-    """Width, height and number of pages by the file's header.
-
-    Raises:
-        ValueError: it has no readable header.
-    """
-    try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            with tifffile.TiffFile(path) as tif:
-                pages = [page for page in tif.pages if not page.is_reduced]
-                return int(pages[0].imagewidth), int(pages[0].imagelength), len(pages)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                return *picture.size, 1
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"the image {path.name} has far more pixels than this page takes; use bccd predict"
-        ) from error
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
-        raise ValueError(
-            f"the file {path.name} is no readable image: its content is damaged or of another kind "
-            "than its name says. Copy it again or save it anew as PNG or TIFF"
-        ) from error
+        raise ValueError(f"the {error}".replace(printable(path), printable(name))) from error

@@ -135,7 +135,7 @@ def config_options(args: argparse.Namespace) -> list[str]:
 def configured(args: argparse.Namespace) -> Any:
     """The config that the flags of `add_config` and the trailing pairs describe, not yet frozen."""
     from bccd_d2.config.load import load_config
-    from bccd_d2.models.checkpoint import run_weights
+    from bccd_d2.models.load import run_weights
 
     config = load_config(args.config_file, config_options(args))
     weights = config.MODEL.WEIGHTS

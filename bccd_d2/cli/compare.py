@@ -40,6 +40,11 @@ def get_parser() -> argparse.ArgumentParser:
         "(image,label,score) there AP ranks the cells, and those above a threshold count",
     )
     add(
+        "--components",
+        action="store_true",
+        help="--labels are binary masks, each of their components is a cell",
+    )
+    add(
         "--dataset",
         action="append",
         default=[],
@@ -78,7 +83,7 @@ def _compare(args: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = common.config_options(args)
     methods = [benchmark.parse_model(text) for text in args.model]
-    methods += [benchmark.parse_labels(text) for text in args.labels]
+    methods += [benchmark.parse_labels(text, args.components) for text in args.labels]
     if args.reference and args.reference not in [one.name for one in methods]:
         raise ValueError(f"--reference {args.reference!r} is none of the methods given")
     datasets = [choose_split(folder, options) for folder in args.dataset or [""]]

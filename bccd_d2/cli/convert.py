@@ -2,6 +2,7 @@
 
 bccd convert --root "BCCD Dataset with mask" --out datasets/bccd
 bccd convert --images my/images --masks my/masks --out datasets/mine
+bccd convert --images smears --labels results/labels --out datasets/ours
 bccd convert --images my/images --coco annotations.json --out datasets/mine
 
 Exit code: 0 all files were used, 1 some were skipped (they are listed), 2 nothing was written.
@@ -15,7 +16,6 @@ from collections.abc import Sequence
 from bccd_d2.cli import common
 
 ANNOTATIONS = {
-    "labels": "label images, one value a cell (TIFF, PNG, NPY)",
     "coco": "COCO json, or a folder of them",
     "boxes": "Pascal VOC xml, YOLO txt, or BBBC041's json",
     "points": "lists 'x y class' (text or CSV)",
@@ -23,24 +23,48 @@ ANNOTATIONS = {
     "seg": "Cellpose's _seg.npy",
 }
 
+
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.make_parser("convert", __doc__)
     add = parser.add_argument
     add("--root", metavar="FOLDER", help="folder with {train,test}/{original,mask}")
     add("--images", metavar="FOLDER", help="a folder of images, instead of --root")
-    add("--masks", metavar="FOLDER", help="the folder of their masks (same file stems)")
-    for option, what in ANNOTATIONS.items():
-        add(f"--{option}", metavar="PATH", help=f"instead of --masks: {what}")
-    add("--partial", action="store_true", help="only some of the cells are annotated")
-    add("--splits", metavar="PATH", help="lists of names: a folder of train.txt, val.txt, test.txt")
-    add("--classes", metavar="FILE", help="names of class numbers, for YOLO and points")
+    add(
+        "--masks",
+        metavar="FOLDER",
+        help="the folder of their masks, binary or one value a cell (same file stems, or with "
+        "_mask and the like; default: among the images)",
+    )
+    add("--labels", metavar="FOLDER", help="as --masks, each value is a cell")
+    _add_annotations(parser)
     common.add_out(parser, "folder for annotations/, labels/, dataset.json, audit.*")
     add("--connectivity", type=int, default=8, help="4 or 8: which pixels touch (default 8)")
     add("--min-area", type=int, default=16, help="px; drop smaller components (default 16)")
     add("--fill-holes", action="store_true", help="give enclosed background to its cell")
     add("--split-clumps", action="store_true", help="cut merged cells apart at their necks")
     add("--threshold", type=float, help="foreground from this grey value on (masks not binary)")
+    add(
+        "--mask-kind",
+        choices=("auto", "binary", "labels"),
+        default="auto",
+        help="what masks are; labels: each value is a cell (default: found out, file by file)",
+    )
+    add(
+        "--ignore-value",
+        type=int,
+        action="append",
+        dest="ignore_values",
+        default=[],
+        metavar="VALUE",
+        help="of mask pixels that belong to no cell; again for more",
+    )
+    add(
+        "--invert",
+        action=argparse.BooleanOptionalAction,
+        help="dark is cell; with --no-invert bright is, unchecked (default: bright)",
+    )
+    add("--max-value", type=float, help="what is white in images of more than 8 bits")
     add("--polygons", action="store_true", help="outlines instead of RLE; holes are lost")
     add("--val-fraction", type=float, default=0.3, help="of the train folder (default 0.3)")
     add("--test-fraction", type=float, default=0.0, help="where there is no test folder")
@@ -50,6 +74,16 @@ def get_parser() -> argparse.ArgumentParser:
     add("--strict", action="store_true", help="any skipped file is an error; write nothing")
     common.add_processes(parser, None, "--workers")
     return parser
+
+
+def _add_annotations(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    for option, what in ANNOTATIONS.items():
+        add(f"--{option}", metavar="PATH", help=f"instead of --masks: {what}")
+    add("--partial", action="store_true", help="only some of the cells are annotated")
+    add("--splits", metavar="PATH", help="lists of names: a folder of train.txt, val.txt, test.txt")
+    add("--classes", metavar="FILE", help="names of class numbers, for YOLO and points")
+    add("--ignore", metavar="NAMES", help="categories that are neither cell nor background: A,B")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,6 +98,10 @@ def _convert(args: argparse.Namespace) -> int:
     arguments = vars(args)
     source = source_of(arguments)
     arguments["workers"] = arguments.pop("processes")
+    arguments["ignore_values"] = tuple(arguments["ignore_values"])
+    labels = arguments.pop("labels")
+    if labels:
+        arguments |= {"masks": labels, "mask_kind": "labels"}
     places = {name: arguments.pop(name) for name in ("root", "images", "masks", "out")}
     options = ConvertOptions(**arguments)
     report = convert(**places, options=options, progress=True, annotations=source)

@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bccd_d2.cli import common
 
@@ -91,7 +92,7 @@ def _images(args: argparse.Namespace) -> Path:
     return root
 
 
-def _convert(root: Path, dataset: Path) -> list:
+def _convert(root: Path, dataset: Path) -> list[Any]:
     """Convert unless that is done; the files that had to be skipped now."""
     from bccd_d2.data.convert.run import ConvertOptions, convert, is_current
 
@@ -102,9 +103,10 @@ def _convert(root: Path, dataset: Path) -> list:
     return convert(root=root, out=dataset, options=options, progress=True).skips
 
 
-def _config(args: argparse.Namespace, dataset: Path):
+def _config(args: argparse.Namespace, dataset: Path) -> Any:
     from bccd_d2.config.load import load_config
 
     options = ["DATASETS.ROOT", dataset, "OUTPUT_DIR", args.out / "train", "TEST.EVAL_PERIOD", 0]
-    options += ["SOLVER.MAX_ITER", args.iterations, *args.options]
+    options += ["SOLVER.MAX_ITER", args.iterations]
+    options += ["SOLVER.WARMUP_ITERS", min(100, args.iterations // 4), *args.options]
     return load_config(CONFIG, [str(option) for option in options])

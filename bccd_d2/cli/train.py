@@ -37,16 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(args: argparse.Namespace) -> None:
     from bccd_d2.report.run.finish import report_line
     from bccd_d2.training.launch import Processes, device_type, launch
-    from bccd_d2.training.run import check_weights, prepare, run
+    from bccd_d2.training.run import check, run
 
     config = common.configured(args)
     device = device_type(config.MODEL.DEVICE)
     processes = Processes(
         args.processes, args.num_machines, args.machine_rank, args.dist_url, device
     )
-    uses = ("TEST",) if args.eval_only else ("TRAIN", "VALIDATION")
-    prepare(config.clone(), uses)  # Mistakes end here, in one process and one line.
-    check_weights(config, args.eval_only, args.resume)
+    check(config, args.eval_only, args.resume)  # Mistakes end in one line.
     launch(run, processes, config, args.eval_only, args.resume)
     if args.machine_rank == 0 and (line := report_line(config.OUTPUT_DIR)):
         print(line)

@@ -14,9 +14,9 @@ from bccd_d2.data.anchors import (
     best_anchor_iou,
     cluster_sizes,
 )
-from bccd_d2.data.cache import read_rgb
 from bccd_d2.data.catalog import load_split
 from bccd_d2.data.preprocess import resize_image, scaled_size
+from bccd_d2.io.images import read_image
 
 
 def anchors_of_config(config: Any) -> Anchors:
@@ -74,7 +74,7 @@ def describe(
 def densest_image(folder: str | Path, split: str, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """The image with the most cells, resized, as RGB uint8, and its boxes (N, 4) x0 y0 x1 y1."""
     record = max(load_split(folder, split), key=lambda r: len(r["annotations"]))
-    image = read_rgb(record["file_name"])
+    image = read_image(record["file_name"], max_value=record.get("max_value"))
     resized = resize_image(image, scaled_size(*image.shape[:2], scale))
     boxes = np.array([a["bbox"] for a in record["annotations"]], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]

@@ -8,14 +8,14 @@ image, because the proposal network matches them unclipped.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bccd_d2.data.catalog import split_json
+from bccd_d2.io.dataset_file import read_description, split_json
+from bccd_d2.masks.coco import read_coco
 
 POSITIVE_IOU = 0.7
 
@@ -98,17 +98,20 @@ def load_boxes(folder: str | Path, split: str = "train") -> BoxTable:
         ValueError: the split has no cell.
     """
     path = split_json(folder, split)
-    content = json.loads(path.read_text(encoding="utf-8"))
-    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
-    annotations = [a for a in content["annotations"] if not a.get("iscrowd", 0)]
-    if not annotations:
+    if read_description(folder).get("annotations") == "points":
+        raise ValueError(f"{folder}: this dataset has points, no boxes to fit anchors to")
+    listed = [
+        (annotation["bbox"], image.size, image.entry["id"])
+        for image in read_coco(path, boxes=True)
+        for annotation in image.annotations
+        if not annotation.get("iscrowd", 0)
+    ]
+    if not listed:
         raise ValueError(f"{path} has no cells to measure; choose another split")
-    if any("bbox" not in annotation for annotation in annotations):
-        raise ValueError(f"{path}: this dataset has points, no boxes to fit anchors to")
-    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64)
+    found, sizes, ids = (np.array(part) for part in zip(*listed, strict=True))
+    boxes = found.astype(np.float64)
     boxes[:, 2:] += boxes[:, :2]
-    ids = np.array([a["image_id"] for a in annotations], dtype=np.int64)
-    return BoxTable(boxes, np.array([sizes[i] for i in ids], dtype=np.int64), ids)
+    return BoxTable(boxes, sizes.astype(np.int64), ids.astype(np.int64))
 
 
 def shape_iou(sizes: np.ndarray, shapes: np.ndarray) -> np.ndarray:

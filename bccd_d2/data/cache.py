@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from pathlib import Path
 
-import cv2
 import numpy as np
 
-from bccd_d2.masks.labels import read_label_map
-
-
-def read_rgb(path: str | Path) -> np.ndarray:
-    """The image as (H, W, 3) uint8 RGB; grey, palette, 16-bit and alpha files are converted.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file cannot be decoded.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"image {path} does not exist; were the images moved without the converted dataset?"
-        )
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError(f"image {path} cannot be decoded; replace it or convert the dataset again")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+from bccd_d2.io.images import read_image
+from bccd_d2.io.label_images import read_label_file
 
 
 class PairReader:
@@ -58,8 +39,13 @@ class PairReader:
         """Bytes of pixels held now."""
         return self._bytes
 
-    def read(self, image_file: str, label_file: str) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, image_file: str, label_file: str, max_value: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The image (H, W, 3) uint8 RGB and its label map (H, W) uint16, both read-only.
+
+        Args:
+            max_value: see `bccd_d2.io.images.read_plane`.
 
         Raises:
             FileNotFoundError: one of them is missing.
@@ -69,8 +55,13 @@ class PairReader:
         if key in self._pairs:
             self._pairs.move_to_end(key)
             return self._pairs[key]
-        image = read_rgb(image_file)
-        label_map = read_label_map(label_file).astype(np.uint16)
+        try:
+            image = read_image(image_file, max_value=max_value)
+            label_map = read_label_file(label_file, compact=False).astype(np.uint16)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error}; were images moved without the dataset? Convert it again"
+            ) from error
         if image.shape[:2] != label_map.shape:
             raise ValueError(
                 f"{image_file} is {image.shape[1]}x{image.shape[0]}, its label map {label_file} "

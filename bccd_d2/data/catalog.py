@@ -15,10 +15,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bccd_d2.io.dataset_file import HOW_TO_CONVERT, image_root, read_description, split_json
+from bccd_d2.io.records import confined
+from bccd_d2.masks.coco import CONVERT_AGAIN, read_coco
+
 THING_CLASSES = ["cell"]
 THING_COLORS = [(214, 39, 40)]
 EVALUATOR_TYPE = "bccd_cells"
-HOW_TO_CONVERT = "bccd convert --root ROOT --out OUT"
 
 logger = logging.getLogger(__name__)
 
@@ -50,28 +53,16 @@ def find_dataset(name: str = "bccd") -> Path:
         f"BCCD_DATASET to OUT"
     )
 
-
-def read_description(folder: str | Path) -> dict[str, Any]:
-    """The content of ``folder/dataset.json``.
-
-    Raises:
-        FileNotFoundError: the folder is not a converted dataset.
-        ValueError: the file is broken or of another format version.
-    """
-    path = Path(folder) / "dataset.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; make it with: {HOW_TO_CONVERT}")
-    description = _read_json(path)
-    version = description.get("format_version")
-    if version != 1:
-        raise ValueError(f"{path}: format_version 1 wanted, got {version}; convert again")
-    return description
-
-
-def image_root(folder: str | Path, description: Mapping[str, Any] | None = None) -> Path:
-    """The absolute folder that image file names of a converted dataset are relative to."""
-    description = read_description(folder) if description is None else description
-    return Path(os.path.abspath(Path(folder) / description["image_root"]))
+_KEPT = (  # of an annotation
+    "bbox",
+    "point",
+    "segmentation",
+    "iscrowd",
+    "area",
+    "label",
+    "touches_border",
+    "category",
+)
 
 
 def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
@@ -83,7 +74,8 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
 
     Returns:
         One dict an image: ``file_name`` and ``label_file`` (absolute), ``image_id``, ``height``,
-        ``width``, ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
+        ``width``, ``max_value`` (of the dataset, see `bccd_d2.io.images.read_plane`),
+        ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
         ``segmentation``, ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in
         the label map) and ``touches_border``. Images without cells stay in, with an empty list.
         Crowds and difficult cells are left out. In a dataset of boxes or points ``label_file`` is
@@ -98,45 +90,31 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     folder = Path(os.path.abspath(folder))
     description = read_description(folder)
     root = image_root(folder, description)
-    content = _read_json(split_json(folder, split, description))
-    kept = ("bbox", "point", "segmentation", "iscrowd", "area", "label", "touches_border",
-            "category")  # fmt: skip
-    annotations: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
-    for annotation in content["annotations"]:
-        if annotation.get("iscrowd", 0):
-            continue
-        record = {key: annotation[key] for key in kept if key in annotation}
-        record.update(category_id=0, bbox_mode=BoxMode.XYWH_ABS)
-        annotations[annotation["image_id"]].append(record)
-    return [
-        {
-            "file_name": str(root / image["file_name"]),
-            "label_file": str(folder / image["label_file"]) if "label_file" in image else None,
-            "image_id": image["id"],
-            "height": image["height"],
-            "width": image["width"],
-            "annotations": annotations[image["id"]],
-        }
-        for image in content["images"]
-    ]
-
-
-def split_json(
-    folder: str | Path, split: str, description: Mapping[str, Any] | None = None
-) -> Path:
-    """The COCO json of a split.
-
-    Raises:
-        KeyError: the dataset has no such split; the message lists those it has.
-    """
-    description = read_description(folder) if description is None else description
-    splits = description["splits"]
-    if split not in splits:
-        raise KeyError(
-            f"{Path(folder) / 'dataset.json'} has no split '{split}'; it has "
-            f"{', '.join(sorted(splits))}"
+    path = split_json(folder, split, description)
+    fixed = {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS}
+    kind, records = description.get("annotations", "masks"), []
+    white = description.get("options", {}).get("max_value")
+    for image in read_coco(path, boxes=kind != "points"):
+        entry = image.entry
+        labels = entry.get("label_file")
+        if labels is None and kind == "masks":
+            raise ValueError(f"{path}: image {entry['id']} has no label_file; {CONVERT_AGAIN}")
+        records.append(
+            {
+                "file_name": str(confined(root, entry["file_name"])),
+                "label_file": labels and str(confined(folder, labels)),
+                "image_id": entry["id"],
+                "height": entry["height"],
+                "width": entry["width"],
+                "max_value": white,
+                "annotations": [
+                    {key: given[key] for key in _KEPT if key in given} | fixed
+                    for given in image.annotations
+                    if not given.get("iscrowd", 0)
+                ],
+            }
         )
-    return Path(os.path.abspath(Path(folder) / splits[split]["json"]))
+    return records
 
 
 def register_dataset(
@@ -225,10 +203,3 @@ def _metadata(folder: Path, split: str, description: Mapping[str, Any]) -> dict[
         "area_percentiles": {int(key): float(value) for key, value in percentiles.items()},
         "conversion": hashlib.sha1(state.encode()).hexdigest(),
     }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid json ({error}); convert it again") from error

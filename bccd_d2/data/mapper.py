@@ -19,9 +19,10 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from bccd_d2.data.augment.extras import ExtraOptions, augment_pair
 from bccd_d2.data.augment.photometric import PhotometricOptions, photometric, turn_and_flip
 from bccd_d2.data.augment.stain_jitter import stain_jitter
-from bccd_d2.data.cache import PairReader, read_rgb
+from bccd_d2.data.cache import PairReader
 from bccd_d2.data.preprocess import PreprocessOptions, Preprocessor, resize_image, scaled_size
 from bccd_d2.data.targets import DenseTargets
+from bccd_d2.io.images import read_image
 from bccd_d2.masks.labels import cell_boxes
 
 
@@ -252,7 +253,7 @@ class LabelMapMapper:
 
     def _training_crop(self, record: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
         options, rng = self.options, self._generator()
-        image, label_map = self._reader.read(record["file_name"], record["label_file"])
+        image, label_map = self._read(record)
         boxes, areas = cell_table(record, int(label_map.max()))
         low, high = np.log(options.scale_range)
         scale = options.scale_of(*label_map.shape) * float(np.exp(rng.uniform(low, high)))
@@ -279,13 +280,17 @@ class LabelMapMapper:
         crop = stain_jitter(crop, rng, options.extras.stain_jitter)
         return photometric(crop, rng, options.photometric), truth
 
+    def _read(self, record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        files = record["file_name"], record["label_file"]
+        return self._reader.read(*files, record.get("max_value"))
+
     def _whole_image(self, record: Mapping[str, Any]) -> tuple[np.ndarray, Instances | None]:
         if not self.with_instances:
-            image = read_rgb(record["file_name"])
+            image = read_image(record["file_name"], max_value=record.get("max_value"))
             height, width = image.shape[:2]
             size = scaled_size(height, width, self.options.scale_of(height, width))
             return self._preprocess(resize_image(image, size), image, record["file_name"]), None
-        image, label_map = self._reader.read(record["file_name"], record["label_file"])
+        image, label_map = self._read(record)
         height, width = label_map.shape
         size = scaled_size(height, width, self.options.scale_of(height, width))
         labels = resize_labels(label_map, size)

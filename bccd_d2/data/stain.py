@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from torchstain.numpy.normalizers import NumpyMacenkoNormalizer, NumpyReinhardNormalizer
 
-from bccd_d2.data.cache import read_rgb
+from bccd_d2.io.images import read_image
 
 logger = logging.getLogger(__name__)
 
@@ -142,14 +142,19 @@ def pool(measured: Iterable[StainStatistics | None]) -> StainStatistics:
     return StainStatistics(method, tuple(round(float(v), 6) for v in middle))
 
 
-def fit_reference(files: Iterable[str | Path], method: str) -> StainStatistics:
+def fit_reference(
+    files: Iterable[str | Path], method: str, max_value: float | None = None
+) -> StainStatistics:
     """The median colours of the images in ``files``, each a path.
+
+    Args:
+        max_value: see `bccd_d2.io.images.read_plane`.
 
     Raises:
         FileNotFoundError, ValueError: an image is missing, unreadable, or none has a stain.
     """
     files = list(files)
-    measured = [measure(read_rgb(file), method) for file in files]
+    measured = [measure(read_image(file, max_value=max_value), method) for file in files]
     unusable = [str(f) for f, m in zip(files, measured, strict=True) if m is None]
     if unusable:
         logger.warning("no stain found in %d of %d images: %s", len(unusable), len(files), unusable)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bccd_d2.io.records import read_rows
 from bccd_d2.masks.cells import Cells
 
 SCORES = {  # column: group and score of `CellEvaluator.evaluate`
@@ -123,11 +123,11 @@ def read_per_image(path: str | Path) -> dict[str, dict[str, float]]:
 
     Raises:
         FileNotFoundError: no such file.
+        ValueError: a row is cut or holds no number where one must be.
     """
-    with Path(path).open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    columns = {"file_name": str} | dict.fromkeys(PER_IMAGE.values(), float)
     table = {}
-    for row in rows:
-        values = {name: float(row[key]) for name, key in PER_IMAGE.items()}
+    for row in read_rows(path, columns, "evaluate again"):
+        values = {name: row[key] for name, key in PER_IMAGE.items()}
         table[row["file_name"]] = values | {"count error": abs(values["count error"])}
     return table

@@ -13,18 +13,18 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
 
 from bccd_d2.config.load import load_config
+from bccd_d2.data.convert.tool_labels import read_tool_labels
 from bccd_d2.evaluation.base import Evaluator
 from bccd_d2.evaluation.entries import COSTS, Entry, pick_scores, read_per_image
 from bccd_d2.evaluation.evaluators import evaluator_for
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.experiments.budget import Spent, read_spent, train_within
 from bccd_d2.experiments.cost import PeakMemory, Timed, gflops, parameters
-from bccd_d2.io.label_images import find_label_file, read_label_file, read_label_scores
+from bccd_d2.io.label_images import find_label_file, read_label_scores
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.instances import instances_of
 from bccd_d2.modeling.tensors import check_weights_file
-from bccd_d2.models.checkpoint import run_weights, weights_of
-from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained
+from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained, run_weights, weights_of
 from bccd_d2.training import loaders
 from bccd_d2.training.run import prepare
 
@@ -37,7 +37,7 @@ class Model:
 
     Attributes:
         name: as it stands in tables and names its folder.
-        config_file: a YAML file of configs/.
+        config_file: a YAML file, or the name of a shipped config.
         weights: a checkpoint, or a run's folder (see `run_weights`); "" for a config that needs
             none, or is trained for the comparison.
     """
@@ -53,11 +53,13 @@ class LabelFolder:
 
     Attributes:
         score_threshold: cells below it count for AP only.
+        components: the files are binary masks, each component is a cell.
     """
 
     name: str
     folder: str
     score_threshold: float = 0.0
+    components: bool = False
 
     def scores(self) -> dict[str, np.ndarray] | None:
         """Of each image's cells, from the folder's scores.csv; None where there is none."""
@@ -78,7 +80,7 @@ def parse_model(text: str) -> Model:
     return Model(name, config_file, weights)
 
 
-def parse_labels(text: str) -> LabelFolder:
+def parse_labels(text: str, components: bool = False) -> LabelFolder:
     """A `LabelFolder` from ``NAME=FOLDER`` or ``NAME=FOLDER,THRESHOLD``.
 
     Raises:
@@ -92,7 +94,10 @@ def parse_labels(text: str) -> LabelFolder:
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"folder of label images {folder} does not exist")
     if not threshold:
-        return LabelFolder(name, folder)
+        labels = LabelFolder(name, folder, components=components)
+        if components and labels.scores() is not None:
+            raise ValueError(f"{text!r}: scores.csv ranks labels, and --components has none")
+        return labels
     try:
         labels = LabelFolder(name, folder, float(threshold))
     except ValueError:
@@ -231,7 +236,7 @@ def score_labels(labels: LabelFolder, config: Any, out: str | Path) -> Entry:
     for image_id, file_name in evaluator.file_names().items():
         stem = Path(file_name).stem
         path = find_label_file(labels.folder, stem)
-        label_map = read_label_file(path)
+        label_map = read_tool_labels(path, labels.components)
         given = None if scores is None else scores.get(stem, np.zeros(0, np.float32))
         if given is not None and len(given) != label_map.max(initial=0):
             raise ValueError(

@@ -23,7 +23,7 @@ from torch import nn
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.preprocessing import with_reference
 from bccd_d2.training import loaders
-from bccd_d2.training.optim import build_optimizer
+from bccd_d2.training.build import build_optimizer
 from bccd_d2.training.run import prepare
 from bccd_d2.training.trainer import CellTrainer
 

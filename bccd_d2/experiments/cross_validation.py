@@ -32,6 +32,7 @@ from bccd_d2.experiments.ablation import own_log_handlers
 from bccd_d2.experiments.run_cache import ensure_evaluated, ensure_trained
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.coco import read_results
 from bccd_d2.training.launch import Processes
 
 logger = logging.getLogger(__name__)
@@ -149,12 +150,10 @@ def _train_and_predict(config: Any, processes: Processes, names: list[str]) -> P
 def _read(place: Path, name: str) -> tuple[list[Cells], list[Cells]]:
     """True and predicted cells, one an image."""
     truth = read_truth(MetadataCatalog.get(name).json_file)
-    results = json.loads((place / name / "coco_instances_results.json").read_text())
-    by_image: dict[int, list[dict]] = {image_id: [] for image_id in truth}
-    for result in results:
-        by_image[result["image_id"]].append(result)
+    sizes = {image_id: image.cells.image_size for image_id, image in truth.items()}
+    by_image = read_results(place / name / "coco_instances_results.json", sizes)
     cells = [image.cells for image in truth.values()]
-    found = [Cells.from_coco(by_image[i], truth[i].cells.image_size) for i in truth]
+    found = [Cells.from_coco(by_image[i], sizes[i]) for i in truth]
     return cells, found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bccd_d2.data.preprocess import resize_image, scaled_size
-from bccd_d2.io.mask_images import read_image
+from bccd_d2.io.images import read_image
 from bccd_d2.modeling.backbones.features import image_tokens, principal_colours
 from bccd_d2.modeling.backbones.vit import POSITIONS, TimmViT
 from bccd_d2.modeling.build import build_model, vit_from_config

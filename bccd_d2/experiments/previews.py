@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from bccd_d2.data import stain
-from bccd_d2.data.cache import read_rgb
 from bccd_d2.data.catalog import load_split
 from bccd_d2.data.mapper import LabelMapMapper
+from bccd_d2.io.images import read_image
 from bccd_d2.masks.cells import Cells
 from bccd_d2.models.preprocessing import with_reference
 from bccd_d2.report.draw import draw_outlines
@@ -82,13 +82,14 @@ def normalised_images(
     Raises:
         KeyError, ValueError, OSError: no such dataset, split or method; a strength out of range.
     """
-    train = [record["file_name"] for record in load_split(folder, "train")]
-    reference = stain.fit_reference(train, method)
+    train = load_split(folder, "train")
+    given = train[0]["max_value"] if train else None
+    reference = stain.fit_reference([r["file_name"] for r in train], method, given)
     records = load_split(folder, split)
     chosen = np.linspace(0, len(records) - 1, min(count or len(records), len(records))).astype(int)
     rows = []
     for index in chosen:
-        image = read_rgb(records[index]["file_name"])
+        image = read_image(records[index]["file_name"], max_value=given)
         source = stain.measure(image, method)
         small = cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
         rows.append([stain.normalise(small, source, reference, s) for s in (0, *strengths)])

@@ -11,7 +11,7 @@ from typing import Any
 from detectron2.engine import HookBase
 
 from bccd_d2.io.atomic import write_json_atomic
-from bccd_d2.models.checkpoint import run_weights, weights_of
+from bccd_d2.models.load import run_weights, weights_of
 from bccd_d2.training.folder import set_aside
 from bccd_d2.training.launch import Processes, launch
 from bccd_d2.training.run import prepare, run

@@ -10,8 +10,8 @@ import numpy as np
 import tifffile
 
 from bccd_d2.io.atomic import atomic_file, write_bytes_atomic
+from bccd_d2.io.label_images import check_label_map, write_label_map
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.labels import check_label_map, write_label_map
 from bccd_d2.masks.rle import decode_crop
 
 
@@ -99,22 +99,6 @@ def write_label_png(path: str | Path, cells: Cells) -> Path:
         ValueError: more than 65,535 cells; a PNG has no 32 bits, write a TIFF.
     """
     return write_label_map(path, cells.to_label_map())
-
-
-def read_label_tiff(path: str | Path) -> np.ndarray:
-    """(H, W) int32 label map of a TIFF written by `write_label_tiff`.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: no single grey image of whole numbers.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"label image {path} does not exist")
-    try:
-        return check_label_map(tifffile.imread(path))
-    except Exception as error:  # TiffFileError, struct.error, ValueError, ...
-        raise ValueError(f"label image {path} is unreadable: {error}") from error
 
 
 def _typed(label_map: np.ndarray, bits: int | None, largest: int) -> np.ndarray:

@@ -1,209 +1,304 @@
-"""Images to predict on: PNG, JPEG, BMP and TIFF of 8, 16 or 32 bits as RGB uint8, page by page.
+"""The one reader of image files: PNG, JPEG, BMP, WebP and TIFF as RGB uint8, page by page.
 
-How more than 8 bits become 8: every page by one factor for all its channels, so colours keep their
-balance and contrast is not stretched. The factor comes from the number of bits in use, the smallest
-of 8, 10, 12, 14 and 16 that holds the page's largest value: a 12-bit camera's image in a 16-bit
-file (0 to 4095) becomes 0 to 255, and a full 16-bit one is divided by 257. A stain seen through a
-microscope is bright somewhere, so the largest value tells the bits; a percentile stretch, as
-fluorescence viewers do, would turn an empty field into noise. Floating point counts as 0 to 1, or
-as 0 to 255 when a value is above 1.
+Converting, training, evaluating, predicting, reports and the page all read here, so that a file is
+the same array everywhere, or refused everywhere for the same reason. Headers are checked before
+anything is decoded. How more than 8 bits become 8: `bccd_d2.io.value_range`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 import tifffile
 from PIL import Image, ImageOps
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-BITS = (8, 10, 12, 14, 16)
+from bccd_d2.io.files import UnreadableError, opened, printable
+from bccd_d2.io.tiff_header import check_page, check_size, is_tiff, open_tiff
+from bccd_d2.io.tiff_pages import Plane, Planes, find_planes
+from bccd_d2.io.tiff_pixels import TiffPixels
+from bccd_d2.io.value_range import ValueRange, measure_range, scale_to_uint8
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".svs")
+UNREAD_SUFFIXES = (  # of pictures that are not read; others are no pictures
+    ".gif", ".heic", ".heif", ".avif", ".jp2", ".jpx", ".j2k", ".jxl", ".pdf", ".psd", ".dng",
+    ".cr2", ".nef", ".arw", ".czi", ".lif", ".lsm", ".nd2", ".oib", ".oif", ".ndpi", ".vsi",
+    ".scn", ".mrxs", ".bif", ".dcm", ".ppm", ".pgm", ".tga", ".exr", ".hdr", ".zarr",
+)  # fmt: skip
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF")  # that Pillow may try
 ORIENTATION = 0x0112
+_GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
+_DIRECT = (*_GREY, tifffile.PHOTOMETRIC.RGB)
+_LOSSLESS = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.ADOBE_DEFLATE)
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, the first page of the file; see `read_pages`."""
-    return next(read_pages(path))
+def read_image(path: str | Path, plane: Plane | None = None, what: str = "image",
+               max_value: float | None = None) -> np.ndarray:  # fmt: skip
+    """(H, W, 3) uint8 RGB of a plane, the file's first by default; see `read_plane`."""
+    return read_plane(path, plane, what, max_value)[0]
 
 
-def read_pages(path: str | Path) -> Iterator[np.ndarray]:
-    """Each page of an image file, (H, W, 3) uint8 RGB, one in memory at a time.
+def read_plane(path: str | Path, plane: Plane | None = None, what: str = "image",
+               max_value: float | None = None) -> tuple[np.ndarray, ValueRange]:  # fmt: skip
+    """One of a file's planes as (H, W, 3) uint8 RGB, and the values that became 0 to 255.
 
-    Upright by its EXIF orientation; grey is repeated, transparency dropped, a palette looked up.
-    Files other than TIFF have one page (of an animation it is the first); a TIFF's thumbnails and
-    pyramid levels are no pages.
+    Upright by its EXIF orientation; grey is repeated, transparency dropped, a palette looked up,
+    an inverted look-up table applied, CMYK, LAB and YCbCr converted.
+
+    Args:
+        plane: of `planes`; None = the first.
+        what: what messages call the file.
+        max_value: what becomes 255 in an image of more than 8 bits; None = by its values.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another format, unreadable, cut short, or pixels that are no picture.
+        UnreadableError: another format, damaged, cut short, too large, or no picture (a
+            ValueError); the message says which, and what to do.
     """
-    for number in page_numbers(path):
-        yield read_page(path, number)
-
-
-def page_numbers(path: str | Path) -> list[int]:
-    """The numbers of a file's pages for `read_page`, from 0; those of thumbnails are missing.
-
-    Raises:
-        FileNotFoundError, ValueError: see `read_pages`.
-    """
-    path = _checked(path)
-    if not is_tiff(path):
-        return [0]
-    with _unreadable(path), tifffile.TiffFile(path) as tif:
-        numbers = [number for number, page in enumerate(tif.pages) if not page.is_reduced]
-        if not numbers:
-            raise ValueError("it has no page")
-        return numbers
-
-
-def read_page(path: str | Path, number: int = 0) -> np.ndarray:
-    """One page of `page_numbers`, (H, W, 3) uint8 RGB; see `read_pages`.
-
-    Raises:
-        FileNotFoundError, ValueError: see `read_pages`.
-    """
-    path = _checked(path)
-    with _unreadable(path):
-        return _tiff_page(path, number) if is_tiff(path) else _one_page(path)
-
-
-def is_tiff(path: str | Path) -> bool:
-    """By the file's name."""
-    return Path(path).suffix.lower() in (".tif", ".tiff")
-
-
-def _checked(path: str | Path) -> Path:
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"image {path} does not exist")
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"image {path} must be one of {', '.join(SUFFIXES)}")
-    return path
+    _check_suffix(path, what)
+    with opened(path, what) as stream:
+        if not is_tiff(stream):
+            return _one_page(stream, max_value)
+        with open_tiff(stream) as tif:
+            plane = find_planes(tif).images[0] if plane is None else plane
+            return _tiff_plane(tif, stream, plane, max_value)
+
+
+def planes(path: str | Path, what: str = "image") -> Planes:
+    """The images in a file, by its headers; files other than TIFF have one.
+
+    Raises:
+        FileNotFoundError, UnreadableError: see `read_plane`.
+    """
+    path = Path(path)
+    _check_suffix(path, what)
+    with opened(path, what) as stream:
+        if not is_tiff(stream):
+            with open_picture(stream):
+                return Planes()
+        with open_tiff(stream) as tif:
+            return find_planes(tif)
+
+
+def image_size(path: str | Path) -> tuple[int, int, int]:
+    """Width, height and number of images of a file, by its headers; of the first image.
+
+    Raises:
+        FileNotFoundError, UnreadableError: see `read_plane`.
+    """
+    path = Path(path)
+    _check_suffix(path, "image")
+    with opened(path, "image") as stream:
+        if not is_tiff(stream):
+            with open_picture(stream) as picture:
+                return *picture.size, 1
+        with open_tiff(stream) as tif:
+            found = find_planes(tif).images
+            page = tif.pages[found[0].page]
+            return int(page.imagewidth), int(page.imagelength), len(found)
+
+
+def _check_suffix(path: Path, what: str) -> None:
+    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+        raise UnreadableError(f"{what} {printable(path)} must be one of {', '.join(SUFFIXES)}")
+
+
+# -- files with one image -----------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _unreadable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
-        raise ValueError(
-            f"image {path} is unreadable ({error or type(error).__name__}); it may be cut short: "
-            f"copy it again or leave it out"
-        ) from error
-
-
-def to_uint8(pixels: np.ndarray) -> np.ndarray:
-    """Pixels of any type as uint8 of the same shape, by the rule above.
-
-    Raises:
-        ValueError: negative, not finite, or above 255 (floating point) or 65,535 (whole numbers).
-    """
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype == bool:
-        return pixels.astype(np.uint8) * 255
-    if pixels.size == 0:
-        return pixels.astype(np.uint8)
-    return scale_to_uint8(pixels, top_value(pixels.dtype, pixels.min(), pixels.max()))
-
-
-def top_value(dtype: np.dtype, low: float, high: float) -> float:
-    """What becomes 255 in a page whose values reach from ``low`` to ``high``.
-
-    Raises:
-        ValueError: see `to_uint8`.
-    """
-    low, high = float(low), float(high)
-    floating = np.issubdtype(dtype, np.floating)
-    limit = 255.0 if floating else 65535.0
-    if not (low >= 0 and high <= limit):
-        raise ValueError(f"{dtype} pixels must be in 0 to {limit:g}, got {low:g} to {high:g}")
-    if floating:
-        return 1.0 if high <= 1 else 255.0
-    return float(2 ** next(bits for bits in BITS if high < 2**bits) - 1)
-
-
-def scale_to_uint8(pixels: np.ndarray, top: float) -> np.ndarray:
-    """Pixels from 0 to ``top`` as uint8 from 0 to 255."""
-    return np.rint(pixels * np.float32(255 / top)).astype(np.uint8)
-
-
-def _one_page(path: Path) -> np.ndarray:
-    if path.suffix.lower() == ".png":
-        # Pillow reads 16-bit colour as 8 bits of unknown origin, OpenCV as it is.
-        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is not None and pixels.dtype == np.uint16:
-            colour = pixels if pixels.ndim == 2 else pixels[..., 2::-1]
-            with Image.open(path) as picture:
-                turn = picture.getexif().get(ORIENTATION, 1)
-            return _turned(_to_rgb(colour), turn)
+def open_picture(stream: BinaryIO) -> Iterator[Image.Image]:
+    """A file's header by Pillow, of a size that may be decoded."""
+    stream.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(path) as picture:
+        try:
+            picture = Image.open(stream, formats=FORMATS)
+        except Image.DecompressionBombError as error:
+            raise UnreadableError(
+                f"{error}: cut it into smaller images, or save it as a tiled RGB TIFF"
+            ) from error
+        with picture:
+            check_size(*picture.size, len(picture.getbands()))
+            _check_not_cut(stream, picture)
+            yield picture
+
+
+def _check_not_cut(stream: BinaryIO, picture: Image.Image) -> None:
+    """Deflate makes nothing smaller than its 1032nd part: a shorter PNG is not whole."""
+    size = os.fstat(stream.fileno()).st_size
+    if picture.format == "PNG" and picture.width * picture.height / 8 > 1100 * size + 65536:
+        raise UnreadableError(
+            f"its header says {picture.width} x {picture.height} px, for which its {size} bytes "
+            "are too few; it may be cut short: copy it again or leave it out"
+        )
+
+
+def _one_page(stream: BinaryIO, max_value: float | None) -> tuple[np.ndarray, ValueRange]:
+    with open_picture(stream) as picture:
+        if not _is_deep_colour(stream, picture):
+            return _pillow_rgb(picture, max_value)
+        picture.load()  # OpenCV does not notice a file that ends too early
+        turn = picture.getexif().get(ORIENTATION, 1)
+    # Pillow reads 16-bit colour as 8 bits of unknown origin, OpenCV as it is.
+    stream.seek(0)
+    pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise UnreadableError("OpenCV cannot decode it: save it anew")
+    return _to_rgb(upright(pixels if pixels.ndim == 2 else pixels[..., 2::-1], turn), max_value)
+
+
+def _is_deep_colour(stream: BinaryIO, picture: Image.Image) -> bool:
+    """Whether it is a PNG of 16 bits a channel, grey without transparency excepted."""
+    stream.seek(24)
+    depth = stream.read(1)
+    return picture.format == "PNG" and depth == b"\x10" and not picture.mode.startswith("I")
+
+
+def _pillow_rgb(
+    picture: Image.Image, max_value: float | None = None
+) -> tuple[np.ndarray, ValueRange]:
+    picture.load()
+    turned = turned_upright(picture)
+    if turned.mode.startswith("I") or turned.mode == "F":
+        pixels = np.asarray(turned)
+        return _to_rgb(pixels.astype(np.uint16) if _fits_16(turned, pixels) else pixels, max_value)
+    if turned.mode == "LAB":
+        return cv2.cvtColor(np.asarray(turned), cv2.COLOR_LAB2RGB), ValueRange()
+    return np.asarray(turned if turned.mode == "RGB" else turned.convert("RGB")), ValueRange()
+
+
+def turned_upright(picture: Image.Image) -> Image.Image:
+    """A loaded picture as its EXIF orientation says; itself where that is upright."""
+    if picture.getexif().get(ORIENTATION, 1) == 1:
+        return picture
+    return ImageOps.exif_transpose(picture)
+
+
+def _fits_16(picture: Image.Image, pixels: np.ndarray) -> bool:
+    """Whether these are whole numbers of 16 bits that Pillow holds in 32 or in another order."""
+    return picture.mode != "F" and pixels.size > 0 and 0 <= pixels.min() <= pixels.max() < 65536
+
+
+# -- TIFF ---------------------------------------------------------------------------------------
+
+
+def _tiff_plane(tif: tifffile.TiffFile, stream: BinaryIO, plane: Plane,
+                max_value: float | None) -> tuple[np.ndarray, ValueRange]:  # fmt: skip
+    size = os.fstat(stream.fileno()).st_size
+    pages = [tif.pages[number] for number in plane.pages]
+    for page in pages:
+        check_page(page, size)
+        check_colours(page)
+    check_size(pages[0].imagewidth, pages[0].imagelength,
+               sum(page.samplesperpixel * page.dtype.itemsize for page in pages))  # fmt: skip
+    if len(pages) == 1 and by_pillow(pages[0]):
+        stream.seek(0)
+        with open_picture(stream) as picture:
+            picture.seek(plane.page)
             return _pillow_rgb(picture)
+    if len({(page.shape, page.dtype) for page in pages}) > 1:
+        raise UnreadableError("its channels differ in size or type: save it as RGB")
+    raw = np.concatenate([colours(read_page(stream, page), page) for page in pages], axis=2)
+    found = measure_range(raw, declared_bits(pages[0]), max_value)
+    rgb = np.concatenate([shown(part, page, found) for part, page in zip(  # fmt: skip
+        np.split(raw, len(pages), axis=2), pages, strict=True)], axis=2)  # fmt: skip
+    return upright(_three(rgb), orientation(pages[0])), found
 
 
-def _tiff_page(path: Path, number: int) -> np.ndarray:
-    with tifffile.TiffFile(path) as tif:
-        page = tif.pages[number]
-        if page.dtype == np.uint8:
-            with Image.open(path) as picture:
-                picture.seek(number)
-                return _pillow_rgb(picture)
-        tag = page.tags.get(ORIENTATION)
-        return _turned(_deep_page(path, number, page), tag.value if tag else 1)
+def declared_bits(page: tifffile.TiffPage) -> int:
+    """How many bits a page says are in use, where that is less than its type has; else 0."""
+    bits = int(page.bitspersample)
+    if bits % 8 == 0:
+        tag = page.tags.valueof(281, default=0)  # MaxSampleValue, its default is all bits
+        values = np.atleast_1d(np.asarray(tag))
+        whole = values.size > 0 and np.issubdtype(values.dtype, np.integer)
+        bits = int(values.max()).bit_length() if whole else 0
+    return bits if 8 < bits < 16 else 0
 
 
-def _deep_page(path: Path, number: int, page: tifffile.TiffPage) -> np.ndarray:
-    """A page of more than 8 bits; Pillow would silently drop the lower ones."""
+def by_pillow(page: tifffile.TiffPage) -> bool:
+    """Whether a page of at most 8 bits is decoded by Pillow, which knows all their kinds."""
+    plain = page.photometric in _DIRECT and page.compression in _LOSSLESS and page.predictor == 1
+    plain = plain and page.bitspersample == 8 and not page.extrasamples
+    return page.dtype in (np.uint8, np.bool_) and not plain
+
+
+def check_colours(page: tifffile.TiffPage) -> None:
+    """Refuse channels that are neither grey nor RGB, perhaps with transparency.
+
+    Raises:
+        UnreadableError: they are something else.
+    """
+    samples, extra = int(page.samplesperpixel), tuple(page.extrasamples or ())
+    known = samples in (1, 3, 4) or (samples == 2 and any(kind in (1, 2) for kind in extra))
+    if page.photometric in (*_DIRECT, None) and not known:
+        raise UnreadableError(f"pixels must be grey, RGB or RGBA, got {samples} channels: save RGB")
+    if not by_pillow(page) and page.photometric not in (*_DIRECT, tifffile.PHOTOMETRIC.YCBCR):
+        name = getattr(page.photometric, "name", page.photometric)
+        raise UnreadableError(f"colours as {name} of {page.dtype} are not read: save it as RGB")
+
+
+def read_page(stream: BinaryIO, page: tifffile.TiffPage) -> np.ndarray:
+    """(H, W, channels) of the file's own type, a whole page; `check_page` comes before."""
     try:
-        pixels = page.asarray()
+        return TiffPixels(stream, page).window(0, page.imagelength, 0, page.imagewidth)
     except ValueError as error:
-        if "imagecodecs" not in str(error):
+        if "imagecodecs" not in str(error) or page.planarconfig != 1 or page.bitspersample % 8:
             raise
-        done, found = cv2.imreadmulti(str(path), number, 1, flags=cv2.IMREAD_UNCHANGED)
-        if not done or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
-            raise ValueError(f"{error}: pip install imagecodecs") from error
-        return _to_rgb(found[0] if found[0].ndim == 2 else found[0][..., 2::-1])
-    if page.axes == "SYX":
-        pixels = np.moveaxis(pixels, 0, -1)
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        pixels = np.iinfo(pixels.dtype).max - pixels
-    return _to_rgb(pixels)
+    stream.seek(0)
+    data = np.frombuffer(stream.read(), np.uint8)
+    number = page.index
+    done, found = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(number, number + 1))
+    if not done or found[0].dtype != page.dtype:
+        raise UnreadableError("its compression needs imagecodecs: pip install 'bccd_d2[tiff]'")
+    return found[0][..., None] if found[0].ndim == 2 else found[0][..., 2::-1]
 
 
-def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def colours(raw: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
+    """The channels without transparency: (H, W, 1) or (H, W, 3)."""
+    return raw[..., : 1 if raw.shape[2] <= 2 else 3]
+
+
+def shown(raw: np.ndarray, page: tifffile.TiffPage, value_range: ValueRange) -> np.ndarray:
+    """Values of a page as uint8, with white turned to be 255 where the page has it at 0."""
+    pixels = scale_to_uint8(raw, value_range)
+    return 255 - pixels if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE else pixels
+
+
+def orientation(page: tifffile.TiffPage) -> int:
+    """The number of a page's orientation; 1 = upright."""
+    value = page.tags.valueof(ORIENTATION, default=1)
+    return int(value) if isinstance(value, (int, np.integer)) else 1
+
+
+def upright(pixels: np.ndarray, turn: int) -> np.ndarray:
     """Upright: orientations 5 to 8 have rows and columns swapped; 1 and unknown ones stay."""
-    if orientation in (5, 6, 7, 8):
+    if turn in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
-    rows = -1 if orientation in (3, 4, 7, 8) else 1
-    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    rows = -1 if turn in (3, 4, 7, 8) else 1
+    columns = -1 if turn in (2, 3, 6, 7) else 1
     return np.ascontiguousarray(pixels[::rows, ::columns])
 
 
-def _pillow_rgb(picture: Image.Image) -> np.ndarray:
-    picture.load()
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode.startswith("I") or upright.mode == "F":
-        return _to_rgb(np.asarray(upright))
-    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+def _to_rgb(pixels: np.ndarray, max_value: float | None) -> tuple[np.ndarray, ValueRange]:
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    found = measure_range(pixels, given=max_value)
+    return _three(scale_to_uint8(np.ascontiguousarray(pixels), found)), found
 
 
-def _to_rgb(pixels: np.ndarray) -> np.ndarray:
-    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of any depth as RGB uint8.
-
-    Raises:
-        ValueError: another shape, such as a fluorescence stack of two channels.
-    """
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
-        raise ValueError(f"pixels must be grey, RGB or RGBA, got an array of {pixels.shape}")
-    pixels = to_uint8(np.ascontiguousarray(pixels[..., :3]))
+def _three(pixels: np.ndarray) -> np.ndarray:
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def read_pages(path: str | Path) -> Iterator[np.ndarray]:
+    """Each image of a file, (H, W, 3) uint8 RGB, one in memory at a time; see `read_plane`."""
+    for plane in planes(path).images:
+        yield read_image(path, plane)

@@ -26,6 +26,7 @@ class Labelled:
         speck_pixels: their pixels.
         holes: enclosed background regions of the cells, before any filling.
         hole_pixels: their pixels.
+        rule: what made the cells that are no pieces of a clump: "component" or "label".
     """
 
     label_map: np.ndarray
@@ -34,11 +35,18 @@ class Labelled:
     speck_pixels: int
     holes: int
     hole_pixels: int
+    rule: str = "component"
+
+    @classmethod
+    def of_labels(cls, label_map: np.ndarray) -> Labelled:
+        """The cells of a label map (H, W) int32 without gaps, as they are."""
+        count = int(label_map.max(initial=0))
+        return cls(label_map, np.zeros(count, bool), 0, 0, 0, 0, "label")
 
     @property
     def rules(self) -> list[str]:
-        """What made each cell: "component" or "split"."""
-        return ["split" if split else "component" for split in self.is_split]
+        """What made each cell: "component", "label" or "split"."""
+        return ["split" if split else self.rule for split in self.is_split]
 
 
 def label_cells(

@@ -10,10 +10,12 @@ holes, and takes coordinates far outside the image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
-from bccd_d2.masks.rle import compress_runs
+from bccd_d2.masks.rle import compress_runs, rle_from_json
 from bccd_d2.masks.runs import Rle
 
 
@@ -43,6 +45,20 @@ def polygon_to_rle(rings: Sequence[np.ndarray], image_size: tuple[int, int]) -> 
     starts, ends = places[::2], places[1::2]
     kept = ends > starts
     return compress_runs(starts[kept], ends[kept], image_size)
+
+
+def segmentation_to_rle(found: Any, image_size: tuple[int, int]) -> Rle:
+    """The compressed RLE of a COCO ``segmentation``: an RLE of either kind, or polygons.
+
+    Polygons are flat lists x, y, x, y, ...; a cell is what any of them covers.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not isinstance(found, list):
+        return rle_from_json(found)
+    parts = [polygon_to_rle([np.reshape(flat, (-1, 2))], image_size) for flat in found]
+    return coco_mask.merge(parts) if len(parts) != 1 else parts[0]
 
 
 def _edges(rings: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

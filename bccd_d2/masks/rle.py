@@ -176,13 +176,24 @@ def rle_from_json(rle: Rle) -> Rle:
     """
     if not isinstance(rle, dict) or "counts" not in rle or "size" not in rle:
         raise ValueError(f"expected an RLE with 'size' and 'counts', got {type(rle).__name__}")
-    height, width = (int(n) for n in rle["size"])
-    counts = rle["counts"]
+    size, counts = rle["size"], rle["counts"]
+    if not (isinstance(size, (list, tuple)) and len(size) == 2 and all(map(_is_whole, size))):
+        raise ValueError(f"RLE 'size' must be height and width, got {size!r:.60}")
+    height, width = (int(n) for n in size)
+    if height * width >= 1 << 32:
+        raise ValueError(f"RLE 'size' {height}x{width} has more pixels than an RLE can count")
     if isinstance(counts, Sequence) and not isinstance(counts, (str, bytes)):
+        if not all(map(_is_whole, counts)) or sum(counts) != height * width:
+            raise ValueError(f"RLE 'counts' must be runs that fill {height}x{width} pixels")
         return coco_mask.frPyObjects(
             {"size": [height, width], "counts": list(counts)}, height, width
         )
-    return {
-        "size": [height, width],
-        "counts": counts.encode("ascii") if isinstance(counts, str) else counts,
-    }
+    if isinstance(counts, str) and counts.isascii():
+        counts = counts.encode("ascii")
+    if not isinstance(counts, bytes):
+        raise ValueError(f"RLE 'counts' must be ASCII text or runs, got {counts!r:.60}")
+    return {"size": [height, width], "counts": counts}
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0

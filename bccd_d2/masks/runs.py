@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 Rle = dict[str, Any]
+_DIGITS = 8  # of five bits, that a run's length can have: more than images do
 
 
 def rle_runs(rle: Rle) -> tuple[np.ndarray, np.ndarray]:
@@ -30,6 +31,11 @@ def rle_runs(rle: Rle) -> tuple[np.ndarray, np.ndarray]:
         )
     codes = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
     last = np.flatnonzero((codes & 32) == 0)
+    whole = not codes.size or (((codes >= 0) & (codes < 64)).all() and last.size and
+                               last[-1] == codes.size - 1)
+    longest = np.diff(last, prepend=-1).max(initial=0)
+    if not whole or longest > _DIGITS:
+        raise ValueError(f"rle has broken counts: {counts[:40]!r} is no compressed RLE")
     if not last.size:
         lengths = np.zeros(0, dtype=np.int64)
     else:

@@ -56,17 +56,6 @@ def average_weights(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor
     return {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}
 
 
-def run_weights(config: Any, folder: str | Path) -> Path:
-    """Where a finished run has the weights to use: its best, or its last without validation."""
-    best, last = RUN_FILES
-    return Path(folder) / (best if config.DATASETS.VALIDATION else last)
-
-
-def weights_of(config: Any) -> Path:
-    """``MODEL.WEIGHTS``, or what the run in ``OUTPUT_DIR`` has to use; it need not exist."""
-    return Path(config.MODEL.WEIGHTS or run_weights(config, config.OUTPUT_DIR))
-
-
 def resume_file(folder: str | Path) -> Path | None:
     """The checkpoint that a run in ``folder`` can go on from; None where there is none at all.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from bccd_d2.config.files import find_config
 from bccd_d2.config.load import finalize, load_config
 from bccd_d2.io.atomic import write_text_atomic
 from bccd_d2.modeling.build import build_model
@@ -67,7 +68,8 @@ def export_run(
 
     Args:
         run: a run's folder (its model_best.pth, else model_final.pth) or a .pth file.
-        config_file: in place of the ``config.yaml`` beside the checkpoint.
+        config_file: a file, or a shipped config by name, in place of the ``config.yaml`` beside
+            the checkpoint.
         half: floating point tensors as float16; compare the scores before and after.
         default: this becomes the model that ships as the default.
 
@@ -117,7 +119,9 @@ def _locate(run: Path, config_file: str | Path) -> tuple[Path, Path]:
     checkpoint = next((path for path in found if path.is_file()), None)
     if checkpoint is None:
         raise FileNotFoundError(f"no checkpoint at {run}: expected {' or '.join(map(str, found))}")
-    config = Path(config_file) if config_file else folder / "config.yaml"
+    if config_file:
+        return checkpoint, find_config(config_file)
+    config = folder / "config.yaml"
     if not config.is_file():
         raise FileNotFoundError(f"config {config} does not exist: give the one of the training")
     return checkpoint, config

@@ -202,7 +202,7 @@ def read_checkpoint(path: str | Path, key: str = "weights") -> dict[str, Any]:
         if not _is_state(content.get(name, {})):
             raise ValueError(
                 f"{key} {path} holds no dictionary of tensors as {name!r}; take a checkpoint of "
-                "tools/train_net.py or a model's state_dict()"
+                "bccd train or a model's state_dict()"
             )
     return content
 

@@ -19,7 +19,7 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
 from bccd_d2.modeling.device import chosen_device
 from bccd_d2.modeling.tensors import SUFFIXES, check_weights_file
-from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint, weights_of
+from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint
 from bccd_d2.models.file import (
     DECIDING,
     HEADER,
@@ -42,6 +42,17 @@ logger = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "bf16")
 WITHOUT_WEIGHTS = ("OtsuWatershed",)  # meta-architectures with nothing to learn
+
+
+def run_weights(config: Any, folder: str | Path) -> Path:
+    """Where a finished run has the weights to use: its best, or its last without validation."""
+    best, last = RUN_FILES
+    return Path(folder) / (best if config.DATASETS.VALIDATION else last)
+
+
+def weights_of(config: Any) -> Path:
+    """``MODEL.WEIGHTS``, or what the run in ``OUTPUT_DIR`` has to use; it need not exist."""
+    return Path(config.MODEL.WEIGHTS or run_weights(config, config.OUTPUT_DIR))
 
 
 class TrainedModel:
@@ -191,7 +202,7 @@ def load_model(
     Args:
         name_or_path: "" = the model that ships with the package; with a ``config_file`` the best
             checkpoint of its ``OUTPUT_DIR``, or no weights where the model has none.
-        config_file: a YAML file in place of the model's own config.
+        config_file: a YAML file, or a shipped config by name, in place of the model's own config.
         device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:1", ...
         precision: "fp32", or "bf16": see `segmenter.load_pretrained`.
 

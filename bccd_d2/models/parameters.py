@@ -10,6 +10,7 @@ from bccd_d2.modeling.backbones.presets import get_preset
 from bccd_d2.modeling.backbones.resnet import RESNET_LICENCES
 from bccd_d2.modeling.backbones.vit import create_vit
 from bccd_d2.modeling.build import build_model
+from bccd_d2.models.load import WITHOUT_WEIGHTS
 
 
 def preset_parameters(name: str) -> int:
@@ -25,11 +26,15 @@ def preset_parameters(name: str) -> int:
 
 
 def config_parameters(config: Any) -> tuple[int, int]:
-    """Parameters of a config's backbone and of its whole model; no weights are read.
+    """Parameters of a config's backbone and of its whole model, 0 without learning.
+
+    No weights are read.
 
     Raises:
         KeyError, ValueError: what the config describes cannot be built.
     """
+    if config.MODEL.META_ARCHITECTURE in WITHOUT_WEIGHTS:
+        return 0, 0
     config = config.clone()
     config.defrost()
     config.MODEL.DEVICE = "meta"
@@ -42,11 +47,15 @@ def config_parameters(config: Any) -> tuple[int, int]:
 
 
 def backbone_of(config: Any) -> tuple[str, str]:
-    """Name of a config's backbone, and the licence of its weights ("none" from scratch).
+    """Name of a config's backbone ("none" without learning), and the licence of its weights.
+
+    The licence is "none" where no weights are loaded.
 
     Raises:
         KeyError: no such preset.
     """
+    if config.MODEL.META_ARCHITECTURE in WITHOUT_WEIGHTS:
+        return "none", "none"
     if config.MODEL.BACKBONE.NAME == "build_resnet_pyramid":
         resnet = config.MODEL.RESNETS
         licence = RESNET_LICENCES.get(resnet.WEIGHTS, "see its source")

@@ -53,14 +53,16 @@ def with_reference(config: Any) -> Any:
         return config
     check_method(stain.METHOD)
     names = list(config.DATASETS.TRAIN)
-    files = [record["file_name"] for name in names for record in DatasetCatalog.get(name)]
+    records = [record for name in names for record in DatasetCatalog.get(name)]
+    files = [record["file_name"] for record in records]
+    given = records[0].get("max_value") if records else None
     images = [Path(file).name for file in files]
     path = Path(config.DATASETS.ROOT or ".") / f"stain_{stain.METHOD}_{names[0]}.json"
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if kept.get("images") == images:
         values = kept["values"]
     else:
-        values = list(fit_reference(files, stain.METHOD).values)
+        values = list(fit_reference(files, stain.METHOD, given).values)
         logger.info("%s reference of %d images: %s", stain.METHOD, len(files), values)
         if config.DATASETS.ROOT and comm.is_main_process():
             content = {"method": stain.METHOD, "values": values, "images": images}

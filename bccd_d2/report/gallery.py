@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from bccd_d2.io.dataset_file import image_root, read_description, split_json
+from bccd_d2.io.images import read_image
+from bccd_d2.io.records import confined, read_json
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.coco import EVALUATE_AGAIN, read_coco, read_results
 from bccd_d2.report.draw import contact_sheet, side_by_side, write_png
 from bccd_d2.report.failures import FOUND, find_failures
-from bccd_d2.report.pictures import read_image
 
 
 def draw_predictions(
@@ -32,39 +34,29 @@ def draw_predictions(
 
     Raises:
         FileNotFoundError: one of those files or an image is missing.
+        ValueError: one of them is broken.
     """
     dataset, evaluation, out = Path(dataset), Path(evaluation), Path(out)
-    description = _read(dataset / "dataset.json")
-    truth = _read(dataset / description["splits"][split]["json"])
-    threshold = _read(evaluation / "scores.json")["score_threshold"]
-    predicted = _by_image(_read(evaluation / "coco_instances_results.json"))
-    annotated = _by_image(truth["annotations"])
+    description = read_description(dataset)
+    root = image_root(dataset, description)
+    truth = read_coco(split_json(dataset, split, description))
+    shape = {"score_threshold": float}
+    threshold = read_json(evaluation / "scores.json", shape, EVALUATE_AGAIN)["score_threshold"]
+    sizes = {image.entry["id"]: image.size for image in truth}
+    predicted = read_results(evaluation / "coco_instances_results.json", sizes)
+    given = description.get("options", {}).get("max_value")
     pictures = []
-    for image in truth["images"]:
-        size = (image["height"], image["width"])
-        pixels = read_image(dataset / description["image_root"] / image["file_name"])
-        true = Cells.from_coco(annotated.get(image["id"], []), size)
-        found = Cells.from_coco(predicted.get(image["id"], []), size).above(threshold)
+    for image in truth:
+        pixels = read_image(confined(root, image.entry["file_name"]), max_value=given)
+        true = Cells.from_coco(image.annotations, image.size)
+        found = Cells.from_coco(predicted[image.entry["id"]], image.size).above(threshold)
         verdicts = find_failures(true, found)
         sides = (verdicts.truth, verdicts.prediction)
         errors = sum(int(np.count_nonzero(side != FOUND)) for side in sides)
         drawn = side_by_side(pixels, true, found, width=width)
-        path = write_png(out / f"{errors:03d}_{Path(image['file_name']).stem}.png", drawn)
+        path = write_png(out / f"{errors:03d}_{Path(image.entry['file_name']).stem}.png", drawn)
         small = cv2.resize(drawn, (width // 3, drawn.shape[0] // 3), interpolation=cv2.INTER_AREA)
         pictures.append((errors, path, small))
     pictures.sort(key=lambda item: -item[0])
     overview = contact_sheet([small for _, _, small in pictures], 2, width)
     return [write_png(out / "overview.png", overview), *(path for _, path, _ in pictures)]
-
-
-def _by_image(items: list[dict]) -> dict[int, list[dict]]:
-    grouped: dict[int, list[dict]] = {}
-    for item in items:
-        grouped.setdefault(item["image_id"], []).append(item)
-    return grouped
-
-
-def _read(path: Path) -> dict | list:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; convert and evaluate first")
-    return json.loads(path.read_text(encoding="utf-8"))

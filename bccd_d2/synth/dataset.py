@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic, write_png_atomic
-from bccd_d2.masks.labels import write_label_map
+from bccd_d2.io.label_images import write_label_map
 from bccd_d2.synth.smear import Smear, check_arguments, draw_smear
 
 MANIFEST = "smears.json"

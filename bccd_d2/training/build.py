@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from detectron2.engine import HookBase, hooks
+from detectron2.solver import build_lr_scheduler
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from torch import nn
@@ -29,12 +30,7 @@ from bccd_d2.training.hooks import (
     ProgressLine,
     ValidationLoss,
 )
-from bccd_d2.training.optim import (
-    build_optimizer,
-    build_schedule,
-    learning_rates,
-    set_learning_rates,
-)
+from bccd_d2.training.optim import learning_rates, parameter_groups, set_learning_rates
 from bccd_d2.training.sampler import StepSeed
 from bccd_d2.training.trainer import CellTrainer
 from bccd_d2.training.unfreeze import Unfreezing
@@ -150,6 +146,27 @@ def assemble(
         + _writers(config, weakref.proxy(trainer))
     )
     return training
+
+
+def build_optimizer(config: Any, model: nn.Module) -> torch.optim.AdamW:
+    """AdamW over `parameter_groups`, as ``config.SOLVER`` says."""
+    solver = config.SOLVER
+    vit = next((m.vit for m in model.modules() if hasattr(m, "vit")), None)
+    groups = parameter_groups(
+        model,
+        lr=solver.BASE_LR,
+        weight_decay=solver.WEIGHT_DECAY,
+        depth=len(vit.blocks) if vit is not None else 0,
+        layer_decay=solver.LAYER_DECAY,
+        backbone_factor=solver.BACKBONE_FACTOR,
+        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+    )
+    return torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=tuple(solver.BETAS))
+
+
+def build_schedule(config: Any, optimizer: torch.optim.Optimizer) -> Any:
+    """detectron2's warm-up with cosine or step decay, ``SOLVER.LR_SCHEDULER_NAME``."""
+    return build_lr_scheduler(config, optimizer)
 
 
 def _trainer(config: Any, model: nn.Module, optimizer: torch.optim.Optimizer) -> CellTrainer:

@@ -11,6 +11,9 @@ import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from bccd_d2.config.load import leaves
+from bccd_d2.modeling.backbones.weights import check_source
+from bccd_d2.modeling.tensors import check_weights_file
+from bccd_d2.training.folder import check_start
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +90,21 @@ def check_schedule(config: Any) -> None:
             f"{solver.MAX_ITER} iterations, before the learning rate has risen: add "
             f"SOLVER.WARMUP_ITERS {solver.MAX_ITER // 10}"
         )
+
+
+def check_weights(config: Any, eval_only: bool = False, resume: bool = False) -> None:
+    """Pass files of weights that are there and of a kind that is read; nothing of them is read.
+
+    Raises:
+        FileNotFoundError, ValueError: see `modeling.tensors.check_weights_file` and
+            `folder.check_start`.
+    """
+    if config.MODEL.WEIGHTS:
+        check_weights_file(config.MODEL.WEIGHTS, "MODEL.WEIGHTS")
+    if not eval_only:  # a checkpoint has them all
+        check_source(config.MODEL.VIT.WEIGHTS)
+        check_source(config.MODEL.RESNETS.WEIGHTS, "MODEL.RESNETS.WEIGHTS")
+        check_start(config, resume)
 
 
 def log_changes(config: Any) -> None:

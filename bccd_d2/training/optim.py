@@ -1,4 +1,4 @@
-"""AdamW with layer-wise learning-rate decay, and the schedule."""
+"""Learning rates: layer by layer, on resuming, and of a schedule of another length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import defaultdict
 from typing import Any
 
 import torch
-from detectron2.solver import build_lr_scheduler
 from torch import nn
 
 from bccd_d2.modeling.backbones.vit import layer_index
@@ -47,22 +46,6 @@ def parameter_groups(
     ]
 
 
-def build_optimizer(config: Any, model: nn.Module) -> torch.optim.AdamW:
-    """AdamW over `parameter_groups`, as ``config.SOLVER`` says."""
-    solver = config.SOLVER
-    vit = next((m.vit for m in model.modules() if hasattr(m, "vit")), None)
-    groups = parameter_groups(
-        model,
-        lr=solver.BASE_LR,
-        weight_decay=solver.WEIGHT_DECAY,
-        depth=len(vit.blocks) if vit is not None else 0,
-        layer_decay=solver.LAYER_DECAY,
-        backbone_factor=solver.BACKBONE_FACTOR,
-        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
-    )
-    return torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=tuple(solver.BETAS))
-
-
 def learning_rates(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     """What a config says of each group of parameters: initial_lr, weight_decay and betas."""
     names = ("initial_lr", "weight_decay", "betas")
@@ -78,7 +61,7 @@ def set_learning_rates(
 
     Args:
         asked: of `learning_rates`, before the checkpoint was loaded.
-        schedule: of `build_schedule`.
+        schedule: of `build.build_schedule`.
     """
     for group, wanted in zip(optimizer.param_groups, asked, strict=True):
         if group["initial_lr"] != wanted["initial_lr"]:
@@ -88,13 +71,8 @@ def set_learning_rates(
 
 
 def stretch_schedule(schedule: Any, iterations: int) -> None:
-    """Let a schedule of `build_schedule` end after another number of iterations, from now on.
+    """Let a schedule of `build.build_schedule` end after another number of iterations, from now on.
 
     Warm-up and decay keep their shares of the whole.
     """
     schedule._max_iter = iterations
-
-
-def build_schedule(config: Any, optimizer: torch.optim.Optimizer) -> Any:
-    """detectron2's warm-up with cosine or step decay, ``SOLVER.LR_SCHEDULER_NAME``."""
-    return build_lr_scheduler(config, optimizer)

@@ -25,19 +25,19 @@ from bccd_d2.evaluation.thresholds import SweepTable, choose
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
 from bccd_d2.modeling.backbones.presets import get_preset
-from bccd_d2.modeling.backbones.weights import check_source
 from bccd_d2.modeling.device import chosen_device
-from bccd_d2.modeling.tensors import check_weights_file
 from bccd_d2.models.checkpoint import resume_file
 from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained, without_starts
 from bccd_d2.models.preprocessing import with_reference
 from bccd_d2.training import loaders
 from bccd_d2.training.build import Training, assemble
-from bccd_d2.training.checks import check_datasets, check_schedule, log_changes
-from bccd_d2.training.folder import check_start, set_aside
+from bccd_d2.training.checks import check_datasets, check_schedule, check_weights, log_changes
+from bccd_d2.training.folder import set_aside
 from bccd_d2.training.provenance import write_record
 
 logger = logging.getLogger(__name__)
+
+TRAINING, EVALUATING = ("TRAIN", "VALIDATION"), ("TEST",)  # of config.DATASETS
 
 
 def run(
@@ -66,7 +66,7 @@ def _run(
     for name in ("detectron2", "fvcore", "bccd_d2"):
         setup_logger(config.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
     start = time.perf_counter()
-    config = prepare(config, uses=("TEST",) if eval_only else ("TRAIN", "VALIDATION"))
+    config = prepare(config, uses=EVALUATING if eval_only else TRAINING)
     results = evaluate(config) if eval_only else train(config, resume, extra_hooks)
     if comm.is_main_process():
         what = "evaluation" if eval_only else "training"
@@ -103,19 +103,16 @@ def prepare(config: Any, uses: Sequence[str] = ()) -> Any:
     return finalize(config, train_images=len(loaders.records(train)))
 
 
-def check_weights(config: Any, eval_only: bool = False, resume: bool = False) -> None:
-    """Pass files of weights that are there and of a kind that is read; nothing of them is read.
+def check(config: Any, eval_only: bool = False, resume: bool = False) -> None:
+    """Find what can be said against a run before any process of it begins.
 
     Raises:
-        FileNotFoundError, ValueError: see `modeling.tensors.check_weights_file` and
-            `training.folder.check_start`.
+        KeyError, FileNotFoundError, ValueError: see `prepare` and `checks`.
     """
-    if config.MODEL.WEIGHTS:
-        check_weights_file(config.MODEL.WEIGHTS, "MODEL.WEIGHTS")
-    if not eval_only:  # a checkpoint has them all
-        check_source(config.MODEL.VIT.WEIGHTS)
-        check_source(config.MODEL.RESNETS.WEIGHTS, "MODEL.RESNETS.WEIGHTS")
-        check_start(config, resume)
+    ready = prepare(config.clone(), uses=EVALUATING if eval_only else TRAINING)
+    check_weights(ready, eval_only, resume)
+    if not eval_only:
+        check_schedule(ready)
 
 
 def train(
@@ -132,7 +129,7 @@ def train(
     """
     if config.MODEL.META_ARCHITECTURE in WITHOUT_WEIGHTS:
         raise ValueError(f"{config.MODEL.META_ARCHITECTURE} has nothing to train: add --eval-only")
-    check_datasets(config, ("TRAIN", "VALIDATION"))
+    check_datasets(config, TRAINING)
     check_schedule(config)
     last = resume_file(config.OUTPUT_DIR) if resume else None
     check_weights(config, resume=resume)

@@ -39,7 +39,7 @@ def test_an_upload_is_answered_and_deleted(model, uploaded):
 def test_a_bad_upload_is_explained_and_deleted(model, uploaded):
     uploaded.write_bytes(b"no image")
     _, findings, view, *buttons = page._answer_upload(model, Limits(), uploaded, 0.5, "")
-    assert findings is None and 'role="alert"' in view and "smear.png is no readable" in view
+    assert findings is None and 'role="alert"' in view and "smear.png is unreadable" in view
     assert [button["interactive"] for button in buttons] == [False] * 4
     assert list(uploaded.parents[1].iterdir()) == []
 

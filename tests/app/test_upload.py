@@ -37,7 +37,7 @@ def test_sixteen_bits_become_eight_and_pages_are_counted(tmp_path):
 def test_what_is_no_image_is_said_without_its_place(tmp_path, suffix):
     path = tmp_path / f"broken{suffix}"
     path.write_bytes(b"no image at all")
-    with pytest.raises(ValueError, match=rf"the file broken\{suffix} is no readable") as caught:
+    with pytest.raises(ValueError, match=rf"the image broken\{suffix} is unreadable") as caught:
         take_in(path, Limits())
     assert str(tmp_path) not in str(caught.value)
 

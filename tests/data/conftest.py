@@ -9,12 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bccd_d2.masks.labels import (
-    cell_areas,
-    cell_boxes,
-    cell_touches_border,
-    write_label_map,
-)
+from bccd_d2.io.label_images import write_label_map
+from bccd_d2.masks.labels import cell_areas, cell_boxes, cell_touches_border
 from bccd_d2.masks.rle import label_map_to_rles, rle_to_json
 
 

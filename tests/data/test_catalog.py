@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from bccd_d2.data.catalog import find_dataset, load_split, register_dataset
-from bccd_d2.masks.labels import read_label_map
+from bccd_d2.io.label_images import read_label_file
 from bccd_d2.masks.rle import rle_from_json, rle_to_mask
 
 
@@ -63,7 +63,7 @@ def test_dicts_agree_with_label_maps(hand_made):
     register_dataset(hand_made, prefix="t")
     crowded, empty = DatasetCatalog.get("t_train")
     assert empty["annotations"] == []
-    label_map = read_label_map(crowded["label_file"])
+    label_map = read_label_file(crowded["label_file"])
     assert (crowded["height"], crowded["width"]) == label_map.shape
     assert len(crowded["annotations"]) == label_map.max()
     for annotation in crowded["annotations"]:
@@ -118,7 +118,7 @@ def test_moving_both_folders_keeps_working(hand_made, tmp_path):
     shutil.copytree(hand_made.parent, tmp_path / "moved")
     record = load_split(tmp_path / "moved" / "converted", "val")[0]
     assert record["file_name"].startswith(str(tmp_path / "moved" / "images"))
-    assert read_label_map(record["label_file"]).max() == 2
+    assert read_label_file(record["label_file"]).max() == 2
 
 
 def test_wrong_split_and_wrong_folder(hand_made, tmp_path):

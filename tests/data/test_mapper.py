@@ -265,7 +265,7 @@ def test_missing_and_broken_files_are_named(records, tmp_path):
         mapper({**records[0], "file_name": str(tmp_path / "gone.png")})
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"broken\.png cannot be decoded"):
+    with pytest.raises(ValueError, match=r"broken\.png is unreadable"):
         mapper({**records[0], "file_name": str(broken)})
     with pytest.raises(KeyError, match="lacks height and width"):
         LabelMapMapper(is_train=False)({"file_name": records[0]["file_name"]})

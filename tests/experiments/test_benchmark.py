@@ -42,8 +42,7 @@ def test_scores_of_labels_rank_them_and_a_threshold_drops_the_weak(
     """Truth plus false cells of low score: AP as of the truth, the count right at a threshold."""
     import compare
 
-    from bccd_d2.io.label_images import read_label_file
-    from bccd_d2.masks.labels import write_label_map
+    from bccd_d2.io.label_images import read_label_file, write_label_map
 
     labels, rows = tmp_path / "scored", ["image,label,score"]
     labels.mkdir()

@@ -15,7 +15,7 @@ from bccd_d2.experiments import budget, cost
 from bccd_d2.experiments.budget import Budget, clock_of, plan, train_within
 from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.training import run
-from bccd_d2.training.optim import build_schedule
+from bccd_d2.training.build import build_schedule
 
 
 class Clock:

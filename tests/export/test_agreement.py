@@ -14,7 +14,6 @@ from pycocotools.coco import COCO
 from bccd_d2.export.coco import to_annotations, to_results, write_coco
 from bccd_d2.export.geojson import to_geojson, write_geojson
 from bccd_d2.export.labels import (
-    read_label_tiff,
     to_label_image,
     write_label_png,
     write_label_tiff,
@@ -22,6 +21,7 @@ from bccd_d2.export.labels import (
 )
 from bccd_d2.export.table import measure, write_csv
 from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.label_images import read_label_file
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.overlap import resolve_overlaps
 from bccd_d2.masks.rle import encode_crop, rle_to_mask
@@ -148,7 +148,7 @@ def test_more_than_65535_labels_need_32_bits(tmp_path):
     label_map = np.arange(1, 70_001, dtype=np.int32).reshape(250, 280)
     write_label_tiff(tmp_path / "many.tif", label_map)
     assert tifffile.imread(tmp_path / "many.tif").dtype == np.uint32
-    np.testing.assert_array_equal(read_label_tiff(tmp_path / "many.tif"), label_map)
+    np.testing.assert_array_equal(read_label_file(tmp_path / "many.tif", compact=False), label_map)
     with pytest.raises(ValueError, match="70000 labels do not fit"):
         write_label_tiff(tmp_path / "no.tif", label_map, bits=16)
     cells = Cells.from_label_map(label_map)
@@ -168,15 +168,15 @@ def test_label_tiff_is_16_bits_compressed_and_whole(hard_cells, tmp_path):
     assert to_label_image(hard_cells, bits=32).dtype == np.uint32
     with pytest.raises(ValueError, match="bits must be"):
         write_label_tiff(path, hard_cells, bits=8)
-    np.testing.assert_array_equal(read_label_tiff(path), hard_cells.to_label_map())
+    np.testing.assert_array_equal(read_label_file(path, compact=False), hard_cells.to_label_map())
 
 
 def test_a_label_tiff_that_is_none_is_named(tmp_path):
     (tmp_path / "bad.tif").write_bytes(b"II*")
     with pytest.raises(ValueError, match="bad.tif"):
-        read_label_tiff(tmp_path / "bad.tif")
+        read_label_file(tmp_path / "bad.tif", compact=False)
     with pytest.raises(FileNotFoundError, match="none.tif"):
-        read_label_tiff(tmp_path / "none.tif")
+        read_label_file(tmp_path / "none.tif", compact=False)
 
 
 @pytest.mark.parametrize("name", ["hard_cells", "overlapping_cells"])
@@ -184,7 +184,8 @@ def test_a_label_tiff_that_is_none_is_named(tmp_path):
 def test_label_tiles_hold_the_label_image(name, tile, request, tmp_path):
     cells = request.getfixturevalue(name)
     write_label_tiles(tmp_path / "tiles.tif", cells, tile=tile)
-    np.testing.assert_array_equal(read_label_tiff(tmp_path / "tiles.tif"), cells.to_label_map())
+    read = read_label_file(tmp_path / "tiles.tif", compact=False)
+    np.testing.assert_array_equal(read, cells.to_label_map())
     write_label_tiles(tmp_path / "deep.tif", cells, bits=32, tile=tile)
     assert tifffile.imread(tmp_path / "deep.tif").dtype == np.uint32
     write_label_tiles(tmp_path / "none.tif", Cells.empty((20, 35)), tile=tile)

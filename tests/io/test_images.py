@@ -10,7 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from bccd_d2.io.images import read_image, read_pages, to_uint8
+from bccd_d2.io.images import read_image, read_pages
+from bccd_d2.io.value_range import to_uint8
 
 SIZE = (20, 31)
 

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from bccd_d2.io.label_images import find_label_file, read_label_file, read_label_scores
-from bccd_d2.masks.labels import write_label_map
+from bccd_d2.io.label_images import (
+    find_label_file,
+    read_label_file,
+    read_label_scores,
+    write_label_map,
+)
 
 MAP = np.array([[0, 1, 1], [7, 7, 0]], dtype=np.int32)
 WANTED = np.array([[0, 1, 1], [2, 2, 0]], dtype=np.int32)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from bccd_d2.io.label_images import read_label_file, write_label_map
 from bccd_d2.masks import labels
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import encode_crop, rle_to_json
@@ -83,12 +84,12 @@ def test_mismatched_parts_are_refused() -> None:
 
 def test_label_png_round_trip(tmp_path) -> None:
     label_map = np.arange(12, dtype=np.int32).reshape(3, 4) * 300
-    labels.write_label_map(tmp_path / "ü 1.png", label_map)
-    np.testing.assert_array_equal(labels.read_label_map(tmp_path / "ü 1.png"), label_map)
+    write_label_map(tmp_path / "ü 1.png", label_map)
+    np.testing.assert_array_equal(read_label_file(tmp_path / "ü 1.png", compact=False), label_map)
     with pytest.raises(ValueError, match="16 bits"):
-        labels.write_label_map(tmp_path / "b.png", label_map + 70000)
-    with pytest.raises(FileNotFoundError, match="convert"):
-        labels.read_label_map(tmp_path / "none.png")
+        write_label_map(tmp_path / "b.png", label_map + 70000)
+    with pytest.raises(FileNotFoundError, match="none.png does not exist"):
+        read_label_file(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize("bad", [np.zeros((2, 2, 1), int), np.zeros((2, 2)), -np.eye(2, dtype=int)])

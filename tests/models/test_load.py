@@ -23,17 +23,11 @@ from bccd_d2.models.preprocessing import Preprocessing
 
 from ..small import SMALL_DETECTOR
 
-RESNET = [
-    "MODEL.DEVICE", "cpu",
-    "INPUT.STAIN.METHOD", "",
-    "MODEL.RESNETS.WIDTH_PER_GROUP", "8",
-    "MODEL.RESNETS.NORM", "BN",
-    "MODEL.RESNETS.STEM_OUT_CHANNELS", "32",
-    "MODEL.RESNETS.RES2_OUT_CHANNELS", "32",
-    "MODEL.FPN.OUT_CHANNELS", "32",
-    "MODEL.ROI_BOX_HEAD.FC_DIM", "32",
-    "MODEL.ROI_MASK_HEAD.CONV_DIM", "32",
-]  # fmt: skip
+RESNET = ["MODEL.DEVICE", "cpu", "INPUT.STAIN.METHOD", "", "MODEL.RESNETS.NORM", "BN",
+          "MODEL.RESNETS.WIDTH_PER_GROUP", "8",
+          "MODEL.RESNETS.STEM_OUT_CHANNELS", "32", "MODEL.RESNETS.RES2_OUT_CHANNELS", "32",
+          "MODEL.FPN.OUT_CHANNELS", "32", "MODEL.ROI_BOX_HEAD.FC_DIM", "32",
+          "MODEL.ROI_MASK_HEAD.CONV_DIM", "32"]  # fmt: skip
 GIVEN = {  # config, options, and the start of its backbone
     "resnet": ("r50fpn_maskrcnn", RESNET, "MODEL.RESNETS.WEIGHTS", "timm:resnet50.tv_in1k"),
     "vit": ("cpu_tiny_maskrcnn", SMALL_DETECTOR, "MODEL.VIT.WEIGHTS", "hf-hub:MahmoodLab/UNI"),

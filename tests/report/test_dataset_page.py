@@ -78,4 +78,4 @@ def test_no_dataset_and_an_audit_of_another_one(small_dataset: Path, tmp_path: P
     audit["images"][0]["file"] = "other.png"
     (small_dataset / "audit.json").write_text(json.dumps(audit))
     assert explore.main(["--dataset", str(small_dataset)]) == 2
-    assert "do not fit" in capsys.readouterr().err
+    assert "is not annotated" in capsys.readouterr().err

@@ -127,7 +127,7 @@ def test_the_command_line(small_run: Path, small_dataset: Path, tmp_path: Path, 
     for call, message in [
         ([str(tmp_path / "none")], "is no folder"),
         ([str(tmp_path)], "holds neither"),
-        ([str(broken)], "is broken"),
+        ([str(broken)], "is not valid json"),
         ([str(small_run), "--split", "other"], "squares_test"),
         ([str(small_run), "--dataset", str(tmp_path)], "dataset.json does not exist"),
     ]:
@@ -141,7 +141,7 @@ def test_a_finished_run_ends_well_with_or_without_the_extra(small_run: Path, mon
     assert finish.report_line(small_run) == f"report:   {page}" and page.is_file()
     (small_run / "evaluation/squares_test/scores.json").write_text("{")
     line = finish.report_line(small_run)
-    assert "no report page" in line and "is broken" in line and "bccd report" in line
+    assert "no report page" in line and "is not valid json" in line and "bccd report" in line
     monkeypatch.setitem(sys.modules, "jinja2", None)
     for name in ("run.page", "page"):
         monkeypatch.delitem(sys.modules, f"bccd_d2.report.{name}")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bccd_d2.masks.labels import read_label_map
+from bccd_d2.io.label_images import read_label_file
 from bccd_d2.synth.dataset import MANIFEST, write_dataset
 
 SIZE = (160, 200)
@@ -51,7 +51,7 @@ def test_masks_are_rgb_of_two_values_and_count_like_the_label_maps(tmp_path):
         assert mask.shape == (*SIZE, 3) and set(np.unique(mask)) == {0, 255}
         assert np.all(mask == mask[..., :1])
         parts, _ = ndimage.label(mask[..., 0] == 255, structure=np.ones((3, 3)))
-        label_map = read_label_map(path.parents[1] / "labels" / path.name)
+        label_map = read_label_file(path.parents[1] / "labels" / path.name)
         kept = np.bincount(parts.ravel())[1:] > 15
         pairs = np.unique(np.stack([parts.ravel(), label_map.ravel()]), axis=1)
         assert kept.all() and pairs.shape[1] == len(kept) + 1 == label_map.max() + 1

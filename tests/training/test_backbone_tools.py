@@ -82,3 +82,5 @@ def test_parameters_are_those_of_the_built_model(tiny, capsys) -> None:
     row = f"| cpu_tiny_maskrcnn | vit_tiny | none | {vit / 1e6:.1f} | {whole / 1e6:.1f} |"
     assert row in capsys.readouterr().out
     assert count_parameters.main(["none.yaml"]) == 2
+    assert count_parameters.main(["otsu_watershed"]) == 0
+    assert "| otsu_watershed | none | none | 0.0 | 0.0 |" in capsys.readouterr().out

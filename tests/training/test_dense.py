@@ -142,15 +142,15 @@ def test_the_search_finds_the_threshold_that_is_right(tiny_dataset: Path, tmp_pa
     from torch import nn
 
     from bccd_d2.experiments.dense_tuning import DenseSearch
+    from bccd_d2.io.label_images import read_label_file
     from bccd_d2.masks.decode import DecodeOptions
-    from bccd_d2.masks.labels import read_label_map
     from bccd_d2.modeling.dense.answer import AnswerOptions
     from bccd_d2.training import loaders
 
     config = small(CONFIGS / "dinov2_boundary.yaml", tiny_dataset, tmp_path,
                    "INPUT.IMAGE_SCALE", "1.0")  # fmt: skip
     records = loaders.records(["bccd_val"])
-    pictures = iter([read_label_map(record["label_file"]) for record in records])
+    pictures = iter([read_label_file(record["label_file"]) for record in records])
 
     class Told(nn.Module):
         answer = AnswerOptions(DecodeOptions(method="threshold"))

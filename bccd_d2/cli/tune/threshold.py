@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _choose(args: argparse.Namespace) -> None:
     from bccd_d2.experiments.threshold import choose_threshold, take_threshold
-    from bccd_d2.models.checkpoint import weights_of
+    from bccd_d2.models.load import weights_of
     from bccd_d2.training.run import prepare
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

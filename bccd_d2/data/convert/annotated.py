@@ -15,7 +15,6 @@ from bccd_d2.data.convert.annotated_pairs import AnnotatedPair
 from bccd_d2.data.convert.formats.common import DEFAULT_CATEGORY, Annotated, annotate
 from bccd_d2.data.convert.image import ImageRecord, LabelOptions
 from bccd_d2.data.convert.pairing import Pair, Skip
-from bccd_d2.io.mask_images import read_image
 from bccd_d2.masks import labels
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import rle_areas, rle_to_json, rle_to_polygons
@@ -34,10 +33,10 @@ def convert_annotated(
     Raises:
         OSError: ``folder`` cannot be written.
     """
-    try:
-        image = read_image(pair.image)
-    except (ValueError, OSError) as error:
-        return Skip(pair.image.as_posix(), "unreadable image", str(error))
+    given = conversion.read_only_image(pair.image, options.max_value)
+    if isinstance(given, Skip):
+        return given
+    image, value_range = given
     try:
         found = annotate(pair.shapes, image.shape[:2], pair.kind)
     except (ValueError, OSError) as error:
@@ -54,7 +53,8 @@ def convert_annotated(
         conversion.write_labels(folder, plain, label_map)
     order = np.argsort(found.ignored, kind="stable")  # cells first: label k is annotation k
     conversion.write_part(folder, plain, [_annotation(found, i, options.polygons) for i in order])
-    return _record(plain, image, found, label_map)
+    record = _record(plain, image, found, label_map)
+    return dataclasses.replace(record, value_range=value_range.as_json())
 
 
 def with_label_map(found: Annotated) -> tuple[Annotated, np.ndarray]:

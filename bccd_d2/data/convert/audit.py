@@ -10,6 +10,7 @@ import numpy as np
 
 from bccd_d2.data.convert.image import ImageRecord
 from bccd_d2.data.convert.pairing import Skip, relative_posix
+from bccd_d2.io.value_range import mixed_ranges, summarise_ranges
 
 SAME_IMAGE_BITS = 40
 CROWDED = 100
@@ -145,8 +146,10 @@ def build_audit(
             "masks_with_more_than_two_grey_values": [
                 {"file": n, "grey_values": r.grey_values, "mode": r.mask_mode}
                 for n, r in zip(names, records, strict=True)
-                if r.grey_values > 2
+                if r.grey_values > 2 and r.reading == "binary"
             ],
+            "value_ranges": summarise_ranges(record.value_range for record in records),
+            "masks_read_as": dict(Counter(record.reading for record in records)),
             "suspected_clumps": [
                 {"file": n, "labels": r.suspects}
                 for n, r in zip(names, records, strict=True)
@@ -196,6 +199,9 @@ def _row(name: str, record: ImageRecord, split: str) -> dict[str, Any]:
         "hole_pixels": record.hole_pixels,
         "grey_values": record.grey_values,
         "mask_mode": record.mask_mode,
+        "mask_read_as": record.reading,
+        "ignored_pixels": record.ignored_pixels,
+        "value_range": record.value_range,
         "mean_rgb": mean,
         "std_rgb": deviation,
         **({"notes": dict(record.notes)} if record.notes else {}),
@@ -264,9 +270,15 @@ def _finding_lines(findings: Mapping[str, Any], most: int = 20) -> list[str]:
         ("images without cells", findings["images_without_cells"]),
         ("masks that are all foreground", findings["masks_of_one_cell_over_everything"]),
         ("masks that were not binary", [f"{g['file']}: {g['grey_values']} values" for g in grey]),
+        ("files that are no inputs", findings.get("left_out", [])),
         ("skipped", [f"[{s['kind']}] {s['file']}: {s['reason']}" for s in findings["skipped"]]),
     )
-    lines = []
+    ranges, readings = findings["value_ranges"], findings["masks_read_as"]
+    lines = [
+        "values that became 0 to 255: " + ", ".join(f"{k} ({n})" for k, n in ranges.items()),
+        "masks read as: " + ", ".join(f"{k} ({n})" for k, n in readings.items()),
+    ]
+    lines += [f"warning: {warning}" for warning in [mixed_ranges(ranges)] if warning]
     for title, entries in sections:
         lines.append(f"{title}: {len(entries) or 'none'}")
         lines += [f"  {entry}" for entry in entries[:most]]

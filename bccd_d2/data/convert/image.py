@@ -18,7 +18,10 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from bccd_d2.data.convert.pairing import Pair, Skip
-from bccd_d2.io.mask_images import NotBinaryError, read_image, read_mask
+from bccd_d2.data.convert.truth import Truth, TruthError, TruthOptions, read_single, read_truth
+from bccd_d2.io.files import printable
+from bccd_d2.io.images import planes, read_plane
+from bccd_d2.io.value_range import ValueRange
 from bccd_d2.masks import labels
 from bccd_d2.masks.clumps import solidities, suspect_clumps
 from bccd_d2.masks.components import Labelled, label_cells
@@ -44,6 +47,18 @@ class LabelOptions:
     split_clumps: bool = False
     threshold: float | None = None
     polygons: bool = False
+    mask_kind: str = "auto"
+    ignore_values: tuple[int, ...] = ()
+    invert: bool | None = None
+    max_value: float | None = None
+    single: bool = False
+
+    @property
+    def truth(self) -> TruthOptions:
+        """Those that say how a mask file is read."""
+        return TruthOptions(
+            self.mask_kind, self.threshold, self.ignore_values, self.invert, self.min_area
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +81,9 @@ class ImageRecord:
         pixel_sum: (3,) float64, red, green, blue.
         pixel_square_sum: (3,) float64.
         image_hash: (32,) uint8, packed 256-bit perceptual hash.
+        reading: how the mask file was read, see `truth.Truth`.
+        ignored_pixels: of the mask file, that belong to no cell by an option.
+        value_range: what became 0 to 255 in the image, see `io.value_range.ValueRange`.
         kind: "masks", "boxes" or "points": what areas and boxes were measured on; points have none.
         categories: N names where the annotations have some, else ().
         ignored_categories: names of further annotations that are no cells to learn or score:
@@ -91,6 +109,9 @@ class ImageRecord:
     pixel_sum: np.ndarray
     pixel_square_sum: np.ndarray
     image_hash: np.ndarray
+    reading: str = "binary"
+    ignored_pixels: int = 0
+    value_range: dict[str, Any] = field(default_factory=lambda: ValueRange().as_json())
     kind: str = "masks"
     categories: tuple[str, ...] = ()
     ignored_categories: tuple[str, ...] = ()
@@ -131,17 +152,11 @@ def convert_pair(pair: Pair, options: LabelOptions, folder: Path) -> ImageRecord
     Raises:
         OSError: ``folder`` cannot be written.
     """
-    read = _read(pair, options.threshold)
+    read = _read(pair, options)
     if isinstance(read, Skip):
         return read
-    image, binary = read
-    labelled = label_cells(
-        binary.mask,
-        connectivity=options.connectivity,
-        min_area=options.min_area,
-        fill_holes=options.fill_holes,
-        split_clumps=options.split_clumps,
-    )
+    image, value_range, truth = read
+    labelled = _cells(truth, options)
     if len(labelled.is_split) > MAX_CELLS:
         return _skip(
             pair.mask, "too many cells",
@@ -150,9 +165,12 @@ def convert_pair(pair: Pair, options: LabelOptions, folder: Path) -> ImageRecord
         )
     rles = label_map_to_rles(labelled.label_map)
     record = {
-        "grey_values": binary.grey_values,
-        "mask_mode": binary.mode,
-        "mask_pixels": int(np.count_nonzero(binary.mask)),
+        "grey_values": truth.grey_values,
+        "mask_mode": truth.mode,
+        "mask_pixels": int(np.count_nonzero(truth.foreground)),
+        "reading": truth.reading,
+        "ignored_pixels": truth.ignored,
+        "value_range": value_range.as_json(),
         **_measure(image, labelled, rles),
     }
     write_labels(folder, pair, labelled.label_map)
@@ -187,31 +205,75 @@ def _encode_labels(label_map: np.ndarray) -> bytes:
 
 
 def _skip(path: Path, kind: str, reason: str) -> Skip:
-    return Skip(path.as_posix(), kind, reason)
+    return Skip(printable(path.as_posix()), kind, reason)
 
 
-def _read(pair: Pair, threshold: float | None) -> tuple[np.ndarray, Any] | Skip:
-    """Image and mask of a pair, or why they cannot be used."""
+def _cells(truth: Truth, options: LabelOptions) -> Labelled:
+    if truth.label_map is not None:
+        return Labelled.of_labels(truth.label_map)
+    return label_cells(
+        truth.mask,
+        connectivity=options.connectivity,
+        min_area=options.min_area,
+        fill_holes=options.fill_holes,
+        split_clumps=options.split_clumps,
+    )
+
+
+def read_only_image(
+    path: Path, max_value: float | None
+) -> tuple[np.ndarray, ValueRange] | Skip:
+    """The one image of a file, (H, W, 3) uint8 RGB, and its range; or why it cannot be used."""
     try:
-        image = read_image(pair.image)
+        pages = len(planes(path).images)
+        if pages > 1:
+            return _skip(path, "several pages", f"it holds {pages} images, annotations are of one: "
+                         "save each page as a file, with annotations of its own")  # fmt: skip
+        return read_plane(path, max_value=max_value)
     except (ValueError, OSError) as error:
-        return _skip(pair.image, "unreadable image", str(error))
+        return _skip(path, "unreadable image", str(error))
+
+
+def _read(
+    pair: Pair, options: LabelOptions
+) -> tuple[np.ndarray, ValueRange, Truth] | Skip:
+    """Image and mask of a pair, or why they cannot be used."""
+    given = read_only_image(pair.image, options.max_value)
+    if isinstance(given, Skip):
+        return given
+    image, value_range = given
     try:
-        binary = read_mask(pair.mask, threshold)
-    except NotBinaryError as error:
-        return _skip(pair.mask, "not binary", str(error))
+        read = read_single if options.single else read_truth
+        truth = read(pair.mask, options.truth)
+        _check_options(pair.mask, truth, options)
+    except TruthError as error:
+        return _skip(pair.mask, error.kind, str(error))
     except (ValueError, OSError) as error:
         return _skip(pair.mask, "unreadable mask", str(error))
-    if image.shape[:2] != binary.mask.shape:
-        wanted, got = image.shape[:2], binary.mask.shape
-        reason = (
-            f"the mask is {got[1]}x{got[0]} px, its image {pair.image.name} is "
-            f"{wanted[1]}x{wanted[0]}; export the mask again at the image's size"
-        )
-        if wanted == got[::-1]:
-            reason += " (one of them lies on its side: an EXIF orientation?)"
-        return _skip(pair.mask, "size mismatch", reason)
-    return image, binary
+    size = truth.foreground.shape
+    if image.shape[:2] != size:
+        return _skip(pair.mask, "size mismatch", _sizes(pair, image.shape[:2], size))
+    return image, value_range, truth
+
+
+def _check_options(path: Path, truth: Truth, options: LabelOptions) -> None:
+    for name in ("fill_holes", "split_clumps"):
+        if truth.label_map is not None and getattr(options, name):
+            raise TruthError(
+                "label image",
+                f"mask {printable(path)} has one value a cell, and --{name.replace('_', '-')} is "
+                "for binary masks: leave it out, or say --mask-kind binary",
+            )
+
+
+def _sizes(pair: Pair, wanted: tuple[int, int], got: tuple[int, int]) -> str:
+    reason = (
+        f"the mask is {got[1]}x{got[0]} px, its image {pair.image.name} is "
+        f"{wanted[1]}x{wanted[0]}; export the mask again at the image's size"
+    )
+    if wanted == got[::-1]:
+        reason += " (one of them lies on its side: an EXIF orientation?)"
+    return reason
 
 
 def _measure(image: np.ndarray, labelled: Labelled, rles: list[Rle]) -> dict[str, Any]:

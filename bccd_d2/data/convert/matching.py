@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bccd_d2.io.label_images import SUFFIXES as LABEL_SUFFIXES
-from bccd_d2.io.mask_images import IMAGE_SUFFIXES
+from bccd_d2.io.images import SUFFIXES as IMAGE_SUFFIXES
+from bccd_d2.io.label_images import image_stem
 
 NO_IMAGES = ("mask", "masks", "label", "labels", "annotations", "ground_truth")
 LABEL_STUDIO = re.compile(r"^[0-9a-f]{8}-(.+)$")
@@ -96,8 +96,7 @@ def _images(root: Path) -> Iterator[Path]:
 
 def _is_label_image(file: Path) -> bool:
     """Whether it is named as the label image or mask of another file beside it."""
-    for suffix in (s for s in LABEL_SUFFIXES if s and file.stem.endswith(s)):
-        plain = file.stem[: -len(suffix)]
-        if any((file.parent / f"{plain}{ending}").is_file() for ending in IMAGE_SUFFIXES):
-            return True
-    return False
+    plain = image_stem(file.stem)
+    return bool(plain) and any(
+        (file.parent / f"{plain}{ending}").is_file() for ending in IMAGE_SUFFIXES
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bccd_d2.data.convert.image import LabelOptions
+from bccd_d2.data.convert.truth import KINDS
 
 NOT_IN_RESULT = ("strict", "workers")
 
@@ -17,10 +18,16 @@ class ConvertOptions:
 
     Attributes:
         connectivity: 8 or 4, which pixels touch.
-        min_area: px; smaller components are dropped. 16 keeps those of more than 15 px.
+        min_area: px; smaller components of a binary mask are dropped. 16 keeps those of more than
+            15 px. Of a label image every cell is kept.
         fill_holes: give enclosed background to the cell around it.
         split_clumps: cut merged cells apart; such cells have the rule "split".
         threshold: foreground from this grey value on, for masks that are not binary.
+        mask_kind: "binary" masks, "labels" (each value a cell), or "auto": found out file by file.
+        ignore_values: of mask pixels that belong to no cell; they become background.
+        invert: True: dark is cell; False: bright is, for sure; None: bright, and a mask that looks
+            the other way round is left out and named.
+        max_value: what is white in images of more than 8 bits; None = by their values.
         polygons: outlines instead of RLE in the json; holes are lost.
         val_fraction: share of the train folder that becomes validation, in [0, 1).
         test_fraction: share carved out as test where no test folder exists, in [0, 1).
@@ -39,6 +46,10 @@ class ConvertOptions:
     fill_holes: bool = False
     split_clumps: bool = False
     threshold: float | None = None
+    mask_kind: str = "auto"
+    ignore_values: tuple[int, ...] = ()
+    invert: bool | None = None
+    max_value: float | None = None
     polygons: bool = False
     val_fraction: float = 0.3
     test_fraction: float = 0.0
@@ -53,6 +64,8 @@ class ConvertOptions:
             ("connectivity", self.connectivity in (4, 8), "4 or 8"),
             ("min_area", self.min_area >= 1, "at least 1 px"),
             ("threshold", self.threshold is None or self.threshold > 0, "above 0"),
+            ("mask_kind", self.mask_kind in KINDS, f"one of {', '.join(KINDS)}"),
+            ("max_value", self.max_value is None or self.max_value > 0, "above 0"),
             ("val_fraction", 0 <= self.val_fraction < 1, "in [0, 1)"),
             ("test_fraction", 0 <= self.test_fraction < 1, "in [0, 1)"),
             ("seed", self.seed >= 0, "at least 0"),
@@ -82,10 +95,10 @@ class ConvertOptions:
     @property
     def label_options(self) -> LabelOptions:
         """Those of the options that a single mask needs."""
-        names = (f.name for f in dataclasses.fields(LabelOptions))
+        names = (f.name for f in dataclasses.fields(LabelOptions) if f.name != "single")
         return LabelOptions(**{name: getattr(self, name) for name in names})
 
     def recorded(self) -> dict[str, Any]:
         """The options that decide what is written, as dataset.json holds them."""
-        everything = dataclasses.asdict(self)
+        everything = dataclasses.asdict(self) | {"ignore_values": list(self.ignore_values)}
         return {k: v for k, v in everything.items() if k not in NOT_IN_RESULT}

@@ -6,14 +6,16 @@ import hashlib
 import json
 import os
 import re
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bccd_d2.io.mask_images import IMAGE_SUFFIXES
+from bccd_d2.data.convert.truth import TruthError, read_truth
+from bccd_d2.io.files import is_utf8, printable
+from bccd_d2.io.images import SUFFIXES, UNREAD_SUFFIXES
+from bccd_d2.io.label_images import ENDINGS, image_stem, plain_stem, same_name
 
 SOURCE_SPLITS = ("train", "test")
 
@@ -42,7 +44,8 @@ class Skip:
     Attributes:
         file: its path, or the paths of all files concerned, posix.
         kind: "missing mask", "missing image", "same stem", "size mismatch", "unreadable image",
-            "unreadable mask", "not binary", "too many cells" or "failed".
+            "unreadable mask", "unread file", "several pages", "too many cells", "failed" or one of
+            `truth.TruthError`.
         reason: a sentence that names the remedy.
     """
 
@@ -53,11 +56,19 @@ class Skip:
 
 @dataclass(frozen=True)
 class Sources:
-    """The pairs of a dataset, sorted by source and stem; what has no partner; the image root."""
+    """The images and masks of a dataset.
+
+    Attributes:
+        pairs: sorted by source and stem.
+        skips: what has no partner or cannot be read.
+        image_root: what file names are relative to.
+        left_out: a sentence for each kind of file that was passed over as no input.
+    """
 
     pairs: list[Pair]
     skips: list[Skip]
     image_root: Path
+    left_out: list[str] = field(default_factory=list)
 
 
 def find_sources(
@@ -65,15 +76,17 @@ def find_sources(
     images: str | Path | None = None,
     masks: str | Path | None = None,
 ) -> Sources:
-    """The images and masks of ``root/{train,test}/{original,mask}``, or of two plain folders.
+    """The images and masks of ``root/{train,test}/{original,mask}``, or of one or two folders.
 
     Files pair by stem; suffixes may differ and their case does not matter, unicode spelling
-    (composed or not) neither. Hidden files and other file types are passed over.
+    (composed or not) neither. A mask's stem may have a usual addition, such as ``_mask`` or
+    ``_cp_masks``. Where images and masks lie in one folder, that addition tells them apart, or,
+    of two files of one stem, which of them is a mask by its pixels.
 
     Args:
         root: folder in the dataset's own layout; one of train and test may be absent.
         images: a folder of images, instead of ``root``; all of them count as "train".
-        masks: the folder of their masks.
+        masks: the folder of their masks; None = they lie among the images.
 
     Raises:
         ValueError: neither or both ways of naming the folders, or no file in them.
@@ -85,20 +98,25 @@ def find_sources(
         if not folders:
             raise FileNotFoundError(_no_layout(root))
         found = [
-            _pair(split, folder / "original", _existing_folder(folder / "mask", "mask folder"))
-            for split, folder in folders.items()
+            _pair_folders(s, folder / "original", _existing_folder(folder / "mask", "mask folder"))
+            for s, folder in folders.items()
         ]
         image_root = root
-    elif root is None and images is not None and masks is not None:
+    elif root is None and images is not None:
         image_root = _existing_folder(images, "images")
-        found = [_pair("train", image_root, _existing_folder(masks, "masks"))]
+        mask_root = image_root if masks is None else _existing_folder(masks, "masks")
+        if mask_root.resolve() == image_root.resolve():
+            found = [_pair_within("train", image_root)]
+        else:
+            found = [_pair_folders("train", image_root, mask_root)]
     else:
-        raise ValueError("give either root, or both images and masks, and nothing else")
-    pairs = [pair for some, _ in found for pair in some]
-    skips = [skip for _, some in found for skip in some]
+        raise ValueError("give either root, or images with or without masks, and nothing else")
+    pairs = [pair for some, _, _ in found for pair in some]
+    skips = [skip for _, some, _ in found for skip in some]
+    left_out = [text for _, _, some in found for text in some]
     if not pairs and not skips:
-        raise ValueError(f"{image_root} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    return Sources(pairs, skips, image_root)
+        raise ValueError(f"{image_root} holds no images ({', '.join(SUFFIXES)})")
+    return Sources(pairs, skips, image_root, left_out)
 
 
 def _existing_folder(path: str | Path, what: str) -> Path:
@@ -128,22 +146,116 @@ def _no_layout(root: Path) -> str:
     )
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    files: dict[str, list[Path]] = defaultdict(list)
+_Files = dict[str, list[Path]]  # by stem
+_Found = tuple[list[Pair], list[Skip], list[str]]
+
+
+@dataclass
+class _Folder:
+    """The files of a folder that may be read, by stem, and what was passed over."""
+
+    files: _Files = field(default_factory=lambda: defaultdict(list))
+    skips: list[Skip] = field(default_factory=list)
+    others: Counter = field(default_factory=Counter)
+
+    def left_out(self, folder: Path) -> list[str]:
+        """A sentence for each kind."""
+        return [
+            f"{printable(folder)}: {count} {kind}" for kind, count in sorted(self.others.items())
+        ]
+
+
+def _list_folder(folder: Path, endings: Sequence[str]) -> _Folder:
+    found = _Folder()
     for path in sorted(folder.iterdir()):
-        hidden = path.name.startswith(".")
-        if not hidden and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            files[unicodedata.normalize("NFC", path.stem)].append(path)
-    return files
+        suffix = path.suffix.lower()
+        if path.name.startswith("."):
+            found.others["hidden"] += 1
+        elif path.is_dir():
+            found.others[f"folder that is not searched ({printable(path.name)})"] += 1
+        elif suffix not in endings and suffix not in UNREAD_SUFFIXES:
+            found.others[f"of another type ({printable(suffix) or 'no suffix'})"] += 1
+        else:
+            reason = _unread(path, endings)
+            if reason:
+                found.skips.append(Skip(printable(path.as_posix()), "unread file", reason))
+            else:
+                found.files[same_name(path.stem)].append(path)
+    return found
 
 
-def _pair(source: str, images: Path, masks: Path) -> tuple[list[Pair], list[Skip]]:
-    of_image, of_mask = _by_stem(images), _by_stem(masks)
+def _unread(path: Path, endings: Sequence[str]) -> str:
+    if not is_utf8(path):
+        return "its name is no UTF-8, which a dataset's json cannot hold; rename it"
+    if path.suffix.lower() not in endings:
+        return f"files of this type are not read; save it as one of {', '.join(endings)}"
+    if not path.is_file():
+        return "it is a link that leads nowhere; mend or remove it"
+    return ""
+
+
+def _pair_folders(source: str, images: Path, masks: Path) -> _Found:
+    of_image, of_mask = _list_folder(images, SUFFIXES), _list_folder(masks, ENDINGS)
+    strays = [
+        stem
+        for stem in of_image.files
+        if image_stem(stem) in of_image.files and stem not in of_mask.files
+    ]
+    left_out = [*of_image.left_out(images), *of_mask.left_out(masks)]
+    for stem in strays:
+        for path in of_image.files.pop(stem):
+            left_out.append(f"{printable(path)}: by its name a mask of {image_stem(stem)}")
+    pairs, skips = _pair(source, of_image.files, of_mask.files, (images, masks))
+    return pairs, [*of_image.skips, *of_mask.skips, *skips], left_out
+
+
+def _pair_within(source: str, folder: Path) -> _Found:
+    """Pairs of one folder: by the masks' names, or by the pixels of two files of one stem."""
+    found = _list_folder(folder, ENDINGS)
+    images: _Files = {}
+    masks: _Files = {}
+    plain = {plain_stem(stem) for stem in found.files} | found.files.keys()
+    for stem, paths in found.files.items():
+        if image_stem(stem) in plain:
+            masks[stem] = paths
+            continue
+        like_masks = [path for path in paths if len(paths) > 1 and _is_mask(path)]
+        images[stem] = [path for path in paths if path not in like_masks]
+        if like_masks:
+            masks[stem] = like_masks
+    images = {stem: paths for stem, paths in images.items() if paths}
+    if not masks and not found.skips:
+        raise ValueError(
+            f"{folder} holds no masks among its images, such as NAME_mask.png; name their folder "
+            "with --masks"
+        )
+    pairs, skips = _pair(source, images, masks, (folder, folder))
+    return pairs, [*found.skips, *skips], found.left_out(folder)
+
+
+def _is_mask(path: Path) -> bool:
+    try:
+        read_truth(path)
+    except TruthError as error:
+        return error.kind != "not binary"
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+def _pair(
+    source: str, of_image: _Files, of_mask: _Files, folders: tuple[Path, Path]
+) -> tuple[list[Pair], list[Skip]]:
+    owners = {plain_stem(stem): stem for stem in of_image if plain_stem(stem) not in of_image}
+    masks: _Files = defaultdict(list)
+    for stem, paths in of_mask.items():
+        wanted = stem if stem in of_image else image_stem(stem) or stem
+        masks[wanted if wanted in of_image else owners.get(wanted, stem)] += paths
     pairs, skips = [], []
     clashing = _clashes(of_image)
-    for stem in sorted(of_image.keys() | of_mask.keys()):
-        image, mask = of_image.get(stem, []), of_mask.get(stem, [])
-        both = ", ".join(p.as_posix() for p in image + mask)
+    for stem in sorted(of_image.keys() | masks.keys()):
+        image, mask = of_image.get(stem, []), masks.get(stem, [])
+        both = ", ".join(printable(p.as_posix()) for p in image + mask)
         if len(image) > 1 or len(mask) > 1:
             reason = "several files share a stem, so what belongs together is unclear; keep one"
             skips.append(Skip(both, "same stem", reason))
@@ -151,10 +263,10 @@ def _pair(source: str, images: Path, masks: Path) -> tuple[list[Pair], list[Skip
             reason = "another image's name differs in upper and lower case only; rename one"
             skips.append(Skip(both, "same stem", reason))
         elif not mask:
-            reason = f"there is no mask of that name in {masks}; add one or remove the image"
+            reason = f"there is no mask of that name in {folders[1]}; add one or remove the image"
             skips.append(Skip(both, "missing mask", reason))
         elif not image:
-            reason = f"there is no image of that name in {images}; add one or remove the mask"
+            reason = f"there is no image of that name in {folders[0]}; add one or remove the mask"
             skips.append(Skip(both, "missing image", reason))
         else:
             pairs.append(Pair(image[0].stem, source, image[0], mask[0]))

@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +23,13 @@ from bccd_d2.data.convert import splits
 from bccd_d2.data.convert import write as coco_files
 from bccd_d2.data.convert.annotated import category_names
 from bccd_d2.data.convert.annotated_pairs import AnnotationSource, find_annotated
-from bccd_d2.data.convert.image import ImageRecord
+from bccd_d2.data.convert.image import ImageRecord, LabelOptions
 from bccd_d2.data.convert.options import ConvertOptions
 from bccd_d2.data.convert.pairing import Skip, Sources, find_sources, fingerprint, relative_posix
 from bccd_d2.data.convert.workers import convert_pairs
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
+from bccd_d2.io.value_range import summarise_ranges
 
 FORMAT_VERSION = 1
 PACKAGES = ("bccd_d2", "numpy", "opencv-python-headless", "Pillow", "pycocotools", "scipy")
@@ -93,19 +95,49 @@ def convert(
     mark = fingerprint(sources, recorded)
     out = Path(out)
     with _work_folder(out) as work:
-        records, skips = convert_pairs(
-            sources.pairs, options.label_options, work, options.workers, progress
-        )
+        chosen = options.label_options
+        records, skips = convert_pairs(sources.pairs, chosen, work, options.workers, progress)
+        records, skips = _settle_kinds(records, skips, chosen, work, options.workers)
         skips = sorted(sources.skips + skips, key=lambda skip: (skip.kind, skip.file))
         if options.strict and skips:
             raise ValueError(f"strict, and {_skip_list(skips)}. Nothing was written.")
         if not records:
             what = "mask" if annotations is None else "annotations"
             raise ValueError(f"no usable pair of image and {what}: {_skip_list(skips)}")
-        conversion = _Conversion(work, out, records, skips, sources.image_root, options, recorded)
+        conversion = _Conversion(work, out, records, skips, sources, options, recorded)
         report = conversion.write(mark)
         coco_files.publish(work, out)
     return report
+
+
+def _settle_kinds(
+    records: list[ImageRecord],
+    skips: list[Skip],
+    options: LabelOptions,
+    work: Path,
+    workers: int | None,
+) -> tuple[list[ImageRecord], list[Skip]]:
+    """Read masks of a single value anew where the rest of their folder are label images.
+
+    One cell in a label image looks like a binary mask; read as one, its specks would be lost.
+    """
+    folders = Counter(r.pair.mask.parent for r in records if r.reading != "binary")
+    unclear = {
+        place: record
+        for place, record in enumerate(records)
+        if record.reading == "binary" and record.mask_pixels and folders[record.pair.mask.parent]
+    }
+    if options.mask_kind != "auto" or not unclear:
+        return records, skips
+    again = dataclasses.replace(options, single=True)
+    pairs = [record.pair for record in unclear.values()]
+    found, more = convert_pairs(pairs, again, work, workers)
+    settled = {record.pair: record for record in found}
+    kept = [
+        settled.get(record.pair) if place in unclear else record
+        for place, record in enumerate(records)
+    ]
+    return [record for record in kept if record is not None], [*skips, *more]
 
 
 def is_current(
@@ -199,7 +231,7 @@ class _Conversion:
     out: Path
     records: list[ImageRecord]
     skips: list[Skip]
-    image_root: Path
+    sources: Sources
     options: ConvertOptions
     recorded: dict[str, Any]
 
@@ -208,14 +240,16 @@ class _Conversion:
         assigned = assign_splits(self.records, self.options)
         chosen = split_indices(self.records, assigned, self.options)
         categories = category_names(self.records)
+        root = self.sources.image_root
         names = {
             split: coco_files.write_split(
-                self.work, split, self.records, indices, self.image_root, assigned, categories
+                self.work, split, self.records, indices, root, assigned, categories
             )
             for split, indices in chosen.items()
         }
         shutil.rmtree(self.work / "parts", ignore_errors=True)
-        audit = auditing.build_audit(self.records, assigned, self.skips, self.image_root)
+        audit = auditing.build_audit(self.records, assigned, self.skips, self.sources.image_root)
+        audit["findings"]["left_out"] = self.sources.left_out
         text = auditing.format_audit(audit)
         counts = {split: self._counts(indices) for split, indices in chosen.items()}
         write_json_atomic(self.work / "audit.json", audit, indent=1)
@@ -237,8 +271,8 @@ class _Conversion:
         measured = summary.get("train", summary["all"])
         return {
             "format_version": FORMAT_VERSION,
-            "name": Path(os.path.abspath(self.image_root)).name,
-            "image_root": relative_posix(self.image_root, self.out),
+            "name": Path(os.path.abspath(self.sources.image_root)).name,
+            "image_root": relative_posix(self.sources.image_root, self.out),
             "annotations": self.records[0].kind,
             "complete": not self.recorded.get("partial", False),
             "categories": category_names(self.records),
@@ -246,6 +280,9 @@ class _Conversion:
             "fingerprint": mark,
             "counts": counts,
             "skipped": len(self.skips),
+            "left_out": self.sources.left_out,
+            "value_ranges": summarise_ranges(record.value_range for record in self.records),
+            "masks_read_as": dict(Counter(record.reading for record in self.records)),
             "splits": {split: {"json": name} for split, name in names.items()},
             "statistics": {
                 "split": "train" if "train" in summary else "all",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bccd_d2.data.convert.formats.files import SPLITS, FormatError, files_of, read_text
-from bccd_d2.data.convert.matching import IMAGE_SUFFIXES
 from bccd_d2.data.convert.pairing import Skip
+from bccd_d2.io.images import SUFFIXES as IMAGE_SUFFIXES
 
 REST = {"train": "val", "val": "train", "test": "train"}  # of images that one list leaves over
 

@@ -81,6 +81,7 @@ def _image(record: ImageRecord, index: int, image_root: Path, split: str) -> dic
         "file_name": relative_posix(record.pair.image, image_root),
         "height": height,
         "width": width,
+        "value_range": record.value_range,
     }
     if record.kind == "masks":
         entry["label_file"] = f"labels/{record.pair.source}/{record.pair.stem}.png"

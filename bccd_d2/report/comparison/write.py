@@ -11,12 +11,12 @@ from pathlib import Path
 from bccd_d2.evaluation.entries import COSTS, LESS_IS_BETTER, SCORES, Entry
 from bccd_d2.evaluation.paired import Difference
 from bccd_d2.io.atomic import write_text_atomic
+from bccd_d2.io.images import read_image
 from bccd_d2.masks.cells import Cells
 from bccd_d2.report.comparison.crowded import draw_crowded
 from bccd_d2.report.comparison.plots import draw_dice_against_count, draw_scores
 from bccd_d2.report.draw import contact_sheet, write_png
 from bccd_d2.report.error_map import error_map
-from bccd_d2.report.pictures import read_image
 
 _DIGITS = {"count error": 2, "parameters (M)": 2, "GFLOPs": 1, "training (min)": 1, "steps": 0}
 _DIGITS |= {"s an image": 3, "CPU s an image": 3, "peak memory (MB)": 0}

@@ -34,7 +34,6 @@ from bccd_d2.report.page import (
     jpeg_figure,
     write_page,
 )
-from bccd_d2.report.pictures import read_image
 from bccd_d2.report.plotting import Canvas, embed, save_png
 from bccd_d2.report.run.pictures import crop_window
 
@@ -160,7 +159,7 @@ def _samples(dataset: DatasetFiles, out: Path, written: list[Path]) -> list[Bloc
     for number, place in enumerate(places.astype(int), start=1):
         image = ranked[place]
         try:
-            picture = _outlined(read_image(image.path), image)
+            picture = _outlined(image.read(), image)
         except (FileNotFoundError, ValueError) as error:
             missing.append(Text(str(error), "absent"))
             continue
@@ -208,7 +207,7 @@ def _clumps(dataset: DatasetFiles) -> list[Block]:
     for image in largest[:CLUMPS]:
         index = int(np.where(image.clump, image.cells.areas, -1).argmax())
         try:
-            picture = read_image(image.path)
+            picture = image.read()
         except (FileNotFoundError, ValueError):
             continue
         drawn = draw_outlines(picture, image.cells[[index]], color=CELL_COLOURS[CLUMP], thickness=5)
@@ -242,7 +241,7 @@ def _duplicates(dataset: DatasetFiles) -> list[Block]:
         figures = []
         for file in pair["files"]:
             try:
-                picture = read_image(dataset.images[file].path)
+                picture = dataset.images[file].read()
             except (FileNotFoundError, ValueError):
                 continue
             figures.append(jpeg_figure(picture, file, file, width=420))

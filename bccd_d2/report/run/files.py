@@ -2,19 +2,79 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bccd_d2.evaluation.truth import TrueImage, read_truth
+from bccd_d2.io.dataset_file import image_root, max_value, read_description, split_json
+from bccd_d2.io.records import check, read_json, read_rows, read_text, read_yaml
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.coco import EVALUATE_AGAIN, group_results
 
+_COUNT = range(1 << 40)
+_NUMBER = (float, None)  # None: there are no cells to score on
+_GROUP = {str: (float, None, bool)}
+_CURVES = [[float] * 101] * 10  # by IoU threshold, over recall
+_POINT = {"score_threshold": float, "origin": str}
+_COLUMNS = ("thresholds", "f1", "precision", "recall", "pq", "count_mae", "count_bias")
+_GROUPS = (  # by what the annotations are
+    {
+        "segm": {"AP": _NUMBER, "AP50": _NUMBER, str: _NUMBER},
+        "bbox?": _GROUP,
+        "instances": {"F1@.5": _NUMBER, "PQ": _NUMBER, "count_mae": float, "truth": float,
+                      str: _NUMBER},
+        "interior?": _GROUP,
+        "pixels": {"Dice": _NUMBER, str: _NUMBER},
+    },
+    {"boxes": {"recall@.5": _NUMBER, "truth": float, str: (float, None, bool)}, "bbox": _GROUP},
+    {"points": {"alone": _NUMBER, "points": float, str: (float, None, bool)}},
+    {"segm": {"complete": bool, str: (float, None, bool)}, "instances": _GROUP, str: _GROUP},
+)  # fmt: skip
+SCORES = tuple(  # evaluation/<dataset>/scores.json
+    {
+        "images": _COUNT,
+        "annotations?": str,
+        "complete?": bool,
+        "score_threshold": float,
+        "scores": groups,
+        "precision_curves?": {str: _CURVES},
+    }
+    for groups in _GROUPS
+)
+SUMMARY = {  # evaluation/metrics.json
+    "weights?": str,
+    "datasets?": [str],
+    "root?": str,
+    "operating_point?": _POINT,
+    "scores?": {str: _GROUP},
+}
+SWEEP = {"chosen": float, "origin": str, **{name: [float] for name in _COLUMNS}}
+SESSIONS = {  # run.json
+    "sessions": [
+        {"what": str, "finished": str, "seconds": float, "processes": _COUNT, "machine": str,
+         "versions": {str: str}}
+    ]
+}  # fmt: skip
+CONFIG = {  # config.yaml, as far as the report reads it
+    "DATASETS?": {"ROOT?": str, "TRAIN?": [str], "VALIDATION?": [str]},
+    "MODEL?": {"META_ARCHITECTURE?": str, "BACKBONE?": {"NAME?": str}, "VIT?": dict},
+    "SOLVER?": {"MAX_ITER?": _COUNT},
+}
+
+
+def _number(text: str) -> float | None:
+    """A number, or None for a blank: an image of a dataset without cells has no scores."""
+    return float(text) if text else None
+
+
+PER_IMAGE = {"image_id": int, "file_name": str}
+PER_IMAGE_OF_MASKS = dict.fromkeys(
+    ("truth", "predicted", "PQ", "SQ", "F1@.5", "pixel_Dice"), _number
+)
+RUN_AGAIN = "delete it, or run again"
 EVALUATE = "bccd train --config-file CONFIG --eval-only OUTPUT_DIR {folder}"
 
 
@@ -29,6 +89,7 @@ class Evaluated:
         truth: by image id; {} where the dataset is gone.
         predictions: by the same ids, all scores.
         images: folder of the images, None where the dataset is gone.
+        max_value: what the dataset says becomes 255 in images of more than 8 bits.
     """
 
     name: str
@@ -37,6 +98,7 @@ class Evaluated:
     truth: Mapping[int, TrueImage] = field(default_factory=dict)
     predictions: Mapping[int, Cells] = field(default_factory=dict)
     images: Path | None = None
+    max_value: float | None = None
 
     @property
     def threshold(self) -> float:
@@ -105,10 +167,9 @@ def read_run(
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder; give the OUTPUT_DIR of a run")
     absent: dict[str, str] = {}
-    config_text = _first_text(folder / "config.yaml", folder / "evaluation" / "config.yaml")
-    config = yaml.safe_load(config_text) or {}
+    config_text, config = _read_config(folder)
     log = _read_log(folder / "metrics.json")
-    summary = _read_json(folder / "evaluation" / "metrics.json", {})
+    summary = _read_json(folder / "evaluation" / "metrics.json", SUMMARY, {})
     if not log and not summary:
         raise FileNotFoundError(
             f"{folder} holds neither metrics.json of a training nor evaluation/metrics.json; give "
@@ -120,14 +181,14 @@ def read_run(
         )
     elif not any("segm/AP" in row or "validation/total_loss" in row for row in log):
         absent["validation"] = "No validation: the run trained without, or before its first one."
-    sweep = _read_json(folder / "threshold_sweep.json", None)
+    sweep = _read_sweep(folder / "threshold_sweep.json")
     if sweep is None:
         absent["sweep"] = "No threshold sweep: it is made on validation images during training."
     found, description = _read_evaluated(folder, summary, config, dataset, name, absent)
     sessions = [
         session
         for path in (folder / "run.json", folder / "evaluation" / "run.json")
-        for session in _read_json(path, {}).get("sessions", [])
+        for session in _read_json(path, SESSIONS, {"sessions": []})["sessions"]
     ]
     return RunFiles(
         folder, config, config_text, log, sessions, sweep, summary, found, description, absent
@@ -143,12 +204,10 @@ def _read_evaluated(
     absent: dict[str, str],
 ) -> tuple[Evaluated | None, Mapping[str, Any]]:
     """The evaluated dataset and the description of the converted one; fills ``absent``."""
-    root = Path(dataset or summary.get("root") or config.get("DATASETS", {}).get("ROOT") or "")
-    description = _read_json(root / "dataset.json", {})
-    if dataset is not None and not description:
-        raise FileNotFoundError(
-            f"{root / 'dataset.json'} does not exist; convert the dataset again"
-        )
+    in_config = config.get("DATASETS", {}).get("ROOT", "")
+    root = Path(dataset or summary.get("root") or in_config)
+    known = dataset is not None or (root / "dataset.json").is_file()
+    description = read_description(root) if known else {}
     if not description:
         absent["dataset"] = (
             f"The converted dataset {root or ''} is not there any more: no intervals, calibration, "
@@ -166,9 +225,13 @@ def _read_evaluated(
     if not names or (name is not None and name not in names):
         raise ValueError(f"{folder / 'evaluation'} holds no scores of {name}; it has {names}")
     part = folder / "evaluation" / (name or names[0])
-    found = Evaluated(
-        part.name, _read_json(part / "scores.json", {}), _rows(part / "per_image.csv")
-    )
+    rows, table = [], part / "per_image.csv"
+    scores = read_json(part / "scores.json", SCORES, EVALUATE_AGAIN)
+    if table.is_file():
+        masks = scores.get("annotations", "masks") == "masks"
+        columns = PER_IMAGE | (PER_IMAGE_OF_MASKS if masks else {})
+        rows = read_rows(table, columns, EVALUATE_AGAIN, others=_number)
+    found = Evaluated(part.name, scores, rows)
     return _with_cells(found, part, root, description, absent), description
 
 
@@ -191,10 +254,10 @@ def _with_cells(
             f"The dataset has {found.kind}{some}: no intervals, calibration, failures or pictures."
         )
         return found
-    truth = read_truth(root / description["splits"][split]["json"])
-    by_image: dict[int, list[dict]] = {image_id: [] for image_id in truth}
-    results = _read_json(part / "coco_instances_results.json", [])
-    scored = {int(row["image_id"]) for row in found.per_image}
+    truth = read_truth(split_json(root, split, description))
+    path = part / "coco_instances_results.json"
+    results = read_json(path, [{"image_id": int}], EVALUATE_AGAIN) if path.is_file() else []
+    scored = {row["image_id"] for row in found.per_image}
     same = not found.per_image or scored == set(truth)
     if not same or not {r["image_id"] for r in results} <= set(truth):
         absent["dataset"] = (
@@ -202,48 +265,48 @@ def _with_cells(
             "calibration, failures or pictures. Evaluate again."
         )
         return found
-    for result in results:
-        by_image[result["image_id"]].append(result)
-    cells = {i: Cells.from_coco(by_image[i], truth[i].cells.image_size) for i in truth}
-    images = Path(os.path.abspath(root / description["image_root"]))
+    sizes = {image_id: image.cells.image_size for image_id, image in truth.items()}
+    by_image = group_results(results, sizes, path)
+    cells = {i: Cells.from_coco(by_image[i], sizes[i]) for i in truth}
+    images = image_root(root, description)
     if not any((images / image.file_name).is_file() for image in truth.values()):
         absent["images"] = f"The images are not in {images} any more: no pictures."
-    return Evaluated(found.name, found.scores, found.per_image, truth, cells, images)
+    white = max_value(description)
+    return Evaluated(found.name, found.scores, found.per_image, truth, cells, images, white)
 
 
-def _first_text(*paths: Path) -> str:
-    return next((path.read_text(encoding="utf-8") for path in paths if path.is_file()), "")
+def _read_config(folder: Path) -> tuple[str, Mapping[str, Any]]:
+    """The text of the run's config.yaml and its keys; "" and {} where none was left."""
+    for path in (folder / "config.yaml", folder / "evaluation" / "config.yaml"):
+        if path.is_file():
+            config = read_yaml(path, (CONFIG, None), RUN_AGAIN)
+            return read_text(path, RUN_AGAIN), config or {}
+    return "", {}
 
 
-def _read_json(path: Path, otherwise: Any) -> Any:
-    if not path.is_file():
-        return otherwise
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is broken ({error}); delete it or run again") from error
+def _read_json(path: Path, shape: Any, otherwise: Any) -> Any:
+    return read_json(path, shape, RUN_AGAIN) if path.is_file() else otherwise
+
+
+def _read_sweep(path: Path) -> Mapping[str, Any] | None:
+    sweep = _read_json(path, SWEEP, None)
+    if sweep and len({len(sweep[name]) for name in _COLUMNS}) > 1:
+        raise ValueError(f"{path}: its columns are of different lengths; {RUN_AGAIN}")
+    return sweep
 
 
 def _read_log(path: Path) -> list[dict[str, float]]:
     """Rows by iteration; of one logged twice, as after a resume, the later. Half lines are left."""
     rows: dict[int, dict[str, float]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in read_text(path, RUN_AGAIN).splitlines() if path.is_file() else ():
         try:
             row = json.loads(line)
-            done = int(row["iteration"]) + 1
-        except (ValueError, KeyError, TypeError):
+            check(row, {"iteration": range(1 << 40), str: (float, None, str)})
+        except (ValueError, RecursionError):
             continue
+        row = {name: value for name, value in row.items() if isinstance(value, (int, float))}
+        done = row["iteration"] + 1
         if rows and done <= max(rows):
             rows = {i: r for i, r in rows.items() if i < done}
         rows[done] = row | {"iteration": done}
     return list(rows.values())
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return [
-            {k: v if k == "file_name" else float(v or "nan") for k, v in row.items()}
-            for row in csv.DictReader(stream)
-        ]

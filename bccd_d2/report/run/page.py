@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.images import read_image
 from bccd_d2.report.error_map import ERROR_COLOURS, FN, FP, TP
 from bccd_d2.report.failures import KINDS, MEANINGS, count_kinds, pick_examples
 from bccd_d2.report.page import Block, Grid, Heading, Key, Page, Section, Table, Text, write_page
-from bccd_d2.report.pictures import read_image
 from bccd_d2.report.plotting import embed
 from bccd_d2.report.run import scores as run_scores
 from bccd_d2.report.run import sections as run_sections
@@ -109,7 +109,10 @@ def picture_sections(
 
 
 def _ranked_images(evaluated: Evaluated, analysis: Analysis) -> list[Block]:
-    ranked = sorted(evaluated.per_image, key=lambda row: row["PQ"])
+    scored = [row for row in evaluated.per_image if row["PQ"] is not None]
+    if not scored:
+        return [Text("No images: they are ranked by PQ, and there are no cells.", "absent")]
+    ranked = sorted(scored, key=lambda row: row["PQ"])
     worst = ranked[:WORST]
     best = [row for row in ranked[::-1][:BEST] if row not in worst]
     blocks: list[Block] = [
@@ -126,7 +129,7 @@ def _ranked_images(evaluated: Evaluated, analysis: Analysis) -> list[Block]:
             path = evaluated.images / true.file_name
             blocks.append(Heading(f"{title} {place}: {Path(true.file_name).name}"))
             try:
-                image = read_image(path)
+                image = read_image(path, max_value=evaluated.max_value)
             except (FileNotFoundError, ValueError) as error:
                 blocks.append(Text(str(error), "absent"))
                 continue
@@ -171,7 +174,8 @@ def _examples(evaluated: Evaluated, analysis: Analysis, most: int) -> list[Block
     for image_id in wanted:
         true = evaluated.truth[image_id]
         try:
-            image = read_image(evaluated.images / true.file_name)
+            path = evaluated.images / true.file_name
+            image = read_image(path, max_value=evaluated.max_value)
         except (FileNotFoundError, ValueError):
             continue
         shown, verdicts = analysis.shown[image_id], analysis.failures[image_id]

@@ -192,7 +192,7 @@ def calibration_and_counts(evaluated: Evaluated, analysis: Analysis | None) -> l
             ),
         ]  # fmt: skip
     counts = Section("counts", "Counts and images")
-    rows = [row for row in evaluated.per_image if np.isfinite(row.get("F1@.5", np.nan))]
+    rows = [row for row in evaluated.per_image if row.get("F1@.5") is not None]
     if evaluated.kind != "masks" or (evaluated.per_image and not rows):
         text = "No plots by image: they show masks, and images with cells."
         counts.blocks.append(Text(text, "absent"))

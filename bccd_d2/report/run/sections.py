@@ -78,7 +78,8 @@ def setup(run: RunFiles) -> Section:
 def _data_rows(run: RunFiles) -> list[tuple[str, str]]:
     rows = []
     if run.dataset:
-        rows.append(("dataset", f"{run.dataset['name']} ({run.key('DATASETS.ROOT', '')})"))
+        name = run.dataset.get("name", "unnamed")
+        rows.append(("dataset", f"{name} ({run.key('DATASETS.ROOT', '')})"))
     used = {"trained on": run.key("DATASETS.TRAIN", ()) if run.log else (),
             "checkpoint and threshold chosen on": run.key("DATASETS.VALIDATION", ())
             if run.log else (),
@@ -87,7 +88,9 @@ def _data_rows(run: RunFiles) -> list[tuple[str, str]]:
         parts = []
         for name in names:
             counts = run.dataset.get("counts", {}).get(name.partition("_")[2])
-            known = f": {counts['images']} images, {counts['cells']:,} cells" if counts else ""
+            known = ""
+            if counts and {"images", "cells"} <= counts.keys():
+                known = f": {counts['images']} images, {counts['cells']:,} cells"
             parts.append(name + known)
         if parts:
             rows.append((title, "; ".join(parts)))
@@ -99,8 +102,9 @@ def _model_rows(run: RunFiles) -> list[tuple[str, str]]:
     vit = run.key("MODEL.VIT", {})
     if run.key("MODEL.BACKBONE.NAME") == "build_vit_pyramid" and run.log:
         changed = {k.lower(): vit[k] for k in ("DEPTH", "DIM", "HEADS") if vit.get(k)}
-        text = ", ".join([vit["PRESET"], *(f"{k} {v}" for k, v in changed.items())])
-        rows.append(("backbone", f"{text}; from {vit['WEIGHTS'] or 'random weights'}"))
+        preset = str(vit.get("PRESET", "ViT"))
+        text = ", ".join([preset, *(f"{k} {v}" for k, v in changed.items())])
+        rows.append(("backbone", f"{text}; from {vit.get('WEIGHTS') or 'random weights'}"))
     if run.log:
         rows.append(("training", _training_text(run)))
     if scale := run.key("INPUT.IMAGE_SCALE"):

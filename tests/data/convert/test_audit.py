@@ -55,7 +55,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     brighter = np.clip(picture(1).astype(int) + 12, 0, 255).astype(np.uint8)
     put(root, "test", "e", brighter, squares((10, 10, 30, 30)))
     out = root.parent / "out"
-    convert(root, out, ConvertOptions(val_fraction=0, workers=1))
+    convert(root, out, ConvertOptions(val_fraction=0, workers=1, invert=False))
     return out, json.loads((out / "audit.json").read_text())
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from bccd_d2.data.convert.run import ConvertOptions, convert
-from bccd_d2.masks.labels import read_label_map
+from bccd_d2.io.label_images import read_label_file
 
 SIZE = (50, 70)
 PLAIN = ConvertOptions(workers=1, val_fraction=0)
@@ -194,7 +194,7 @@ def converted(root: Path, out: Path, options: ConvertOptions = PLAIN) -> np.ndar
     """Label map of the image "odd", which must not have been skipped."""
     report = convert(root, out, options)
     assert report.skips == []
-    return read_label_map(out / "labels/train/odd.png")
+    return read_label_file(out / "labels/train/odd.png")
 
 
 def rgba() -> Image.Image:
@@ -288,7 +288,7 @@ def test_spaces_and_unicode_in_names(tmp_path: Path) -> None:
     names = [image["file_name"] for image in content["images"]]
     assert names == ["train/original/blood smear (1).png", "train/original/кровь 血液.png"]
     for image in content["images"]:
-        assert read_label_map(report.out / image["label_file"]).max() == 2
+        assert read_label_file(report.out / image["label_file"]).max() == 2
     description = json.loads(report.files["dataset"].read_text("utf-8"))
     assert (report.out / description["image_root"] / names[1]).is_file()
 
@@ -304,8 +304,8 @@ def test_same_stem_in_train_and_test_is_legal(root: Path, tmp_path: Path) -> Non
     put(root, "good_a", split="test", mask=mask_values(255, 255, 255))
     report = convert(root, tmp_path / "out", PLAIN)
     assert report.counts["test"] == {"images": 1, "cells": 3, "max_cells": 3}
-    assert read_label_map(tmp_path / "out/labels/train/good_a.png").max() == 2
-    assert read_label_map(tmp_path / "out/labels/test/good_a.png").max() == 3
+    assert read_label_file(tmp_path / "out/labels/train/good_a.png").max() == 2
+    assert read_label_file(tmp_path / "out/labels/test/good_a.png").max() == 3
 
 
 def test_hidden_and_other_files_are_passed_over(root: Path, tmp_path: Path) -> None:

@@ -63,9 +63,11 @@ def test_missing_root_and_wrong_level(root: Path, tmp_path: Path) -> None:
 
 
 def test_root_and_plain_folders_exclude_each_other(root: Path) -> None:
-    for places in ({}, {"root": root, "images": root}, {"images": root}):
-        with pytest.raises(ValueError, match="either root, or both images and masks"):
+    for places in ({}, {"root": root, "images": root}, {"masks": root}):
+        with pytest.raises(ValueError, match="either root, or images with or without masks"):
             find_sources(**places)
+    with pytest.raises(ValueError, match="holds no masks among its images.*--masks"):
+        find_sources(images=root / "train/original")
 
 
 def test_relative_posix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

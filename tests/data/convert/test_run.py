@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 
 from bccd_d2.data.convert import write as coco_files
 from bccd_d2.data.convert.run import ConvertOptions, convert, is_current
-from bccd_d2.masks.labels import read_label_map
+from bccd_d2.io.label_images import read_label_file
 
 SIZE = (90, 120)
 
@@ -66,7 +66,7 @@ def test_labels_and_json_hold_the_same_pixels_as_the_mask(root: Path, out: Path)
     content = load(out / "annotations/instances_train.json")
     for image in content["images"]:
         mask = np.asarray(Image.open(root / image["file_name"].replace("original", "mask")))
-        label_map = read_label_map(out / image["label_file"])
+        label_map = read_label_file(out / image["label_file"])
         np.testing.assert_array_equal(label_map > 0, mask[..., 0] == 255)
         cells = [a for a in content["annotations"] if a["image_id"] == image["id"]]
         assert [a["label"] for a in cells] == list(range(1, label_map.max() + 1))
@@ -223,7 +223,7 @@ def converted_labels(tmp_path: Path, mask: np.ndarray, **options: Any) -> tuple[
     Image.fromarray(mask).save(tmp_path / "root/train/mask/a.png")
     report = convert(tmp_path / "root", tmp_path / "out", ConvertOptions(workers=1, **options))
     content = load(report.files["train"])
-    return read_label_map(tmp_path / "out/labels/train/a.png"), content["annotations"]
+    return read_label_file(tmp_path / "out/labels/train/a.png"), content["annotations"]
 
 
 def test_connectivity_and_min_area_and_holes_reach_the_labels(tmp_path: Path) -> None:
@@ -303,7 +303,8 @@ def test_tool_passes_every_option_on(
     command = (
         f"--root {root} --out {tmp_path} --connectivity 4 --min-area 20 --fill-holes "
         "--split-clumps --threshold 100 --polygons --val-fraction 0.2 --seed 1 --folds 2 "
-        "--max-images 8 --strict --workers 1"
+        "--max-images 8 --strict --workers 1 --mask-kind binary --ignore-value 7 --ignore-value -1 "
+        "--no-invert --max-value 4095"
     )
     assert convert_to_coco.main(command.split()) == 0
     assert load(tmp_path / "dataset.json")["options"] == {
@@ -312,6 +313,10 @@ def test_tool_passes_every_option_on(
         "fill_holes": True,
         "split_clumps": True,
         "threshold": 100.0,
+        "mask_kind": "binary",
+        "ignore_values": [7, -1],
+        "invert": False,
+        "max_value": 4095.0,
         "polygons": True,
         "val_fraction": 0.2,
         "test_fraction": 0.0,

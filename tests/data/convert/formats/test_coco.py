@@ -13,8 +13,8 @@ from bccd_d2.data.convert.formats.coco import plain_name, read_coco
 from bccd_d2.data.convert.formats.files import FormatError
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.export.coco import write_coco
+from bccd_d2.io.label_images import read_label_file
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.labels import read_label_map
 
 from .conftest import HEIGHT, WIDTH, write_image, write_json
 
@@ -84,7 +84,7 @@ def test_a_crowd_is_ignored_where_crowd_means_crowd(run, tmp_path):
     assert square["label"] == 1 and square["iscrowd"] == 0
     assert crowd["iscrowd"] == 1 and "label" not in crowd
     assert found.report.counts["train"]["cells"] == 1
-    label_map = read_label_map(found.report.out / found.images["a.png"]["label_file"])
+    label_map = read_label_file(found.report.out / found.images["a.png"]["label_file"])
     assert label_map.max() == 1 and (label_map > 0).sum() == 400
     assert len({one["id"] for one in found.cells["a.png"]}) == 2
 
@@ -209,7 +209,7 @@ def test_our_own_files_come_back_without_loss(run, images, tmp_path):
         truth = {image.file_name: image.cells for image in images_of}
         assert {name: c.rles for name, c in truth.items()} == {n: c.rles for n, c in cells.items()}
         COCO(str(found.report.files["train"]))  # plain pycocotools opens it
-    label_map = read_label_map(first.report.out / first.images["a.png"]["label_file"])
+    label_map = read_label_file(first.report.out / first.images["a.png"]["label_file"])
     assert label_map[22, 30] == 2  # the smaller disc lies on top
     assert (label_map == 3).sum() == masks[2].sum()
 

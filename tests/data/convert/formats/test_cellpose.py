@@ -1,4 +1,4 @@
-"""Label images of any tool, Cellpose's pickles read without running them, our own back."""
+"""Cellpose's ``_seg.npy``: pickles of every protocol, read without running what they hold."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
-from PIL import Image
 
 from bccd_d2.data.convert.formats.cellpose import seg_masks
 from bccd_d2.data.convert.formats.files import FormatError
-from bccd_d2.masks.labels import read_label_map
 
 from .conftest import HEIGHT, WIDTH
 
@@ -40,44 +37,6 @@ def cellpose_content(masks: np.ndarray) -> dict:
         "colors": np.zeros((3, 3), np.uint8), "est_diam": np.float32(3), "zdraw": [None],
         "model_path": 0, "flow_threshold": 0.4, "manual_changes": [],
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ["a.tif", "a_cp_masks.tif", "a_cp_masks.png", "a_labels.npy"])
-def test_label_images_of_other_tools(run, tmp_path, name):
-    path = tmp_path / "labels" / name
-    path.parent.mkdir()
-    if name.endswith("npy"):
-        np.save(path, label_map())
-    elif name.endswith("png"):
-        Image.fromarray(label_map()).save(path)
-    else:
-        tifffile.imwrite(path, label_map().astype(np.uint32))
-    found = run("labels", path.parent)
-    assert [one["area"] for one in found.cells["a.png"]] == [100, 100, 200]
-    written = read_label_map(found.report.out / found.images["a.png"]["label_file"])
-    assert ((written > 0) == (label_map() > 0)).all() and written.max() == 3
-    # our own label PNG goes back in as it is
-    again = run("labels", found.report.out / "labels")
-    written_again = read_label_map(again.report.out / again.images["a.png"]["label_file"])
-    assert (written_again == written).all()
-
-
-def test_label_images_beside_their_images(run, images):
-    Image.fromarray(label_map()).save(images / "a_cp_masks.png")
-    found = run("labels", images)
-    assert len(found.cells["a.png"]) == 3 and list(found.cells) == ["a.png"]
-    (images / "a_cp_masks.png").unlink()
-    with pytest.raises(ValueError, match="name label images as x_cp_masks.tif"):
-        run("labels", images)
-
-
-def test_a_label_image_of_another_size_is_refused(run, tmp_path):
-    (tmp_path / "labels").mkdir()
-    np.save(tmp_path / "labels" / "a.npy", np.zeros((5, 6), np.uint8))
-    np.save(tmp_path / "labels" / "b.npy", label_map())
-    found = run("labels", tmp_path / "labels")
-    assert list(found.cells) == ["b.png"]
-    assert any("has 6x5 px, its image a 80x60" in reason for _, reason in found.skips)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.uint32, np.int64])

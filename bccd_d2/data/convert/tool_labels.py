@@ -1,0 +1,49 @@
+"""Label images of other tools, and what is given in their place by mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bccd_d2.data.convert.truth import TruthError, TruthOptions, pieces_of_one, read_truth
+from bccd_d2.io.files import printable
+from bccd_d2.masks.components import label_cells
+from bccd_d2.masks.structure import structure_of
+
+
+def read_tool_labels(path: str | Path, components: bool = False) -> np.ndarray:
+    """(H, W) int32 label map 1..N of a label image of any integer type.
+
+    Args:
+        components: the file is a binary mask, each of its components is a cell.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: unreadable, or a mask where a label image is wanted, or the other way round; the
+            message says which.
+    """
+    name = f"label image {printable(path)}"
+    if components:
+        try:
+            return label_cells(read_truth(path, TruthOptions(kind="binary")).mask).label_map
+        except TruthError as error:
+            raise ValueError(
+                f"{name} is no mask of two values, bright on dark, which --components takes: "
+                "leave --components out if it has one value a cell"
+            ) from error
+    found = read_truth(path, TruthOptions(kind="labels"))
+    pieces = pieces_of_one(found)
+    if pieces > 1:
+        raise ValueError(
+            f"{name} has a single value, in {pieces} pieces: a binary mask? --components makes "
+            "each of them a cell"
+        )
+    if found.label_map.max(initial=0) > 1:
+        structure = structure_of(found.label_map)
+        if (structure.share >= 0.5).mean() < 0.5:
+            raise ValueError(
+                f"{name} has {len(structure.share)} values, most of them scattered: a smooth mask "
+                "or a map of classes? Save one value a cell"
+            )
+    return found.label_map
