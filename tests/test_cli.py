@@ -171,10 +171,15 @@ def test_ctrl_c_ends_with_130_and_faults_keep_their_traceback(capsys):
     def fault(args):
         raise AttributeError("a bug")
 
+    def broken_import(args):
+        from bccd_d2.cli import no_such_name  # noqa: F401
+
     parser = common.make_parser("x", "")
     assert common.run(parser, stop, [], detectron2=False) == 130
     with pytest.raises(AttributeError):
         common.run(parser, fault, [], detectron2=False)
+    with pytest.raises(ImportError):
+        common.run(parser, broken_import, [], detectron2=False)
 
 
 @pytest.fixture(scope="module")

@@ -35,8 +35,12 @@ _NAMES = {"OutOfMemoryError", "ProcessRaisedException", "ProcessExitedException"
 
 
 def expected(error: BaseException) -> bool:
-    """Whether a user can bring it about; else it is a fault of ours and keeps its traceback."""
-    return isinstance(error, _KINDS) or type(error).__name__ in _NAMES
+    """Whether a user can bring it about; else it is a fault of ours and keeps its traceback.
+
+    A module of ours that cannot be imported is our fault.
+    """
+    ours = isinstance(error, ImportError) and (error.name or "").split(".")[0] == "bccd_d2"
+    return (isinstance(error, _KINDS) and not ours) or type(error).__name__ in _NAMES
 
 
 def explain(error: BaseException) -> str:
