@@ -41,7 +41,7 @@ class Harmful(DarkParts):
         if deed == 1:
             time.sleep(600)
         if deed == 2:
-            held = [np.ones(10**8, np.uint8) for _ in range(100)]
+            held = [np.ones(10**7, np.uint8) for _ in range(1000)]
             time.sleep(600 + len(held))
         if deed == 3:
             os._exit(9)

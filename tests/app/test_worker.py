@@ -15,10 +15,10 @@ from page_stand_in import DarkParts, Harmful, missing
 from bccd_d2.app.upload import Limits
 from bccd_d2.app.worker import Finder, Job
 
-LIMITS = Limits(seconds=4, memory_gb=0.8)
+LIMITS = Limits(seconds=4, memory_gb=0.5)
 DEEDS = {  # red of the first pixel: what is said
     1: "takes more than the 4 s allowed here for finding its cells",
-    2: "needs more than the 0.8 GB of memory allowed here",
+    2: "needs more than the 0.5 GB of memory allowed here",
     3: "ended the process that looked at it",
 }
 
