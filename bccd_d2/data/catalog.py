@@ -84,8 +84,7 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     root = image_root(folder, description)
     path = split_json(folder, split, description)
     fixed = {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS}
-    kind = description.get("annotations", "masks")
-    records = []
+    kind, records = description.get("annotations", "masks"), []
     white = description.get("options", {}).get("max_value")
     for image in read_coco(path, boxes=kind != "points"):
         entry = image.entry
