@@ -79,10 +79,10 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
         One dict an image: ``file_name`` and ``label_file`` (absolute), ``image_id``, ``height``,
         ``width``, ``max_value`` (of the dataset, see `bccd_d2.io.images.read_plane`),
         ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``, ``segmentation``,
-        ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in
-        the label map) and ``touches_border``. Images without cells stay in, with an empty list.
-        Crowds and difficult cells are left out. In a dataset of boxes or points ``label_file`` is
-        None; points have ``point`` (x, y) in place of ``bbox``.
+        ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in the label map) and
+        ``touches_border``. Images without cells stay in, with an empty list. Crowds and difficult
+        cells are left out. In a dataset of boxes or points ``label_file`` is None; points have
+        ``point`` (x, y) in place of ``bbox``.
 
     Raises:
         KeyError: the dataset has no such split.
