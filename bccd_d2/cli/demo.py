@@ -107,5 +107,6 @@ def _config(args: argparse.Namespace, dataset: Path) -> Any:
     from bccd_d2.config.load import load_config
 
     options = ["DATASETS.ROOT", dataset, "OUTPUT_DIR", args.out / "train", "TEST.EVAL_PERIOD", 0]
-    options += ["SOLVER.MAX_ITER", args.iterations, *args.options]
+    options += ["SOLVER.MAX_ITER", args.iterations]
+    options += ["SOLVER.WARMUP_ITERS", min(100, args.iterations // 4), *args.options]
     return load_config(CONFIG, [str(option) for option in options])

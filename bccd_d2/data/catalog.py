@@ -31,6 +31,10 @@ EVALUATOR_TYPE = "bccd_cells"
 
 logger = logging.getLogger(__name__)
 
+_KEPT = (  # of an annotation
+    "bbox", "point", "segmentation", "iscrowd", "area", "label", "touches_border", "category",
+)  # fmt: skip
+
 
 def find_dataset(name: str = "bccd") -> Path:
     """The converted folder (the one that holds ``dataset.json``) of a dataset.
@@ -73,6 +77,8 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
         ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
         ``segmentation``, ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in
         the label map) and ``touches_border``. Images without cells stay in, with an empty list.
+        Crowds and difficult cells are left out. In a dataset of boxes or points ``label_file`` is
+        None; points have ``point`` (x, y) in place of ``bbox``.
 
     Raises:
         KeyError: the dataset has no such split.
@@ -84,24 +90,26 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     description = read_description(folder)
     root = image_root(folder, description)
     path = split_json(folder, split, description)
-    kept = ("bbox", "segmentation", "iscrowd", "area", "label", "touches_border")
     fixed = {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS}
-    white, records = max_value(description), []
-    for image in read_coco(path, boxes=True):
+    kind = description.get("annotations", "masks")
+    records = []
+    for image in read_coco(path, boxes=kind != "points"):
         entry = image.entry
-        if "label_file" not in entry:
+        labels = entry.get("label_file")
+        if labels is None and kind == "masks":
             raise ValueError(f"{path}: image {entry['id']} has no label_file; {CONVERT_AGAIN}")
         records.append(
             {
                 "file_name": str(confined(root, entry["file_name"])),
-                "label_file": str(confined(folder, entry["label_file"])),
+                "label_file": labels and str(confined(folder, labels)),
                 "image_id": entry["id"],
                 "height": entry["height"],
                 "width": entry["width"],
-                "max_value": white,
+                "max_value": max_value(description),
                 "annotations": [
-                    {key: given[key] for key in kept if key in given} | fixed
+                    {key: given[key] for key in _KEPT if key in given} | fixed
                     for given in image.annotations
+                    if not given.get("iscrowd", 0)
                 ],
             }
         )
@@ -171,6 +179,9 @@ def _metadata(folder: Path, split: str, description: Mapping[str, Any]) -> dict[
         "dataset_root": str(folder),
         "split": split,
         "evaluator_type": EVALUATOR_TYPE,
+        "annotations": description.get("annotations", "masks"),
+        "complete": description.get("complete", True),
+        "cells": description.get("counts", {}).get(split, {}).get("cells"),
         "max_cells": description.get("counts", {}).get(split, {}).get("max_cells"),
         "area_percentiles": {int(key): float(value) for key, value in percentiles.items()},
         "conversion": hashlib.sha1(state.encode()).hexdigest(),

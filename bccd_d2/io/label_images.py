@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from bccd_d2.io.atomic import write_png_atomic
-from bccd_d2.io.files import UnreadableError, opened, printable
+from bccd_d2.io.files import UnreadableError, opened
 from bccd_d2.io.images import (
     SUFFIXES,
     by_pillow,
@@ -29,6 +29,7 @@ from bccd_d2.io.images import (
     turned_upright,
     upright,
 )
+from bccd_d2.io.text import printable
 from bccd_d2.io.tiff_header import MAX_BYTES, check_page, is_tiff, open_tiff
 from bccd_d2.io.tiff_pages import find_planes
 

@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 
 from bccd_d2.masks import labels
 from bccd_d2.masks import rle as convert
+from bccd_d2.masks.polygons import segmentation_to_rle
 from bccd_d2.masks.rle import Rle
 
 
@@ -82,12 +83,12 @@ class Cells:
 
     @classmethod
     def from_coco(cls, annotations: Sequence[dict], image_size: tuple[int, int]) -> Cells:
-        """Cells of COCO annotations or results with RLE segmentations; crowds are left out.
+        """Cells of COCO annotations or results, of RLEs or polygons; crowds are left out.
 
         A missing ``score`` counts as 1; every cell gets class 0, the one class there is.
         """
         kept = [a for a in annotations if not a.get("iscrowd", 0)]
-        rles = [convert.rle_from_json(a["segmentation"]) for a in kept]
+        rles = [segmentation_to_rle(a["segmentation"], image_size) for a in kept]
         return cls.from_rles(rles, image_size, [a.get("score", 1.0) for a in kept])
 
     @classmethod

@@ -17,7 +17,7 @@ from pycocotools import mask as coco_mask
 from bccd_d2.masks.runs import Rle, rle_runs, run_pixels
 
 
-def _compress(starts: np.ndarray, ends: np.ndarray, image_size: tuple[int, int]) -> Rle:
+def compress_runs(starts: np.ndarray, ends: np.ndarray, image_size: tuple[int, int]) -> Rle:
     """RLE of foreground runs [start, end) in column-major order; touching runs are joined."""
     height, width = (int(n) for n in image_size)
     joined = np.flatnonzero(starts[1:] == ends[:-1])
@@ -59,7 +59,7 @@ def encode_crop(mask_crop: np.ndarray, y0: int, x0: int, image_size: tuple[int, 
     end_column, end_row = np.nonzero(steps == -1)
     starts = (start_column + x0) * height + start_row + y0
     ends = (end_column + x0) * height + end_row + y0
-    return _compress(starts, ends, (height, width))
+    return compress_runs(starts, ends, (height, width))
 
 
 def label_map_to_rles(label_map: np.ndarray) -> list[Rle]:
@@ -91,9 +91,8 @@ def label_map_to_rles(label_map: np.ndarray) -> list[Rle]:
             f"{found[-1]}; call bccd_d2.masks.labels.relabel first"
         )
     bounds = np.append(first, values.size)
-    return [
-        _compress(starts[a:b], ends[a:b], (height, width)) for a, b in itertools.pairwise(bounds)
-    ]
+    size = (height, width)
+    return [compress_runs(starts[a:b], ends[a:b], size) for a, b in itertools.pairwise(bounds)]
 
 
 def rle_to_mask(rle: Rle) -> np.ndarray:

@@ -44,10 +44,10 @@ def draw_predictions(
     threshold = read_json(evaluation / "scores.json", shape, EVALUATE_AGAIN)["score_threshold"]
     sizes = {image.entry["id"]: image.size for image in truth}
     predicted = read_results(evaluation / "coco_instances_results.json", sizes)
+    given = max_value(description)
     pictures = []
     for image in truth:
-        path = confined(root, image.entry["file_name"])
-        pixels = read_image(path, max_value=max_value(description))
+        pixels = read_image(confined(root, image.entry["file_name"]), max_value=given)
         true = Cells.from_coco(image.annotations, image.size)
         found = Cells.from_coco(predicted[image.entry["id"]], image.size).above(threshold)
         verdicts = find_failures(true, found)

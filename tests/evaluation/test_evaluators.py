@@ -225,9 +225,11 @@ def test_broken_truth_is_refused_by_name(tmp_path) -> None:
     write_truth(path, [])
     with pytest.raises(ValueError, match="holds no images"):
         read_truth(path)
-    polygon = {"image_id": 1, "segmentation": [[0, 0, 1, 0, 1, 1]]}
+    polygon = {"image_id": 1, "segmentation": [[0, 0, 3, 0, 3, 3, 0, 3]]}
     image = {"id": 1, "file_name": "a.png", "height": 4, "width": 4}
     path.write_text(json.dumps({"images": [image], "annotations": [polygon]}))
+    assert read_truth(path)[1].cells.areas.tolist() == [9]
+    path.write_text(json.dumps({"images": [image], "annotations": [polygon | {"segmentation": 1}]}))
     with pytest.raises(ValueError, match="expected an RLE"):
         read_truth(path)
 

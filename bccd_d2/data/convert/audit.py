@@ -58,8 +58,9 @@ def summarise(records: Sequence[ImageRecord]) -> dict[str, Any]:
     Sizes are in px of the files, shares in [0, 1], colours 0 to 255.
     """
     counts = np.array([record.cells for record in records], dtype=np.int64)
-    areas = _joined([record.areas for record in records])
-    sides = _joined([r.boxes[:, 2:] - r.boxes[:, :2] for r in records]).reshape(-1, 2)
+    sized = [record for record in records if record.kind != "points"]
+    areas = _joined([record.areas for record in sized])
+    sides = _joined([r.boxes[:, 2:] - r.boxes[:, :2] for r in sized]).reshape(-1, 2)
     mean, deviation = colour_statistics(records)
     size_names = Counter(f"{r.image_size[1]}x{r.image_size[0]}" for r in records)
     total = max(int(counts.sum()), 1)
@@ -77,7 +78,7 @@ def summarise(records: Sequence[ImageRecord]) -> dict[str, Any]:
         "share_of_images_over_100_cells": round(float(np.mean(counts > CROWDED)), 4)
         if len(counts)
         else 0.0,
-        "covered": percentiles(np.array([r.covered for r in records]) * 100, (0, 5, 50, 95, 100)),
+        "covered": percentiles(np.array([r.covered for r in sized]) * 100, (0, 5, 50, 95, 100)),
         "cell_area": percentiles(areas),
         "cell_width": percentiles(sides[:, 0]),
         "cell_height": percentiles(sides[:, 1]),
@@ -88,6 +89,8 @@ def summarise(records: Sequence[ImageRecord]) -> dict[str, Any]:
         "holes": sum(r.holes for r in records),
         "suspected_clumps": sum(len(r.suspects) for r in records),
         "split_cells": sum(int(r.is_split.sum()) for r in records),
+        "categories": dict(Counter(c for r in records for c in r.categories).most_common()),
+        "ignored": sum(len(r.ignored_categories) for r in records),
     }
 
 
@@ -137,7 +140,8 @@ def build_audit(
                 n for n, r in zip(names, records, strict=True) if r.cells == 0
             ],
             "masks_of_one_cell_over_everything": [
-                n for n, r in zip(names, records, strict=True) if r.covered >= 0.99
+                n for n, r in zip(names, records, strict=True)
+                if r.covered >= 0.99 and r.kind == "masks"
             ],
             "masks_with_more_than_two_grey_values": [
                 {"file": n, "grey_values": r.grey_values, "mode": r.mask_mode}
@@ -152,6 +156,7 @@ def build_audit(
                 if r.suspects
             ],
         },
+        "annotation_notes": dict(sum((r.notes for r in records), Counter()).most_common()),
         "images": [
             _row(n, r, s) for n, r, s in zip(names, records, assigned, strict=True)
         ],
@@ -199,6 +204,7 @@ def _row(name: str, record: ImageRecord, split: str) -> dict[str, Any]:
         "value_range": record.value_range,
         "mean_rgb": mean,
         "std_rgb": deviation,
+        **({"notes": dict(record.notes)} if record.notes else {}),
     }
 
 
@@ -206,11 +212,22 @@ def format_audit(audit: Mapping[str, Any]) -> str:
     """The audit as text for people: a table with a column a split, then the findings."""
     summary = audit["summary"]
     columns = [name for name in ("train", "val", "test", "all") if name in summary]
-    lines = ["".join([f"{'':<30}", *(f"{name:>20}" for name in columns)])]
+    lines = ["".join([f"{'':<30}", *(f"{name:>24}" for name in columns)])]
     for title, value in _TABLE:
-        cells = (f"{value(summary[name]):>20}" for name in columns)
+        cells = (f"{value(summary[name]):>24}" for name in columns)
         lines.append("".join([f"{title:<30}", *cells]))
-    return "\n".join([*lines, "", *_finding_lines(audit["findings"])]) + "\n"
+    found = _finding_lines(audit["findings"])
+    return "\n".join([*lines, *_annotation_lines(audit), "", *found]) + "\n"
+
+
+def _annotation_lines(audit: Mapping[str, Any]) -> list[str]:
+    """Categories, and what was done to annotations; [] for binary masks."""
+    summary = audit["summary"]["all"]
+    lines = [f"category {name}: {count:,}" for name, count in summary["categories"].items()]
+    if summary["ignored"]:
+        lines.append(f"ignored (crowds, difficult): {summary['ignored']:,}")
+    lines += [f"{note}: {count:,}" for note, count in audit.get("annotation_notes", {}).items()]
+    return ["", *lines] if lines else []
 
 
 def _range(summary: Mapping[str, Any], key: str, low: str, middle: str, high: str) -> str:
@@ -231,7 +248,7 @@ _TABLE = (
     ("cell area px, p1/med/p99", lambda s: _range(s, "cell_area", "1", "50", "99")),
     ("cell width px, p1/med/p99", lambda s: _range(s, "cell_width", "1", "50", "99")),
     ("cell height px, p1/med/p99", lambda s: _range(s, "cell_height", "1", "50", "99")),
-    ("cells at the border", lambda s: f"{s['border_cells']:.1%}"),
+    ("cells at the border", lambda s: f"{s['border_cells']:.1%}" if s["cell_area"] else "-"),
     ("mean colour, R G B", lambda s: _colour(s["pixel_mean_rgb"])),
     ("its spread, R G B", lambda s: _colour(s["pixel_std_rgb"])),
     ("specks dropped", lambda s: f"{s['specks']:,}"),

@@ -7,6 +7,8 @@ cell; annotations wait on disk, so memory does not grow with them.
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,8 @@ from pycocotools import mask as coco_mask
 
 from bccd_d2.data.convert.pairing import Pair, Skip
 from bccd_d2.data.convert.truth import Truth, TruthError, TruthOptions, read_single, read_truth
-from bccd_d2.io.files import printable
 from bccd_d2.io.images import planes, read_plane
+from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import ValueRange
 from bccd_d2.masks import labels
 from bccd_d2.masks.clumps import solidities, suspect_clumps
@@ -82,6 +84,11 @@ class ImageRecord:
         reading: how the mask file was read, see `truth.Truth`.
         ignored_pixels: of the mask file, that belong to no cell by an option.
         value_range: what became 0 to 255 in the image, see `io.value_range.ValueRange`.
+        kind: "masks", "boxes" or "points": what areas and boxes were measured on; points have none.
+        categories: N names where the annotations have some, else ().
+        ignored_categories: names of further annotations that are no cells to learn or score:
+            crowds and those marked as difficult.
+        notes: what was cut, dropped or taken for something, with counts.
     """
 
     pair: Pair
@@ -105,6 +112,15 @@ class ImageRecord:
     reading: str = "binary"
     ignored_pixels: int = 0
     value_range: dict[str, Any] = field(default_factory=lambda: ValueRange().as_json())
+    kind: str = "masks"
+    categories: tuple[str, ...] = ()
+    ignored_categories: tuple[str, ...] = ()
+    notes: Counter = field(default_factory=Counter)
+
+    @property
+    def annotations(self) -> int:
+        """Number of annotations, the ignored ones included."""
+        return self.cells + len(self.ignored_categories)
 
     @property
     def cells(self) -> int:
@@ -113,8 +129,9 @@ class ImageRecord:
 
     @property
     def covered(self) -> float:
-        """Share of the image that cells cover, in [0, 1]."""
-        return float(self.areas.sum() / max(self.image_size[0] * self.image_size[1], 1))
+        """Share of the image that cells cover, in [0, 1]; boxes that overlap count twice."""
+        share = self.areas.sum() / max(self.image_size[0] * self.image_size[1], 1)
+        return min(float(share), 1.0)
 
 
 def label_path(folder: Path, pair: Pair) -> Path:
@@ -156,10 +173,19 @@ def convert_pair(pair: Pair, options: LabelOptions, folder: Path) -> ImageRecord
         "value_range": value_range.as_json(),
         **_measure(image, labelled, rles),
     }
-    _write(label_path(folder, pair), _encode_labels(labelled.label_map))
-    annotations = _annotations(labelled, record, rles, options.polygons)
-    _write(part_path(folder, pair), json.dumps(annotations).encode())
+    write_labels(folder, pair, labelled.label_map)
+    write_part(folder, pair, _annotations(labelled, record, rles, options.polygons))
     return ImageRecord(pair=pair, **record)
+
+
+def write_labels(folder: Path, pair: Pair, label_map: np.ndarray) -> None:
+    """Write the label PNG of a pair."""
+    _write(label_path(folder, pair), _encode_labels(label_map))
+
+
+def write_part(folder: Path, pair: Pair, annotations: Sequence[dict[str, Any]]) -> None:
+    """Write the annotations of a pair, COCO's without their ids."""
+    _write(part_path(folder, pair), json.dumps(annotations).encode())
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -194,18 +220,28 @@ def _cells(truth: Truth, options: LabelOptions) -> Labelled:
     )
 
 
+def read_only_image(
+    path: Path, max_value: float | None
+) -> tuple[np.ndarray, ValueRange] | Skip:
+    """The one image of a file, (H, W, 3) uint8 RGB, and its range; or why it cannot be used."""
+    try:
+        pages = len(planes(path).images)
+        if pages > 1:
+            return _skip(path, "several pages", f"it holds {pages} images, annotations are of one: "
+                         "save each page as a file, with annotations of its own")  # fmt: skip
+        return read_plane(path, max_value=max_value)
+    except (ValueError, OSError) as error:
+        return _skip(path, "unreadable image", str(error))
+
+
 def _read(
     pair: Pair, options: LabelOptions
 ) -> tuple[np.ndarray, ValueRange, Truth] | Skip:
     """Image and mask of a pair, or why they cannot be used."""
-    try:
-        pages = len(planes(pair.image).images)
-        if pages > 1:
-            return _skip(pair.image, "several pages", f"it holds {pages} images, a mask is of one: "
-                         "save each page as a file, with a mask of its own")  # fmt: skip
-        image, value_range = read_plane(pair.image, max_value=options.max_value)
-    except (ValueError, OSError) as error:
-        return _skip(pair.image, "unreadable image", str(error))
+    given = read_only_image(pair.image, options.max_value)
+    if isinstance(given, Skip):
+        return given
+    image, value_range = given
     try:
         read = read_single if options.single else read_truth
         truth = read(pair.mask, options.truth)
@@ -247,11 +283,7 @@ def _measure(image: np.ndarray, labelled: Labelled, rles: list[Rle]) -> dict[str
     boxes = np.array(coco_mask.toBbox(rles) if rles else [], dtype=np.int32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     suspects = suspect_clumps(areas, solidities(label_map, boxes)) & ~labelled.is_split
-    sample = np.ascontiguousarray(image[::4, ::4])
-    mean, deviation = (v.ravel() for v in cv2.meanStdDev(sample))
-    pixels = sample.shape[0] * sample.shape[1]
     return {
-        "image_size": label_map.shape,
         "areas": areas,
         "boxes": boxes,
         "border": labels.touches_border(boxes, label_map.shape),
@@ -261,6 +293,17 @@ def _measure(image: np.ndarray, labelled: Labelled, rles: list[Rle]) -> dict[str
         "speck_pixels": labelled.speck_pixels,
         "holes": labelled.holes,
         "hole_pixels": labelled.hole_pixels,
+        **measure_image(image),
+    }
+
+
+def measure_image(image: np.ndarray) -> dict[str, Any]:
+    """The part of an `ImageRecord` that the image alone tells."""
+    sample = np.ascontiguousarray(image[::4, ::4])
+    mean, deviation = (v.ravel() for v in cv2.meanStdDev(sample))
+    pixels = sample.shape[0] * sample.shape[1]
+    return {
+        "image_size": image.shape[:2],
         "pixel_count": pixels,
         "pixel_sum": mean * pixels,
         "pixel_square_sum": (np.square(mean) + np.square(deviation)) * pixels,

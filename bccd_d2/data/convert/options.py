@@ -79,6 +79,19 @@ class ConvertOptions:
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError("val_fraction and test_fraction together must leave training images")
 
+    def check_without_masks(self) -> None:
+        """Refuse options that say how a mask becomes cells, where annotations say it themselves.
+
+        Raises:
+            ValueError: one of them is not at its default.
+        """
+        for name in ("connectivity", "min_area", "fill_holes", "split_clumps", "threshold"):
+            if getattr(self, name) != getattr(type(self), name):
+                raise ValueError(
+                    f"{name} says how a binary mask becomes cells; annotations say it themselves, "
+                    f"so leave --{name.replace('_', '-')} out"
+                )
+
     @property
     def label_options(self) -> LabelOptions:
         """Those of the options that a single mask needs."""

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bccd_d2.data.convert.truth import TruthError, read_truth
-from bccd_d2.io.files import is_utf8, printable
+from bccd_d2.io.files import is_utf8
 from bccd_d2.io.images import SUFFIXES, UNREAD_SUFFIXES
 from bccd_d2.io.label_images import ENDINGS, image_stem, plain_stem, same_name
+from bccd_d2.io.text import printable
 
 SOURCE_SPLITS = ("train", "test")
 
@@ -297,7 +298,8 @@ def fingerprint(sources: Sources, options: Mapping[str, Any]) -> str:
         for path in (pair.image, pair.mask):
             state = path.stat()
             name = relative_posix(path, sources.image_root)
-            digest.update(f"{name}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+            digest.update(f"{name}|{state.st_size}|{state.st_mtime_ns}\n".encode(errors="surrogateescape"))
     for skip in sources.skips:
-        digest.update(f"{skip.kind}|{Path(skip.file).name}\n".encode())
+        name = f"{skip.kind}|{Path(skip.file).name}\n"
+        digest.update(name.encode(errors="surrogateescape"))
     return digest.hexdigest()

@@ -21,6 +21,8 @@ import numpy as np
 from bccd_d2.data.convert import audit as auditing
 from bccd_d2.data.convert import splits
 from bccd_d2.data.convert import write as coco_files
+from bccd_d2.data.convert.annotated import category_names
+from bccd_d2.data.convert.annotated_pairs import AnnotationSource, find_annotated
 from bccd_d2.data.convert.image import ImageRecord, LabelOptions
 from bccd_d2.data.convert.options import ConvertOptions
 from bccd_d2.data.convert.pairing import Skip, Sources, find_sources, fingerprint, relative_posix
@@ -32,7 +34,7 @@ from bccd_d2.io.value_range import summarise_ranges
 FORMAT_VERSION = 1
 PACKAGES = ("bccd_d2", "numpy", "opencv-python-headless", "Pillow", "pycocotools", "scipy")
 
-__all__ = ["ConversionReport", "ConvertOptions", "convert", "is_current"]
+__all__ = ["AnnotationSource", "ConversionReport", "ConvertOptions", "convert", "is_current"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def convert(
     images: str | Path | None = None,
     masks: str | Path | None = None,
     progress: bool = False,
+    annotations: AnnotationSource | None = None,
 ) -> ConversionReport:
     """Convert ``root/{train,test}/{original,mask}``, or ``images`` with ``masks``, into ``out``.
 
@@ -77,17 +80,19 @@ def convert(
         images: a folder of images, instead of ``root``.
         masks: their masks.
         progress: show a progress bar where the terminal can.
+        annotations: instead of masks: label images, COCO, boxes, points, GeoJSON or ``_seg.npy``.
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: no usable pair; something was skipped and the options are strict; ``out`` holds
-            something else.
+        ValueError: no usable pair; options that do not go together; something was skipped and the
+            options are strict; ``out`` holds something else.
         OSError: ``out`` cannot be written, or another conversion into it is under way.
     """
     options = ConvertOptions() if options is None else options
-    sources = _limited(find_sources(root, images, masks), options)
+    sources = _limited(_find(root, images, masks, annotations, options), options)
     _check_test(sources, options)
-    mark = fingerprint(sources, options.recorded())
+    recorded = _recorded(options, annotations)
+    mark = fingerprint(sources, recorded)
     out = Path(out)
     with _work_folder(out) as work:
         chosen = options.label_options
@@ -97,10 +102,9 @@ def convert(
         if options.strict and skips:
             raise ValueError(f"strict, and {_skip_list(skips)}. Nothing was written.")
         if not records:
-            raise ValueError(f"no usable pair of image and mask: {_skip_list(skips)}")
-        conversion = _Conversion(
-            work, out, records, skips, sources.image_root, options, sources.left_out
-        )
+            what = "mask" if annotations is None else "annotations"
+            raise ValueError(f"no usable pair of image and {what}: {_skip_list(skips)}")
+        conversion = _Conversion(work, out, records, skips, sources, options, recorded)
         report = conversion.write(mark)
         coco_files.publish(work, out)
     return report
@@ -142,6 +146,7 @@ def is_current(
     options: ConvertOptions | None = None,
     images: str | Path | None = None,
     masks: str | Path | None = None,
+    annotations: AnnotationSource | None = None,
 ) -> bool:
     """Whether ``out`` is the result of these options on these very files (names, sizes, times)."""
     path = Path(out) / coco_files.DESCRIPTION
@@ -152,9 +157,28 @@ def is_current(
     except (OSError, ValueError, KeyError, TypeError):
         return False
     options = ConvertOptions() if options is None else options
-    sources = _limited(find_sources(root, images, masks), options)
-    wanted = fingerprint(sources, options.recorded())
+    sources = _limited(_find(root, images, masks, annotations, options), options)
+    wanted = fingerprint(sources, _recorded(options, annotations))
     return found == wanted and all(file.is_file() for file in files)
+
+
+def _find(
+    root: str | Path | None,
+    images: str | Path | None,
+    masks: str | Path | None,
+    annotations: AnnotationSource | None,
+    options: ConvertOptions,
+) -> Sources:
+    if annotations is None:
+        return find_sources(root, images, masks)
+    if images is None or root is not None or masks is not None:
+        raise ValueError("annotations go with images, and neither with root nor with masks")
+    options.check_without_masks()
+    return find_annotated(images, annotations)
+
+
+def _recorded(options: ConvertOptions, annotations: AnnotationSource | None) -> dict[str, Any]:
+    return options.recorded() | ({} if annotations is None else annotations.recorded())
 
 
 def _limited(sources: Sources, options: ConvertOptions) -> Sources:
@@ -162,7 +186,7 @@ def _limited(sources: Sources, options: ConvertOptions) -> Sources:
     if options.max_images is None:
         return sources
     kept = []
-    for source in ("train", "test"):
+    for source in ("train", "val", "test"):
         pairs = [pair for pair in sources.pairs if pair.source == source]
         order = np.random.default_rng(options.seed).permutation(len(pairs))
         kept += [pairs[i] for i in sorted(order[: options.max_images].tolist())]
@@ -173,7 +197,7 @@ def _check_test(sources: Sources, options: ConvertOptions) -> None:
     if options.test_fraction and any(pair.source == "test" for pair in sources.pairs):
         raise ValueError(
             f"test_fraction is {options.test_fraction}, but {sources.image_root} has a test "
-            f"folder, which stays the test split; leave the option out"
+            f"folder or list, which stays the test split; leave the option out"
         )
 
 
@@ -207,23 +231,25 @@ class _Conversion:
     out: Path
     records: list[ImageRecord]
     skips: list[Skip]
-    image_root: Path
+    sources: Sources
     options: ConvertOptions
-    left_out: list[str]
+    recorded: dict[str, Any]
 
     def write(self, mark: str) -> ConversionReport:
         """Write json, description and audit into the work folder."""
         assigned = assign_splits(self.records, self.options)
         chosen = split_indices(self.records, assigned, self.options)
+        categories = category_names(self.records)
+        root = self.sources.image_root
         names = {
             split: coco_files.write_split(
-                self.work, split, self.records, indices, self.image_root, assigned
+                self.work, split, self.records, indices, root, assigned, categories
             )
             for split, indices in chosen.items()
         }
         shutil.rmtree(self.work / "parts", ignore_errors=True)
-        audit = auditing.build_audit(self.records, assigned, self.skips, self.image_root)
-        audit["findings"]["left_out"] = self.left_out
+        audit = auditing.build_audit(self.records, assigned, self.skips, self.sources.image_root)
+        audit["findings"]["left_out"] = self.sources.left_out
         text = auditing.format_audit(audit)
         counts = {split: self._counts(indices) for split, indices in chosen.items()}
         write_json_atomic(self.work / "audit.json", audit, indent=1)
@@ -245,13 +271,16 @@ class _Conversion:
         measured = summary.get("train", summary["all"])
         return {
             "format_version": FORMAT_VERSION,
-            "name": Path(os.path.abspath(self.image_root)).name,
-            "image_root": relative_posix(self.image_root, self.out),
-            "options": self.options.recorded(),
+            "name": Path(os.path.abspath(self.sources.image_root)).name,
+            "image_root": relative_posix(self.sources.image_root, self.out),
+            "annotations": self.records[0].kind,
+            "complete": not self.recorded.get("partial", False),
+            "categories": category_names(self.records),
+            "options": self.recorded,
             "fingerprint": mark,
             "counts": counts,
             "skipped": len(self.skips),
-            "left_out": self.left_out,
+            "left_out": self.sources.left_out,
             "value_ranges": summarise_ranges(record.value_range for record in self.records),
             "masks_read_as": dict(Counter(record.reading for record in self.records)),
             "splits": {split: {"json": name} for split, name in names.items()},
@@ -269,9 +298,10 @@ class _Conversion:
 
 
 def assign_splits(records: Sequence[ImageRecord], options: ConvertOptions) -> list[str]:
-    """ "train", "val" or "test" for each image; the test folder stays test."""
+    """ "train", "val" or "test" for each image; those that come as val or test stay so."""
     assigned = np.array([record.pair.source for record in records], dtype=object)
-    for name, fraction in (("test", options.test_fraction), ("val", options.val_fraction)):
+    val_fraction = 0.0 if (assigned == "val").any() else options.val_fraction
+    for name, fraction in (("test", options.test_fraction), ("val", val_fraction)):
         members = np.flatnonzero(assigned == "train")
         if name == "val" and options.test_fraction:
             fraction = fraction / (1 - options.test_fraction)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bccd_d2.data.convert.truth import TruthError, TruthOptions, pieces_of_one, read_truth
-from bccd_d2.io.files import printable
+from bccd_d2.io.text import printable
 from bccd_d2.masks.components import label_cells
 from bccd_d2.masks.structure import structure_of
 

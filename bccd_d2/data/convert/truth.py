@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd_d2.io.files import printable
 from bccd_d2.io.label_images import Values, compact_labels, read_values
+from bccd_d2.io.text import printable
 from bccd_d2.masks.colours import (
     background_colour,
     is_grey,

@@ -13,6 +13,8 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from bccd_d2.data.convert.annotated import convert_annotated
+from bccd_d2.data.convert.annotated_pairs import AnnotatedPair
 from bccd_d2.data.convert.image import ImageRecord, LabelOptions, convert_pair
 from bccd_d2.data.convert.pairing import Pair, Skip
 
@@ -56,13 +58,13 @@ def _each(
     workers = min(workers or _cores(), max(len(pairs) // 4, 1))
     if workers == 1:
         for index, pair in enumerate(pairs):
-            yield index, convert_pair(pair, options, folder)
+            yield index, _convert(pair, options, folder)
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker)
     waiting: dict[Future, int] = {}
     try:
         for index, pair in enumerate(pairs):
-            waiting[pool.submit(convert_pair, pair, options, folder)] = index
+            waiting[pool.submit(_convert, pair, options, folder)] = index
             if len(waiting) >= 4 * workers:
                 yield from _finished(waiting)
         while waiting:
@@ -71,6 +73,12 @@ def _each(
         raise OSError("a worker process was killed (out of memory?); try --workers 1") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _convert(pair: Pair, options: LabelOptions, folder: Path) -> ImageRecord | Skip:
+    if isinstance(pair, AnnotatedPair):
+        return convert_annotated(pair, options, folder)
+    return convert_pair(pair, options, folder)
 
 
 def _finished(waiting: dict[Future, int]) -> list[tuple[int, ImageRecord | Skip]]:

@@ -18,7 +18,7 @@ import numpy as np
 from bccd_d2.data.convert.image import ImageRecord, part_path
 from bccd_d2.data.convert.pairing import relative_posix
 
-CATEGORIES = [{"id": 1, "name": "cell", "supercategory": "blood"}]
+CELL = "cell"
 DESCRIPTION = "dataset.json"
 PRODUCTS = (DESCRIPTION, "annotations", "labels", "audit.json", "audit.txt")
 WORK_PREFIX = ".convert-"
@@ -31,6 +31,7 @@ def write_split(
     chosen: Sequence[int],
     image_root: Path,
     assigned: Sequence[str],
+    categories: Sequence[str] = (CELL,),
 ) -> str:
     """Stream one COCO json from the parts under ``folder``; one image is in memory at a time.
 
@@ -44,24 +45,30 @@ def write_split(
         chosen: indices of the split's images.
         image_root: what file names are relative to.
         assigned: the name of each image's own split ("train", "val" or "test").
+        categories: names; their ids count from 1.
 
     Returns:
         The json's path relative to ``folder``.
     """
     name = f"annotations/instances_{split}.json"
-    first = np.cumsum([0] + [record.cells for record in records])
+    first = np.cumsum([0] + [record.annotations for record in records])
+    ids = {name: number for number, name in enumerate(categories, start=1)}
+    listed = [{"id": ids[name], "name": name, "supercategory": "blood"} for name in categories]
     (folder / "annotations").mkdir(exist_ok=True)
     with open(folder / name, "w", encoding="utf-8") as stream:
         info = {"description": f"cells, split {split}", "version": "1"}
-        stream.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(CATEGORIES)},\n')
+        if records and records[0].kind != "masks":
+            info["annotations"] = records[0].kind
+        stream.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(listed)},\n')
         images = [_image(records[i], i, image_root, assigned[i]) for i in chosen]
         stream.write('"images": ' + json.dumps(images) + ',\n"annotations": [')
         separator = "\n"
         for index in chosen:
             part = json.loads(part_path(folder, records[index].pair).read_text("utf-8"))
-            for annotation in part:
-                ids = {"id": int(first[index]) + annotation["label"], "image_id": index + 1}
-                stream.write(separator + json.dumps({**ids, **annotation}))
+            for number, annotation in enumerate(part, start=int(first[index]) + 1):
+                places = {"id": number, "image_id": index + 1}
+                places["category_id"] = ids[annotation.get("category", CELL)]
+                stream.write(separator + json.dumps({**places, **annotation}))
                 separator = ",\n"
         stream.write("\n]}\n")
     return name
@@ -69,15 +76,16 @@ def write_split(
 
 def _image(record: ImageRecord, index: int, image_root: Path, split: str) -> dict[str, Any]:
     height, width = record.image_size
-    return {
+    entry = {
         "id": index + 1,
         "file_name": relative_posix(record.pair.image, image_root),
         "height": height,
         "width": width,
-        "label_file": f"labels/{record.pair.source}/{record.pair.stem}.png",
-        "split": split,
         "value_range": record.value_range,
     }
+    if record.kind == "masks":
+        entry["label_file"] = f"labels/{record.pair.source}/{record.pair.stem}.png"
+    return entry | {"split": split}
 
 
 def check_replaceable(out: Path) -> None:

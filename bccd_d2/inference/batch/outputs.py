@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +15,9 @@ from bccd_d2.export.geojson import write_geojson
 from bccd_d2.export.labels import write_label_tiff, write_label_tiles
 from bccd_d2.export.table import measure, write_csv
 from bccd_d2.inference.batch.sources import Job
-from bccd_d2.io.atomic import write_png_atomic, write_text_atomic
-from bccd_d2.io.files import printable
+from bccd_d2.io.atomic import write_png_atomic
+from bccd_d2.io.tables import write_table
+from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import ValueRange
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.overlap import resolve_overlaps
@@ -159,11 +158,9 @@ def overview(image: Any, cells: Cells, longest: int) -> np.ndarray:
 
 def write_counts(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write the rows of `counts` as CSV; a column that some rows lack is blank in them."""
-    rows = list(rows)
-    columns = dict.fromkeys(column for row in rows for column in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    return write_text_atomic(path, text.getvalue())
+    written = ({k: _short(value) for k, value in row.items()} for row in rows)
+    return write_table(path, written)
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

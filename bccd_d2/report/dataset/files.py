@@ -113,14 +113,17 @@ def read_dataset(folder: str | Path) -> DatasetFiles:
     root = image_root(folder, description)
     findings = audit["findings"]["suspected_clumps"]
     suspects = {item["file"]: set(item["labels"]) for item in findings}
-    white, images = max_value(description), {}
+    given = max_value(description)
+    images = {}
     for row in audit["images"]:
         file = row["file"]
         if file not in found:
             raise ValueError(f"{folder}: the audit's {file} is not annotated; {CONVERT_AGAIN}")
         cells, labels, border = found[file]
         clump = np.isin(labels, list(suspects.get(file, ())))
-        images[file] = DatasetImage(row, confined(root, file), cells, labels, border, clump, white)
+        images[file] = DatasetImage(
+            row, confined(root, file), cells, labels, border, clump, given
+        )
     twins = {name for pair in audit["findings"]["near_duplicates"] for name in pair["files"]}
     unknown = {row["split"] for row in audit["images"]} - audit["summary"].keys()
     if unknown or twins - images.keys():

@@ -1,0 +1,1 @@
+"""Annotations as other tools write them, one module a format, read into one form."""

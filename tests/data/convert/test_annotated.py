@@ -1,0 +1,139 @@
+"""Annotations through the command line: what goes together, what is refused, real data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import convert_to_coco
+import cv2
+import numpy as np
+import pytest
+
+from bccd_d2.data.convert.matching import ImageIndex
+from bccd_d2.data.convert.run import AnnotationSource, is_current
+
+
+def write_images(folder: Path, *names: str) -> Path:
+    for seed, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+        path.write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes())
+    return folder
+
+
+@pytest.fixture
+def smears(tmp_path: Path) -> Path:
+    write_images(tmp_path / "images", *(f"s{n}.png" for n in range(8)))
+    (tmp_path / "points").mkdir()
+    for n in range(8):
+        (tmp_path / "points" / f"s{n}.txt").write_text(f"{10 + n} 20 {n % 2}\n")
+    return tmp_path
+
+
+def test_the_command_line_converts_points(smears, capsys):
+    out = smears / "out"
+    call = ["--images", str(smears / "images"), "--points", str(smears / "points")]
+    assert convert_to_coco.main([*call, "--partial", "--out", str(out)]) == 0
+    assert "category 1: 4" in capsys.readouterr().out
+    description = json.loads((out / "dataset.json").read_text())
+    assert description["annotations"] == "points" and description["complete"] is False
+    assert description["counts"]["val"]["images"] == 2  # 30% of 8, stratified
+    source = AnnotationSource("points", smears / "points", partial=True)
+    assert is_current(out, images=smears / "images", annotations=source)
+    whole = AnnotationSource("points", smears / "points")
+    assert not is_current(out, images=smears / "images", annotations=whole)
+    (smears / "points" / "s0.txt").write_text("1 1 1\n")
+    assert not is_current(out, images=smears / "images", annotations=source)
+
+
+def test_workers_give_the_same_files(smears):
+    call = ["--images", str(smears / "images"), "--points", str(smears / "points")]
+    for workers in ("1", "2"):
+        out = smears / f"out{workers}"
+        assert convert_to_coco.main([*call, "--out", str(out), "--workers", workers]) == 0
+    one, two = (smears / f"out{n}" / "annotations" / "instances_train.json" for n in "12")
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_choices_that_do_not_go_together(smears, capsys):
+    images, points = str(smears / "images"), str(smears / "points")
+    calls = {
+        "give one of --boxes, --points": ["--images", images, "--points", points, "--boxes", "x"],
+        "--partial goes with one of": ["--images", images, "--masks", images, "--partial"],
+        "neither with root": ["--root", images, "--points", points],
+        "leave --min-area out": ["--images", images, "--points", points, "--min-area", "5"],
+        "is no folder": ["--images", "nowhere", "--points", points],
+        "does not exist": ["--images", images, "--points", "nowhere"],
+        "no image of": ["--images", images, "--coco", str(smears / "empty.json")],
+    }
+    (smears / "empty.json").write_text('{"images": [], "annotations": []}')
+    for message, call in calls.items():
+        assert convert_to_coco.main([*call, "--out", str(smears / "out")]) == 2
+        assert message in capsys.readouterr().err
+    assert not (smears / "out").exists()
+
+
+def test_lists_of_names_leave_nothing_unsaid(smears, capsys):
+    lists = smears / "lists"
+    lists.mkdir()
+    (lists / "train.txt").write_text("\n".join(f"s{n}" for n in range(4)))
+    (lists / "test.txt").write_text("s4.png\ngone\n")
+    call = ["--images", str(smears / "images"), "--points", str(smears / "points")]
+    call += ["--splits", str(lists), "--out", str(smears / "out"), "--val-fraction", "0.25"]
+    assert convert_to_coco.main(call) == 1
+    text = capsys.readouterr().out
+    assert text.count("[no split]") == 3 and "lists gone (test)" in text
+    counts = json.loads((smears / "out" / "dataset.json").read_text())["counts"]
+    assert {k: v["images"] for k, v in counts.items()} == {"train": 3, "val": 1, "test": 1}
+
+
+def test_images_of_one_name_but_for_the_ending_are_refused(smears, capsys):
+    write_images(smears / "images", "S0.jpg")
+    call = ["--images", str(smears / "images"), "--points", str(smears / "points")]
+    assert convert_to_coco.main([*call, "--out", str(smears / "out")]) == 1
+    assert "s0 could be any of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("a/x.png", "a/x.png"), ("somewhere/else/b/x.png", "b/x.png"), ("y.jpg", "y.tif"),
+        ("/data/upload/1/0a1b2c3d-y.tif", "y.tif"), ("y_tif.rf.8e7f.jpg", "y.tif"), ("x.png", None),
+        ("z", None), ("./a/x", "a/x.png"), ("Y.TIF", "y.tif"), ("../../a/x.jpg", "a/x.png"),
+        ("w.v1", "w.v1.png"), ("", None),
+    ],
+)  # fmt: skip
+def test_an_image_is_found_by_what_tools_call_it(tmp_path, name, found):
+    names = ("a/x.png", "b/x.png", "y.tif", "w.v1.png", "masks/z.png", ".hidden/z.png")
+    index = ImageIndex(write_images(tmp_path, *names, "y_mask.png"))
+    assert len(index.files) == 4
+    files = index.find([name])
+    assert (files == [tmp_path / found]) if found else len(files) != 1
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("call", "kind", "images", "cells"),
+    [
+        (["--images", "bccd_boxes/JPEGImages", "--boxes", "bccd_boxes/Annotations",
+          "--splits", "bccd_boxes/ImageSets/Main"], "boxes", {"train": 205, "val": 87}, 3941),
+        (["--images", "chula/Dataset", "--points", "chula/Label", "--partial"], "points",
+         {"train": 223, "val": 95}, 10585),
+        (["--images", "pbc_boxes/images", "--boxes", "pbc_boxes/labels"], "boxes",
+         {"train": 225, "val": 96}, 5809),
+    ],
+)  # fmt: skip
+def test_other_laboratories_convert_as_they_lie_there(
+    sample_root, tmp_path, monkeypatch, call, kind, images, cells
+):
+    folder = sample_root.parent / "smears"
+    if not folder.is_dir():
+        pytest.skip("needs the smears of other laboratories beside the sample")
+    monkeypatch.chdir(folder)
+    assert convert_to_coco.main([*call, "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
+    description = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    assert description["annotations"] == kind
+    assert {k: v["images"] for k, v in description["counts"].items()} == images
+    assert sum(v["cells"] for v in description["counts"].values()) == cells
