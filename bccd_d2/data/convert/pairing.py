@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bccd_d2.data.convert.truth import TruthError, read_truth
+from bccd_d2.data.convert.mask_files import MaskError, read_mask_file
 from bccd_d2.io.files import is_utf8
 from bccd_d2.io.images import SUFFIXES, UNREAD_SUFFIXES
 from bccd_d2.io.label_images import ENDINGS, image_stem, plain_stem, same_name
@@ -46,7 +46,7 @@ class Skip:
         file: its path, or the paths of all files concerned, posix.
         kind: "missing mask", "missing image", "same stem", "size mismatch", "unreadable image",
             "unreadable mask", "unread file", "several pages", "too many cells", "failed" or one of
-            `truth.TruthError`.
+            `mask_files.MaskError`.
         reason: a sentence that names the remedy.
     """
 
@@ -236,8 +236,8 @@ def _pair_within(source: str, folder: Path) -> _Found:
 
 def _is_mask(path: Path) -> bool:
     try:
-        read_truth(path)
-    except TruthError as error:
+        read_mask_file(path)
+    except MaskError as error:
         return error.kind != "not binary"
     except (ValueError, OSError):
         return False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd_d2.data.convert.truth import TruthError, TruthOptions, pieces_of_one, read_truth
+from bccd_d2.data.convert.mask_files import MaskError, MaskOptions, pieces_of_one, read_mask_file
 from bccd_d2.io.text import printable
 from bccd_d2.masks.components import label_cells
 from bccd_d2.masks.structure import structure_of
@@ -26,15 +26,15 @@ def read_tool_labels(path: str | Path, components: bool = False) -> np.ndarray:
     name = f"label image {printable(path)}"
     if components:
         try:
-            return label_cells(read_truth(path, TruthOptions(kind="binary")).mask).label_map
-        except TruthError as error:
+            return label_cells(read_mask_file(path, MaskOptions(kind="binary")).mask).label_map
+        except MaskError as error:
             raise ValueError(
                 f"{name} is no mask of two values, bright on dark, which --components takes: "
                 "leave --components out if it has one value a cell"
             ) from error
     try:
-        found = read_truth(path, TruthOptions(kind="labels"))
-    except TruthError as error:
+        found = read_mask_file(path, MaskOptions(kind="labels"))
+    except MaskError as error:
         raise ValueError(
             f"{name} is not one value a cell: save whole numbers from 0, with 0 for what is no cell"
         ) from error
