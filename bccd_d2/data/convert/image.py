@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from bccd_d2.data.convert.hashing import perceptual_hash
 from bccd_d2.data.convert.mask_files import (
     MaskError,
     MaskFile,
@@ -39,7 +40,6 @@ from bccd_d2.masks.rle import (
     rle_to_polygons,
 )
 
-HASH_SIDE = 16
 MAX_CELLS = 65535
 
 
@@ -315,22 +315,6 @@ def measure_image(image: np.ndarray) -> dict[str, Any]:
         "pixel_square_sum": (np.square(mean) + np.square(deviation)) * pixels,
         "image_hash": perceptual_hash(image),
     }
-
-
-def perceptual_hash(image: np.ndarray) -> np.ndarray:
-    """(32,) uint8, 256 bits packed: which of the image's 16x16 lowest DCT frequencies are strong.
-
-    Images that differ in compression, brightness or size have nearly the same bits; unrelated ones
-    differ in about half of them. The frequencies are those of a grey 64x64 copy, compared with
-    their median (Zauner 2010, section 3.2.1; ours keeps 256 in place of 64).
-    """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    step = max(1, min(grey.shape) // 256)
-    near = tuple(max(1, n // step) for n in grey.shape[::-1])
-    small = cv2.resize(grey, near, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(small, (64, 64), interpolation=cv2.INTER_AREA)
-    strengths = cv2.dct(small.astype(np.float32))[:HASH_SIDE, :HASH_SIDE]
-    return np.packbits((strengths > np.median(strengths)).ravel())
 
 
 def _annotations(
