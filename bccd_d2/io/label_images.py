@@ -11,6 +11,7 @@ import os
 import re
 import tokenize
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -87,6 +88,12 @@ def same_name(stem: str) -> str:
     return unicodedata.normalize("NFC", stem)
 
 
+def label_images_of(paths: Sequence[Path]) -> list[Path]:
+    """The files without Cellpose's ``_seg.npy``, which holds no array, where there are others."""
+    kept = [path for path in paths if not path.name.lower().endswith("_seg.npy")]
+    return kept or list(paths)
+
+
 def find_label_file(folder: str | Path, stem: str) -> Path:
     """The label image of an image: its stem, or that with a usual addition such as ``_cp_masks``.
 
@@ -103,6 +110,7 @@ def find_label_file(folder: str | Path, stem: str) -> Path:
     plain = [path for path in files if same_name(path.stem) == wanted]
     found = [path for path in files if same_name(image_stem(path.stem)) == wanted]
     found += [path for path in plain if not found or not _is_colour(path)]
+    found = label_images_of(found)
     if not found:
         raise FileNotFoundError(
             f"no label image of {printable(stem)} in {printable(folder)}; looked for "

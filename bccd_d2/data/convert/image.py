@@ -18,14 +18,9 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from bccd_d2.data.convert.hashing import perceptual_hash
-from bccd_d2.data.convert.mask_files import (
-    MaskError,
-    MaskFile,
-    MaskOptions,
-    read_mask_file,
-    read_single,
-)
+from bccd_d2.data.convert.mask_files import MaskError, MaskFile, MaskOptions, read_mask_file
 from bccd_d2.data.convert.pairing import Pair, Skip
+from bccd_d2.data.convert.tool_labels import read_single
 from bccd_d2.io.images import planes, read_plane
 from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import ValueRange

@@ -24,7 +24,6 @@ from bccd_d2.masks.colours import (
 from bccd_d2.masks.structure import (
     Structure,
     looks_inverted,
-    sizeable_pieces,
     structure_of,
 )
 
@@ -297,13 +296,18 @@ class _Reading:
             ignored = (*self.options.ignore_values, last)
             if self._has_cells(replace(self.options, threshold=None, ignore_values=ignored)):
                 ways.append(f"if {last} marks pixels to ignore: --ignore-value {last}")
+        if whole and values[0] > 0 and len(values) > 2:
+            ignored = (*self.options.ignore_values, int(values[0]))
+            if self._has_cells(replace(self.options, threshold=None, ignore_values=ignored)):
+                ways.append(f"if {ignored[-1]} is the background: --ignore-value {ignored[-1]}")
         threshold = _likely_threshold(values, whole)
         for extra, invert in (("", self.options.invert), (" --invert", True)):
             if self._has_cells(replace(self.options, threshold=threshold, invert=invert)):
                 option = f"--threshold {threshold:g}{extra}"
                 ways.append(f"say from which value on a pixel is cell: {option}")
                 break
-        if whole and structure_of(self._labels()[0]).solid.mean() >= 0.5:
+        one_each = whole and self.file.values.min() <= 0
+        if one_each and structure_of(self._labels()[0]).solid.mean() >= 0.5:
             ways.append("if each value is one cell: --mask-kind labels")
         return "; " + ", or ".join(ways) if ways else ": export it with two values, or one a cell"
 
@@ -324,27 +328,3 @@ def _likely_threshold(values: np.ndarray, whole: bool) -> float:
     if not whole and high <= 1:
         return (low + high) / 2
     return 128.0 if 129 <= high <= 255 and low < 128 else float(int(low + high + 1) // 2)
-
-
-def read_single(path: str | Path, options: MaskOptions) -> MaskFile:
-    """A file of one value in a folder of label images: one cell, or an error where it is several.
-
-    Raises:
-        MaskError: its value lies in several pieces, so that it may be a binary mask.
-    """
-    found = read_mask_file(path, replace(options, kind="labels"))
-    pieces = pieces_of_one(found)
-    if pieces > 1 and not is_own_labels(Path(path)):
-        raise MaskError(
-            "label image",
-            f"mask {printable(path)} has one value in {pieces} pieces, while others of its folder "
-            "are label images: say what they are with --mask-kind binary or --mask-kind labels, or "
-            "move it",
-        )
-    return found
-
-
-def pieces_of_one(found: MaskFile) -> int:
-    """In how many sizeable pieces the only cell of a label image lies; 0 where it has several."""
-    alone = found.label_map is not None and found.label_map.max(initial=0) == 1
-    return sizeable_pieces(found.foreground) if alone else 0

@@ -15,7 +15,7 @@ from typing import Any
 from bccd_d2.data.convert.mask_files import MaskError, read_mask_file
 from bccd_d2.io.files import is_utf8
 from bccd_d2.io.images import SUFFIXES, UNREAD_SUFFIXES
-from bccd_d2.io.label_images import ENDINGS, image_stem, plain_stem, same_name
+from bccd_d2.io.label_images import ENDINGS, image_stem, label_images_of, plain_stem, same_name
 from bccd_d2.io.text import printable
 
 SOURCE_SPLITS = ("train", "test")
@@ -255,7 +255,7 @@ def _pair(
     pairs, skips = [], []
     clashing = _clashes(of_image)
     for stem in sorted(of_image.keys() | masks.keys()):
-        image, mask = of_image.get(stem, []), masks.get(stem, [])
+        image, mask = of_image.get(stem, []), label_images_of(masks.get(stem, []))
         both = ", ".join(printable(p.as_posix()) for p in image + mask)
         if len(image) > 1 or len(mask) > 1:
             reason = "several files share a stem, so what belongs together is unclear; keep one"

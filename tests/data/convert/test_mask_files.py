@@ -146,6 +146,7 @@ ODD = {  # kind of mask: its pixels, the kind of error, the first option that is
     "1 and ignored": (ignored, "not binary", "--ignore-value 255"),
     "outlined": (outlined, "label image", "--ignore-value 255"),
     "negative": (lambda m: np.where(m > 0, m, -1), "label image", "--ignore-value -1"),
+    "background of 1": (lambda m: (m + 1).astype(np.uint8), "not binary", "--ignore-value 1"),
     "classes": (lambda m: ((m > 0) * (1 + m % 2)).astype(np.uint8), "not binary",
                 "--ignore-value 2"),
     "soft colours": (lambda m: cv2.GaussianBlur(two((0, 0, 200), (250, 0, 0))(m), (0, 0), 1),
