@@ -1,35 +1,31 @@
-"""What prediction takes in, leaves out and records of its inputs."""
+"""What the predict command takes for an input, and how it says what it did not."""
 
 from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 from PIL import Image
 
+pytest.importorskip("detectron2")
+
 from bccd_d2.synth.smear import draw_smear
 
-OTSU = Path(__file__).resolve().parents[1] / "configs" / "otsu_watershed.yaml"
+from .test_predict import predict
 
 
-def smear(seed: int) -> np.ndarray:
-    return draw_smear(seed=seed, size=(240, 320)).image
+@pytest.fixture
+def picture() -> np.ndarray:
+    """(240, 320, 3) uint8, a smear."""
+    return draw_smear(seed=0, size=(240, 320)).image
 
 
-def predict(*options: object) -> int:
-    import predict as tool
-
-    call = ["--config-file", OTSU, "--device", "cpu", "--quiet", *options]
-    return tool.main([str(word) for word in call])
-
-
-def test_what_was_no_input_and_how_values_were_scaled_is_recorded(tmp_path, capsys):
+def test_what_was_no_input_and_how_values_were_scaled_is_recorded(picture, tmp_path, capsys):
     source = tmp_path / "in"
     source.mkdir()
-    picture = smear(0)
     Image.fromarray(picture).save(source / "s.png")
     Image.fromarray(picture[..., 0] // 255 * 255).save(source / "s_mask.png")
     (source / "dangling.png").symlink_to(tmp_path / "gone.png")
@@ -58,16 +54,16 @@ def test_what_was_no_input_and_how_values_were_scaled_is_recorded(tmp_path, caps
     assert any("results of an earlier run" in text for text in record["left_out"])
 
 
-def test_a_file_replaced_while_it_is_read_is_done_again(tmp_path, monkeypatch):
+def test_a_file_replaced_while_it_is_read_is_done_again(picture, tmp_path, monkeypatch):
     from bccd_d2.inference.batch import predict as batch
 
     source = tmp_path / "a.png"
-    Image.fromarray(smear(0)).save(source)
+    Image.fromarray(picture).save(source)
     original = batch.open_image
 
     def meddle(path, *options):
         found = original(path, *options)
-        Image.fromarray(smear(1)).save(source)
+        Image.fromarray(picture[::-1]).save(source)
         return found
 
     monkeypatch.setattr(batch, "open_image", meddle)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,6 @@ _KEPT = ("bbox", "point", "segmentation", "iscrowd", "area", "label", "touches_b
          "category")  # fmt: skip
 
 logger = logging.getLogger(__name__)
-
-_KEPT = (  # of an annotation
-    "bbox", "point", "segmentation", "iscrowd", "area", "label", "touches_border", "category",
-)  # fmt: skip
 
 
 def find_dataset(name: str = "bccd") -> Path:
@@ -67,6 +63,7 @@ def find_dataset(name: str = "bccd") -> Path:
     )
 
 
+
 def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     """detectron2's standard dicts of one split, with the path of each image's label map.
 
@@ -94,8 +91,7 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     root = image_root(folder, description)
     path = split_json(folder, split, description)
     fixed = {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS}
-    kind = description.get("annotations", "masks")
-    records = []
+    kind, records = description.get("annotations", "masks"), []
     for image in read_coco(path, boxes=kind != "points"):
         entry = image.entry
         labels = entry.get("label_file")
@@ -125,7 +121,8 @@ def register_dataset(
     """Register the splits of a converted dataset with detectron2.
 
     A name that already stands for this very folder and conversion is left alone; one that stands
-    for another folder, or for an earlier conversion of this one, is replaced.
+    for another folder, or for an earlier conversion of this one, is replaced. With all splits, what
+    another folder left under the prefix goes too: "bccd_test" must not mean the last dataset's.
 
     Args:
         folder: the converted dataset (holds ``dataset.json``).
@@ -142,11 +139,26 @@ def register_dataset(
     """
     folder = Path(os.path.abspath(folder))
     description = read_description(folder)
+    if splits is None:
+        _forget_others(prefix, description["splits"])
     names = {}
     for split in description["splits"] if splits is None else splits:
         names[split] = f"{prefix}_{split}"
         _register_split(names[split], folder, split, description)
     return names
+
+
+def _forget_others(prefix: str, splits: Collection[str]) -> None:
+    """Drop our names with this prefix that are none of these splits."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    for name in DatasetCatalog.list():
+        metadata = MetadataCatalog.get(name)
+        split = metadata.get("split")
+        ours = metadata.get("evaluator_type") == EVALUATOR_TYPE and name == f"{prefix}_{split}"
+        if ours and split not in splits:
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
 
 
 def _register_split(name: str, folder: Path, split: str, description: Mapping[str, Any]) -> None:

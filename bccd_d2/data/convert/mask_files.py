@@ -125,6 +125,8 @@ class _Reading:
         kind, colour = self.options.kind, self.colour
         if kind == "auto" and is_own_labels(self.path):
             kind = "labels"
+        if self.options.threshold is not None:
+            self._check_threshold(kind)
         wants_mask = kind == "binary" or self.options.threshold is not None
         if colour is not None and not wants_mask:
             return self._coloured(colour, kind)
@@ -170,6 +172,19 @@ class _Reading:
             return compact_labels(values), int(ignored.sum())
         except ValueError as error:
             raise self._error("label image", str(error)) from error
+
+    def _check_threshold(self, kind: str) -> None:
+        """Raise for a label image: some of its cells would be foreground, and touching ones one."""
+        if kind == "auto" and self.colour is None and self._are_whole():
+            labels, _ = self._labels()
+            if labels.max(initial=0) >= 2 and structure_of(labels).are_cells:
+                kind = "labels"
+        if kind == "labels":
+            raise self._error(
+                "label image",
+                "is a label image, one value per cell: leave --threshold "
+                f"{self.options.threshold:g} out, or say --mask-kind binary if it is none",
+            )
 
     def _as_labels(self, labels: np.ndarray, ignored: int, reading: str = "labels") -> MaskFile:
         count = int(labels.max(initial=0)) + 1

@@ -193,11 +193,21 @@ def test_every_remedy_that_is_named_works_on_that_very_file(kind, labels, tmp_pa
         assert overlap > 0.95
 
 
-def test_a_threshold_above_all_values_is_named_not_applied(labels, tmp_path):
+@pytest.mark.parametrize("threshold", [1, 5, 128])
+def test_a_threshold_for_a_label_image_is_refused(threshold, labels, tmp_path):
     path = save(tmp_path / "a.png", labels.astype(np.uint8))
-    with pytest.raises(MaskError, match="reaches up to .* only, so --threshold 128 leaves no"):
-        read_mask_file(path, MaskOptions(threshold=128))
+    for kind in ("auto", "labels"):
+        with pytest.raises(MaskError, match="is a label image.*leave --threshold .* out"):
+            read_mask_file(path, MaskOptions(kind=kind, threshold=threshold))
     np.testing.assert_array_equal(read_mask_file(path).label_map, labels)
+
+
+def test_a_threshold_above_all_values_is_named_not_applied(labels, tmp_path):
+    path = save(tmp_path / "a.png", (labels > 0).astype(np.uint8))
+    with pytest.raises(MaskError, match="reaches up to 1 only, so --threshold 128 leaves no cell; "
+                                        "leave it out"):  # fmt: skip
+        read_mask_file(path, MaskOptions(threshold=128))
+    np.testing.assert_array_equal(read_mask_file(path).mask, labels > 0)
 
 
 def test_a_right_mask_given_as_inverted_is_named(labels, tmp_path):
