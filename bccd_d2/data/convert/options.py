@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bccd_d2.data.convert.image import LabelOptions
-from bccd_d2.data.convert.truth import KINDS
+from bccd_d2.data.convert.mask_files import KINDS
 
 NOT_IN_RESULT = ("strict", "workers")
 
