@@ -45,7 +45,7 @@ def bricks(folder: Path | None):
     from bccd_d2.synth.smear import draw_smear
 
     if folder is not None:
-        return [read_image(path) for path in find_images([folder])[:24]]
+        return [read_image(path) for path in find_images([folder]).images[:24]]
     return [draw_smear(seed=seed, size=(1200, 1600)).image for seed in range(8)]
 
 

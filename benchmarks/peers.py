@@ -151,7 +151,7 @@ def write_arrays(args: argparse.Namespace, folder: Path) -> list[Path]:
     from bccd_d2.synth.smear import draw_smear
 
     if args.images:
-        images = [read_image(path) for path in find_images([args.images])[: args.count]]
+        images = [read_image(path) for path in find_images([args.images]).images[: args.count]]
     else:
         images = [draw_smear(i, size=(1200, 1600), n_cells=90).image for i in range(args.count)]
     paths = [folder / f"{number}.npy" for number in range(len(images))]

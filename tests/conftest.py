@@ -22,7 +22,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "tools"))
 
 SMALL = [*SMALL_DETECTOR, "INPUT.CROP_SIZE", "96", "SOLVER.IMS_PER_BATCH", "2",
-         "SOLVER.WARMUP_ITERS", "2",
+         "SOLVER.WARMUP_ITERS", "0",
          "TEST.LOSS_BATCHES", "1", "TEST.EVAL_PERIOD", "0"]  # fmt: skip
 
 

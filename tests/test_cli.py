@@ -145,13 +145,13 @@ def test_weights_may_be_a_runs_folder(tmp_path):
     ("error", "says"),
     [
         (KeyError("no key SOLVER.X"), "no key SOLVER.X"),
-        (FileNotFoundError(2, "No such file or directory", "a.png"), "No such file .*: a.png"),
+        (FileNotFoundError(2, "No such file or directory", "a.png"), "a.png: No such file"),
         (OSError(28, "No space left on device"), "No space left on device"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "utf-8.*invalid start"),
         (ModuleNotFoundError("x", name="optuna"), r"pip install 'bccd_d2\[tune\]'"),
         (ImportError("bccd_d2 needs detectron2"), "bccd_d2 needs detectron2"),
         (ValueError(), "ValueError"),
-        (KeyError(), "KeyError"),
+        (KeyError(), "is missing in what was read"),
     ],
 )
 def test_an_expected_error_is_one_whole_line(error, says, capsys):
@@ -171,10 +171,15 @@ def test_ctrl_c_ends_with_130_and_faults_keep_their_traceback(capsys):
     def fault(args):
         raise AttributeError("a bug")
 
+    def broken_import(args):
+        from bccd_d2.cli import no_such_name  # noqa: F401
+
     parser = common.make_parser("x", "")
     assert common.run(parser, stop, [], detectron2=False) == 130
     with pytest.raises(AttributeError):
         common.run(parser, fault, [], detectron2=False)
+    with pytest.raises(ImportError):
+        common.run(parser, broken_import, [], detectron2=False)
 
 
 @pytest.fixture(scope="module")

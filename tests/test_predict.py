@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -293,3 +294,20 @@ def test_an_output_that_cannot_be_written_is_told_before_any_work(smears, tmp_pa
     weights = ["--weights", "no such model"]
     assert predict("--input", smears, "--output", tmp_path / "file", *weights) == 2
     assert "cannot write into" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_utf8_is_listed_and_the_rest_done(smears, tmp_path):
+    odd = os.fsdecode(b"b\xff\x1b[31m.png")
+    (tmp_path / "in").mkdir()
+    shutil.copy(smears / "a.png", tmp_path / "in" / "a.png")
+    try:
+        shutil.copy(smears / "a.png", tmp_path / "in" / odd)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    code = predict("--input", tmp_path / "in", "--output", tmp_path / "out")
+    with (tmp_path / "out" / "counts.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    failed = json.loads((tmp_path / "out" / "run.json").read_text())["failures"]
+    told = [Path(row["file"]).name for row in rows] + [Path(one["file"]).name for one in failed]
+    assert len(told) == 2 and "a.png" in told and rows[0]["cells"]
+    assert code == int(bool(failed))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bccd_d2.cli.errors import EXPECTED, explain
+from bccd_d2.cli.errors import expected, explain
+from bccd_d2.io.text import clean_logs
 
 CONFIG_FLAGS = {  # flag: the config key it stands for, what its value is called, help
     "dataset": (
@@ -152,20 +154,28 @@ def run(
 ) -> int:
     """Parse and do the work: its exit code, 2 for what cannot work, 130 when stopped by Ctrl-C.
 
+    A reader that goes away, as in ``bccd ... | head``, ends it silently.
+
     Args:
         work: imports what is heavy itself, so that ``--help`` answers at once; None counts as 0.
         detectron2: the work needs it.
     """
     args = parser.parse_args(argv)
+    clean_logs()
     try:
         if detectron2:
             from bccd_d2._detectron2 import ready_detectron2
 
             ready_detectron2()
         return work(args) or 0
-    except EXPECTED as error:
-        print(f"error: {explain(error)}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Exception as error:
+        if not expected(error):
+            raise
+        print(f"error: {explain(error)}", file=sys.stderr)
+        return 2

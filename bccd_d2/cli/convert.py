@@ -11,7 +11,8 @@ Exit code: 0 all files were used, 1 some were skipped (they are listed), 2 nothi
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from bccd_d2.cli import common
 
@@ -27,23 +28,34 @@ ANNOTATIONS = {
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.make_parser("convert", __doc__)
-    add = parser.add_argument
+    _add_sources(parser.add_argument)
+    common.add_out(parser, "folder for annotations/, labels/, dataset.json, audit.*")
+    _add_reading(parser.add_argument)
+    _add_splits(parser.add_argument)
+    common.add_processes(parser, None, "--workers")
+    return parser
+
+
+def _add_sources(add: Callable[..., Any]) -> None:
+    """Where images and annotations are."""
     add("--root", metavar="FOLDER", help="folder with {train,test}/{original,mask}")
     add("--images", metavar="FOLDER", help="a folder of images, instead of --root")
     add(
         "--masks",
         metavar="FOLDER",
-        help="the folder of their masks, binary or one value a cell (same file stems, or with "
+        help="the folder of their masks, binary or one value per cell (same file stems, or with "
         "_mask and the like; default: among the images)",
     )
     add("--labels", metavar="FOLDER", help="as --masks, each value is a cell")
-    _add_annotations(parser)
-    common.add_out(parser, "folder for annotations/, labels/, dataset.json, audit.*")
-    add("--connectivity", type=int, default=8, help="4 or 8: which pixels touch (default 8)")
-    add("--min-area", type=int, default=16, help="px; drop smaller components (default 16)")
-    add("--fill-holes", action="store_true", help="give enclosed background to its cell")
-    add("--split-clumps", action="store_true", help="cut merged cells apart at their necks")
-    add("--threshold", type=float, help="foreground from this grey value on (masks not binary)")
+    for option, what in ANNOTATIONS.items():
+        add(f"--{option}", metavar="PATH", help=f"instead of --masks: {what}")
+    add("--partial", action="store_true", help="only some of the cells are annotated")
+    add("--classes", metavar="FILE", help="names of class numbers, for YOLO and points")
+    add("--ignore", metavar="NAMES", help="categories that are neither cell nor background: A,B")
+
+
+def _add_reading(add: Callable[..., Any]) -> None:
+    """How masks and pixels become cells."""
     add(
         "--mask-kind",
         choices=("auto", "binary", "labels"),
@@ -64,26 +76,24 @@ def get_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="dark is cell; with --no-invert bright is, unchecked (default: bright)",
     )
+    add("--threshold", type=float, help="foreground from this grey value on (masks not binary)")
     add("--max-value", type=float, help="what is white in images of more than 8 bits")
+    add("--connectivity", type=int, default=8, help="4 or 8: which pixels touch (default 8)")
+    add("--min-area", type=int, default=16, help="px; drop smaller components (default 16)")
+    add("--fill-holes", action="store_true", help="give enclosed background to its cell")
+    add("--split-clumps", action="store_true", help="cut merged cells apart at their necks")
     add("--polygons", action="store_true", help="outlines instead of RLE; holes are lost")
+
+
+def _add_splits(add: Callable[..., Any]) -> None:
+    """Which images are used, and for what."""
+    add("--splits", metavar="PATH", help="lists of names: a folder of train.txt, val.txt, test.txt")
     add("--val-fraction", type=float, default=0.3, help="of the train folder (default 0.3)")
     add("--test-fraction", type=float, default=0.0, help="where there is no test folder")
     add("--seed", type=int, default=42, help="of splits, folds and --max-images (default 42)")
     add("--folds", type=int, default=0, help="also write K cross-validation folds")
     add("--max-images", type=int, help="at most so many pairs of each folder")
     add("--strict", action="store_true", help="any skipped file is an error; write nothing")
-    common.add_processes(parser, None, "--workers")
-    return parser
-
-
-def _add_annotations(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    for option, what in ANNOTATIONS.items():
-        add(f"--{option}", metavar="PATH", help=f"instead of --masks: {what}")
-    add("--partial", action="store_true", help="only some of the cells are annotated")
-    add("--splits", metavar="PATH", help="lists of names: a folder of train.txt, val.txt, test.txt")
-    add("--classes", metavar="FILE", help="names of class numbers, for YOLO and points")
-    add("--ignore", metavar="NAMES", help="categories that are neither cell nor background: A,B")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from bccd_d2.cli import common
 
+LISTED = 20  # files that are no inputs, named at the end
 KINDS = ("labels", "coco", "geojson", "csv", "overlay")
 
 
@@ -27,7 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
         required=True,
         metavar="PATH",
         dest="inputs",
-        help="images (PNG, JPEG, BMP, TIFF), folders or globs",
+        help="images (PNG, JPEG, BMP, WebP, TIFF), folders or globs",
     )
     common.add_out(parser, "folder for the results", "--output", dest="output")
     several = (
@@ -49,6 +50,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--tta", default="", help="more views, merged: flip, turn, scales: flip,turn,0.9")
     add("--batch", type=int, default=1, help="windows at once; more pays on a GPU (default 1)")
     add("--label-bits", type=int, choices=(16, 32), help="of label images (default: as needed)")
+    add("--max-value", type=float, help="what is white in images of more than 8 bits")
     add("--keep-overlaps", action="store_true", help="do not share out pixels of two cells")
     add("--resume", action="store_true", help="skip what an earlier run finished likewise")
     add("--quiet", action="store_true", help="no progress bar")
@@ -70,6 +72,13 @@ def _predict(args: argparse.Namespace) -> int:
     summary = launch(predict_batch, processes, BatchOptions(**given))
     for failure in summary.failures:
         print(f"failed: {failure['file']}: {failure['reason']}", file=sys.stderr)
+    for text in summary.left_out[:LISTED]:
+        print(f"left out: {text}", file=sys.stderr)
+    if len(summary.left_out) > LISTED:
+        more = len(summary.left_out) - LISTED
+        print(f"left out: {more} more, see {summary.output / 'run.json'}", file=sys.stderr)
+    for text in summary.warnings:
+        print(f"warning: {text}", file=sys.stderr)
     print(
         f"{summary.done} images done, {summary.skipped} finished before, "
         f"{len(summary.failures)} failed; results in {summary.output}"

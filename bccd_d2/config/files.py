@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from bccd_d2.io.records import read_yaml
 
 PACKAGE = Path(__file__).resolve().parents[1]
 BASES = "_base"  # a folder of parts that make no model by themselves: no names to call
@@ -121,13 +121,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is no YAML, no text, empty, or holds something else.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} cannot be read as YAML: {reason}") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        held = "nothing" if content is None else f"a {type(content).__name__}"
+    content = read_yaml(path, {str: object}, "compare it with a shipped one")
+    odd = [key for key in content if not isinstance(key, str)]
+    if odd or not content:
+        held = f"the key {odd[0]!r}" if odd else "nothing"
         raise ValueError(f"{path} must map keys to values, but it holds {held}")
     return content
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> 
         path: a file, or the name of a shipped config; see `files.find_config`.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError, ValueError: see `files.read_config`.
         KeyError: a key that does not exist; the message names the nearest known one.
         ValueError: a value of the wrong type, or keys and values that do not pair up.
     """
@@ -44,14 +45,17 @@ def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> 
         if isinstance(known.get(pairs[index]), float) and pairs[index + 1].lstrip("+-").isdigit():
             pairs[index + 1] += ".0"
     _merge(config.merge_from_list, pairs, "the command line")
+    odd = [k for k, v in leaves(config) if isinstance(v, float) and not math.isfinite(v)]
+    if odd:
+        raise ValueError(f"{path or 'the command line'}: {odd[0]} must be a finite number")
     return config
 
 
 def _merge(merge: Any, values: Any, where: str) -> None:
     try:
         merge(values)
-    except (ValueError, AssertionError) as error:
-        raise ValueError(f"{where}: {error}") from error
+    except (ValueError, AssertionError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{where}: {str(error) or type(error).__name__}") from error
 
 
 def _whole_to_float(loaded: dict, config: CN) -> None:

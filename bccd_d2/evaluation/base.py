@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import abc
-import csv
-import io
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -19,7 +17,8 @@ from detectron2.utils import comm
 from bccd_d2.evaluation.table import format_scores
 from bccd_d2.evaluation.thresholds import THRESHOLDS, SweepTable
 from bccd_d2.evaluation.truth import TrueImage
-from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
+from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.tables import write_table
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import rle_to_json
 
@@ -189,19 +188,14 @@ class Evaluator(DatasetEvaluator, abc.ABC):
             "precision_curves": {k: np.round(v, 5).tolist() for k, v in self.curves.items()},
         }
         write_json_atomic(folder / "scores.json", summary)
-        write_text_atomic(folder / "per_image.csv", self._per_image_table())
+        write_table(folder / "per_image.csv", self._per_image_rows())
         write_json_atomic(folder / "coco_instances_results.json", self._coco_results())
 
-    def _per_image_table(self) -> str:
-        rows = [
+    def _per_image_rows(self) -> list[dict[str, Any]]:
+        return [
             {"image_id": image_id, "file_name": self._truth[image_id].file_name} | self._row(item)
             for image_id, item in self._found.items()
         ]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
 
     def _coco_results(self) -> list[dict[str, Any]]:
         mapping = getattr(MetadataCatalog.get(self._name), "thing_dataset_id_to_contiguous_id", {})

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +17,9 @@ from bccd_d2.data.stain import check_method
 from bccd_d2.experiments.cost import seconds_per_step
 from bccd_d2.experiments.run_cache import ensure_trained
 from bccd_d2.io.atomic import write_text_atomic
+from bccd_d2.io.records import read_json
+from bccd_d2.io.tables import write_table
+from bccd_d2.io.training_log import read_log
 from bccd_d2.training import loaders
 from bccd_d2.training.launch import Processes
 
@@ -125,9 +125,13 @@ def read_scores(folder: str | Path) -> dict[str, float]:
     at the score threshold that suits the run best on these same images.
     """
     folder = Path(folder)
-    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
-    last = next(line for line in reversed(lines) if "segm/AP" in line)
-    sweep = json.loads((folder / "threshold_sweep.json").read_text(encoding="utf-8"))
+    scored = [row for row in read_log(folder / "metrics.json") if "segm/AP" in row]
+    if not scored:
+        raise ValueError(f"{folder / 'metrics.json'} has no scores; delete the folder, try again")
+    last = scored[-1]
+    shape = {"chosen": float, "thresholds": [float], "f1": [float], "pq": [float],
+             "count_mae": [float]}  # fmt: skip
+    sweep = read_json(folder / "threshold_sweep.json", shape, "delete the folder and try again")
     best = sweep["thresholds"].index(sweep["chosen"])
     scores = {name: float(last[f"segm/{name}"]) for name in ("AP", "AP50", "AP75")}
     return scores | {
@@ -239,9 +243,5 @@ def report(scores: Mapping[tuple[str, int], Mapping[str, float]], out: str | Pat
 
 def write_tables(rows: Sequence[Mapping[str, Any]], out: str | Path) -> tuple[Path, Path]:
     """Write ablation.md and ablation.csv into ``out``; their paths."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
     markdown = write_text_atomic(Path(out) / "ablation.md", format_markdown(rows))
-    return markdown, write_text_atomic(Path(out) / "ablation.csv", text.getvalue())
+    return markdown, write_table(Path(out) / "ablation.csv", rows)

@@ -6,7 +6,6 @@ a busy machine gives no one less training. On a GPU it is the clock on the wall.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from bccd_d2.experiments.ablation import own_log_handlers
 from bccd_d2.experiments.cost import seconds_per_step
 from bccd_d2.experiments.run_cache import ensure_trained, run_inputs
 from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.records import read_json
 from bccd_d2.training.launch import Processes
 from bccd_d2.training.optim import stretch_schedule
 from bccd_d2.training.run import prepare
@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 RECORD = "budget.json"  # in a run's folder: what was spent
 _PLAN = "plan.json"
+_SPENT = {"clock": str, "budget": float, "minutes": float, "validation_minutes": float,
+          "iterations": int}  # fmt: skip
+_DELETE = "delete the folder"
 _PLANS = 20  # times a run is planned anew, evenly spread
 _LAST_PLAN = 0.9  # share of the budget after which the plan stands
 _MEASURED = 6  # steps
@@ -93,7 +96,7 @@ def train_within(config: Any, minutes: float) -> tuple[Path, Spent]:
 def read_spent(folder: str | Path) -> Spent | None:
     """What the budgeted training in a run's folder took; None where there was none."""
     path = Path(folder) / RECORD
-    return Spent(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return Spent(**read_json(path, _SPENT, _DELETE)) if path.is_file() else None
 
 
 def plan(config: Any, minutes: float) -> Any:
@@ -107,7 +110,7 @@ def plan(config: Any, minutes: float) -> Any:
     name, clock = clock_of(ready.MODEL.DEVICE)
     wanted = {"inputs": run_inputs(config), "minutes": minutes}
     path = Path(config.OUTPUT_DIR) / _PLAN
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_json(path, {"iterations": range(1, 1 << 40)}, _DELETE) if path.is_file() else {}
     if {key: known.get(key) for key in wanted} != wanted:
         config = config.clone()
         if name == "processor":

@@ -8,7 +8,6 @@ other folds' held-out images.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.experiments.ablation import own_log_handlers
 from bccd_d2.experiments.run_cache import ensure_evaluated, ensure_trained
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
+from bccd_d2.io.records import read_json
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.coco import read_results
 from bccd_d2.training.launch import Processes
@@ -161,7 +161,8 @@ def _fold_scores(
     place: Path, cells: tuple[list[Cells], list[Cells]], threshold: float
 ) -> dict[str, dict[str, float]]:
     """COCO scores as evaluated; instance and pixel scores at the given threshold."""
-    scores = json.loads((place / "scores.json").read_text())["scores"]
+    shape = {"scores": {"segm": {str: float}, "bbox": {str: float}}}
+    scores = read_json(place / "scores.json", shape, "evaluate again")["scores"]
     images = [score_image(*pair, threshold) for pair in zip(*cells, strict=True)]
     return {"segm": scores["segm"], "bbox": scores["bbox"]} | dataset_scores(images)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,13 @@ from typing import Any
 from detectron2.engine import HookBase
 
 from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.records import read_json
 from bccd_d2.models.load import run_weights, weights_of
 from bccd_d2.training.folder import set_aside
 from bccd_d2.training.launch import Processes, launch
 from bccd_d2.training.run import prepare, run
+
+_EVALUATED = {"weights": str, "operating_point": dict, "scores": {str: {str: float}}}
 
 
 def ensure_trained(config: Any, processes: Processes, extra_hooks: Sequence[HookBase] = ()) -> Path:
@@ -32,7 +34,7 @@ def ensure_trained(config: Any, processes: Processes, extra_hooks: Sequence[Hook
     folder = Path(config.OUTPUT_DIR)
     record = folder / "inputs.json"
     inputs = run_inputs(config)
-    same = record.is_file() and json.loads(record.read_text()) == inputs
+    same = record.is_file() and read_json(record, dict, "delete the folder") == inputs
     if not (same and (folder / "model_final.pth").is_file()):
         if not same:
             set_aside(folder)
@@ -53,11 +55,11 @@ def ensure_evaluated(config: Any, processes: Processes) -> dict[str, Any]:
     summary = folder / "evaluation" / "metrics.json"
     model = weights_of(config)
     if summary.is_file() and summary.stat().st_mtime >= model.stat().st_mtime:
-        done = json.loads(summary.read_text(encoding="utf-8"))
+        done = read_json(summary, _EVALUATED, "delete it")
         if (done["weights"], done.get("datasets")) == (str(model), list(config.DATASETS.TEST)):
             return done
     launch(run, processes, config, True, False)
-    return json.loads(summary.read_text(encoding="utf-8"))
+    return read_json(summary, _EVALUATED, "delete it")
 
 
 def run_inputs(config: Any) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from detectron2.utils import comm
 from bccd_d2.evaluation.thresholds import choose
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
 from bccd_d2.io.lock import hold_folder
+from bccd_d2.io.records import read_json
 from bccd_d2.modeling.tensors import read_tensors
 from bccd_d2.models.checkpoint import OperatingPoint
 from bccd_d2.models.load import load_trained
@@ -75,13 +75,9 @@ def take_threshold(weights: str | Path, summary: str | Path) -> OperatingPoint:
     for file in (path, summary):
         if not file.is_file():
             raise FileNotFoundError(f"{file} does not exist")
-    try:
-        done = json.loads(summary.read_text(encoding="utf-8"))
-        folds, threshold = len(done["folds"]), float(done["score_threshold"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{summary} is no cross_validation.json of bccd crossval ({error!r})"
-        ) from error
+    shape = {"folds": ([object], dict), "score_threshold": float}
+    done = read_json(summary, shape, "give a cross_validation.json of bccd crossval")
+    folds, threshold = len(done["folds"]), float(done["score_threshold"])
     point = OperatingPoint(threshold, f"the held-out images of {folds} folds")
     _store(path, point)
     return point

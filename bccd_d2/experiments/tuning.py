@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from optuna.trial import TrialState
 from bccd_d2.config.files import SEARCH_SPACES, read_mapping
 from bccd_d2.experiments.ablation import own_log_handlers
 from bccd_d2.io.atomic import write_text_atomic
+from bccd_d2.io.training_log import read_log
 from bccd_d2.training.hooks import watched
 from bccd_d2.training.run import run
 
@@ -111,10 +111,7 @@ class ReportTrial(HookBase):
 
 def measured(metrics: Path, metric: str) -> dict[int, float]:
     """A score by the number of iterations done, out of a run's metrics.json; {} without one."""
-    if not metrics.is_file():
-        return {}
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    return {line["iteration"] + 1: line[metric] for line in lines if metric in line}
+    return {row["iteration"]: row[metric] for row in read_log(metrics) if metric in row}
 
 
 def open_study(folder: str | Path, direction: str, options: SearchOptions) -> optuna.Study:

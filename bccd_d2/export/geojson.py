@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,11 @@ def to_geojson(
 
 
 def features(
-    cells: Cells, table: Table | None = None, *, object_type: str = "detection"
+    cells: Cells,
+    table: Table | None = None,
+    *,
+    object_type: str = "detection",
+    plane: Mapping[str, int] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The features of `to_geojson` one at a time; a large slide's would fill the memory at once.
 
@@ -59,10 +63,12 @@ def features(
         table = {"id": np.arange(1, len(cells) + 1), "score": cells.scores, "area": cells.areas}
     if len(table["id"]) != len(cells):
         raise ValueError(f"table must have a row for each of {len(cells)} cells")
-    return _features(cells, table, object_type)
+    return _features(cells, table, object_type, plane)
 
 
-def _features(cells: Cells, table: Table, object_type: str) -> Iterator[dict[str, Any]]:
+def _features(
+    cells: Cells, table: Table, object_type: str, plane: Mapping[str, int] | None
+) -> Iterator[dict[str, Any]]:
     for index, rle in enumerate(cells.rles):
         parts = rle_to_rings(rle)
         if not parts:
@@ -72,7 +78,7 @@ def _features(cells: Cells, table: Table, object_type: str) -> Iterator[dict[str
         yield {
             "type": "Feature",
             "id": str(uuid.uuid5(_NAMESPACE, mask)),
-            "geometry": _geometry(parts),
+            "geometry": _geometry(parts) | ({"plane": dict(plane)} if plane else {}),
             "properties": {
                 "objectType": object_type,
                 "name": str(number),
@@ -83,10 +89,19 @@ def _features(cells: Cells, table: Table, object_type: str) -> Iterator[dict[str
 
 
 def write_geojson(
-    path: str | Path, cells: Cells, table: Table | None = None, *, object_type: str = "detection"
+    path: str | Path,
+    cells: Cells,
+    table: Table | None = None,
+    *,
+    object_type: str = "detection",
+    plane: Mapping[str, int] | None = None,
 ) -> Path:
-    """Write `to_geojson`, whole or not at all; name it ``.geojson``."""
-    found = features(cells, table, object_type=object_type)
+    """Write `to_geojson`, whole or not at all; name it ``.geojson``.
+
+    Args:
+        plane: QuPath's c, z and t, counted from 0, of an image in a stack.
+    """
+    found = features(cells, table, object_type=object_type, plane=plane)
     with atomic_file(path) as stream:
         stream.write(b'{"type": "FeatureCollection", "features": [')
         for number, feature in enumerate(found):

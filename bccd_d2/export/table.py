@@ -22,8 +22,6 @@ With a pixel size also centroid_x_um, centroid_y_um, area_um2, perimeter_um, equ
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +29,7 @@ import cv2
 import numpy as np
 from skimage.measure import perimeter_crofton
 
-from bccd_d2.io.atomic import write_text_atomic
+from bccd_d2.io.tables import write_table
 from bccd_d2.masks.cells import Cells
 
 if TYPE_CHECKING:
@@ -92,12 +90,9 @@ def in_micrometres(table: Table, pixel_size: float) -> Table:
 
 def write_csv(path: str | Path, table: Table) -> Path:
     """Write a table with a header line, whole or not at all; what is not defined stays blank."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
-    for row in zip(*(values.tolist() for values in table.values()), strict=True):
-        writer.writerow([_cell(value) for value in row])
-    return write_text_atomic(path, text.getvalue())
+    columns = [[_cell(value) for value in values.tolist()] for values in table.values()]
+    rows = (dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True))
+    return write_table(path, rows, list(table))
 
 
 def to_dataframe(table: Table) -> pandas.DataFrame:

@@ -1,7 +1,8 @@
 """Write files so that a reader never meets half of one.
 
-Each writer fills a temporary file in the target's own folder and renames it over the target, which
-POSIX and Windows both do as one step.
+Each writer fills a temporary file in the target's own folder, has it put on the disk, and renames
+it over the target, which POSIX and Windows both do as one step: after a power cut too there is the
+old file or the new one.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         os.close(handle)
         with open(temporary, "w+b") as stream:
             yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -59,8 +63,11 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> Path:
 
 
 def write_text_atomic(path: str | Path, text: str) -> Path:
-    """Write ``text`` as UTF-8; see `write_bytes_atomic`."""
-    return write_bytes_atomic(path, text.encode("utf-8"))
+    """Write ``text`` as UTF-8; see `write_bytes_atomic`.
+
+    Bytes of file names that are no UTF-8 are written as ``\\udcff``.
+    """
+    return write_bytes_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json_atomic(path: str | Path, data: Any, indent: int | None = None) -> Path:
@@ -79,6 +86,16 @@ def write_png_atomic(path: str | Path, array: np.ndarray, compression: int = 3) 
     if not done:
         raise ValueError(f"OpenCV could not encode {array.shape} {array.dtype} as PNG for {path}")
     return write_bytes_atomic(path, buffer.tobytes())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a rename put on the disk; systems that open no folders do that by themselves."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

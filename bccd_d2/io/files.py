@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from PIL import UnidentifiedImageError
 
+from bccd_d2.io.text import printable
+
 _CONTENTS = (  # how a file begins: what it is
     (b"GIF8", "a GIF: save it as PNG"),
     (b"%PDF", "a PDF: export its image as PNG"),
@@ -32,19 +34,6 @@ _CUT_SHORT = re.compile(
 
 class UnreadableError(ValueError):
     """A reason, with its remedy, why a file is not read; the message is complete."""
-
-
-def printable(path: object) -> str:
-    """A file name as it can be written anywhere: no control characters, always valid UTF-8.
-
-    >>> printable("a\\x1b[2J.png")
-    'a\\\\x1b[2J.png'
-    """
-    text = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def is_utf8(path: str | Path) -> bool:

@@ -31,6 +31,8 @@ from typing import Any
 
 import yaml
 
+from bccd_d2.io.text import from_csv_text
+
 _NAMES = {
     str: "text",
     bool: "true or false",
@@ -40,6 +42,24 @@ _NAMES = {
     list: "a list [...]",
     None: "nothing",
 }
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML as configs are written: every key once, and no anchors on more than flat lists."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        parts = [node] if isinstance(node, yaml.ScalarNode) else node.value
+        if alias and not all(isinstance(part, yaml.ScalarNode) for part in parts):
+            raise yaml.YAMLError(f"anchors on nested values are not read{node.start_mark}")
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        mapping = super().construct_mapping(node, deep=deep)
+        if len(mapping) < len(node.value):
+            raise yaml.YAMLError(f"a key stands twice{node.start_mark}")
+        return mapping
 
 
 def read_text(path: str | Path, remedy: str) -> str:
@@ -78,12 +98,15 @@ def read_json(path: str | Path, shape: Any, remedy: str) -> Any:
 def read_yaml(path: str | Path, shape: Any, remedy: str) -> Any:
     """The value in a YAML file, of that shape; an empty file holds None.
 
+    Anchors on nested values are refused, for a few lines of them stand for gigabytes. So is a key
+    given twice.
+
     Raises:
         FileNotFoundError, ValueError: see `read_text`; or it is no YAML, or of another shape.
     """
     text = read_text(path, remedy)
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is not valid YAML ({_short(error)}); {remedy}") from error
     return _checked(path, value, shape, remedy)
@@ -108,11 +131,12 @@ def read_rows(
     try:
         table = csv.DictReader(lines, strict=True)
         for row in table:
-            missing = [name for name in (*columns, *row) if row.get(name) is None]
-            if missing or None in row:
-                wrong = ", ".join(map(str, missing)) or "fewer values"
-                raise ValueError(f"line {table.line_num} lacks {wrong}")
-            values = {k: columns.get(k, others)(v) for k, v in row.items()}
+            missing = [name for name in (*columns, *row) if name and row.get(name) is None]
+            if missing:
+                raise ValueError(f"line {table.line_num} lacks {', '.join(missing)}")
+            if None in row:
+                raise ValueError(f"line {table.line_num} has more values than the head")
+            values = {k: columns.get(k, others)(from_csv_text(v)) for k, v in row.items()}
             bad = [k for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)]
             if bad:
                 raise ValueError(f"line {table.line_num}: {bad[0]} is no finite number")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from bccd_d2.config.files import find_config
 from bccd_d2.config.load import finalize, load_config
 from bccd_d2.io.atomic import write_text_atomic
+from bccd_d2.io.records import read_json
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint
 from bccd_d2.models.file import PATHS, describe, register_model, write_model_file
@@ -157,7 +157,8 @@ def _scores(path: Path) -> str:
     """A table of the run's own evaluation; a sentence where there was none."""
     if not path.is_file():
         return "Not measured yet: run bccd train --eval-only before exporting."
-    summary = json.loads(path.read_text(encoding="utf-8"))
+    shape = {"scores": {str: {str: float}}, "datasets": [str]}
+    summary = read_json(path, shape, "evaluate again")
     wanted = {"segm": ("AP", "AP50", "AP75"), "instances": ("F1@.5", "PQ", "count_mae"),
               "pixels": ("Dice",)}  # fmt: skip
     columns, values = [], []

@@ -26,6 +26,7 @@ from safetensors.torch import save
 
 from bccd_d2.config.load import leaves, load_config
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
+from bccd_d2.io.records import read_json
 from bccd_d2.modeling.tensors import read_tensors
 from bccd_d2.models.preprocessing import PREPROCESSING
 
@@ -227,7 +228,9 @@ def read_registry(folder: str | Path | None = None) -> dict[str, Any]:
     path = Path(folder or PRETRAINED) / "registry.json"
     if not path.is_file():
         return {"default": "", "models": {}}
-    return json.loads(path.read_text(encoding="utf-8"))
+    entry = {"file": str, "sha256": str, "bytes?": int}
+    shape = {"default": str, "models": {str: entry}}
+    return read_json(path, shape, "install bccd_d2 again")
 
 
 def register_model(path: str | Path, *, default: bool = False) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from detectron2.utils import comm
 from bccd_d2.data.preprocess import PreprocessOptions
 from bccd_d2.data.stain import StainStatistics, check_method, fit_reference
 from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.records import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,8 @@ def with_reference(config: Any) -> Any:
     given = records[0].get("max_value") if records else None
     images = [Path(file).name for file in files]
     path = Path(config.DATASETS.ROOT or ".") / f"stain_{stain.METHOD}_{names[0]}.json"
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    shape = {"images": [str], "values": [float]}
+    kept = read_json(path, shape, "delete it") if path.is_file() else {}
     if kept.get("images") == images:
         values = kept["values"]
     else:

@@ -22,6 +22,7 @@ import numpy as np
 
 from bccd_d2 import __version__
 from bccd_d2.io.atomic import write_text_atomic
+from bccd_d2.io.text import markdown_text
 
 MAX_BYTES = 8_000_000
 
@@ -179,7 +180,7 @@ def render_html(page: Page) -> str:
 
 def render_markdown(page: Page, html_name: str = "report.html") -> str:
     """The page's text and tables as Markdown; of pictures only their captions."""
-    parts = [f"# {page.title}", page.subtitle]
+    parts = [f"# {markdown_text(page.title)}", markdown_text(page.subtitle)]
     for section in page.sections:
         parts += [f"## {section.title}", *(_markdown(block) for block in section.blocks)]
     parts.append(f"Pictures: {html_name}.")
@@ -188,18 +189,19 @@ def render_markdown(page: Page, html_name: str = "report.html") -> str:
 
 def _markdown(block: Block) -> str:
     if isinstance(block, Text):
-        return block.text
+        return markdown_text(block.text)
     if isinstance(block, Heading):
-        return f"### {block.text}"
+        return f"### {markdown_text(block.text)}"
     if isinstance(block, Facts):
         return "\n".join(
-            f"- {fact.label}: **{fact.value}**" + (f" ({fact.note})" if fact.note else "")
+            f"- {markdown_text(fact.label)}: **{markdown_text(fact.value)}**"
+            + (f" ({markdown_text(fact.note)})" if fact.note else "")
             for fact in block.facts
         )
     if isinstance(block, Table):
         return _markdown_table(block)
     if isinstance(block, Figure) and block.caption:
-        return f"*Figure: {block.caption}*"
+        return f"*Figure: {markdown_text(block.caption)}*"
     if isinstance(block, Grid) and block.layout != "crops":
         return "\n\n".join(_markdown(figure) for figure in block.figures)
     return ""
@@ -212,10 +214,10 @@ def _markdown_table(table: Table) -> str:
         head.append("what it is")
         rows = [[*row, note] for row, note in zip(rows, table.notes, strict=True)]
     rule = ["---:" if i in table.numbers else "---" for i in range(len(head))]
-    lines = [[text.replace("|", "\\|").replace("\n", " ") for text in row] for row in rows]
-    return "\n".join(
-        [f"{table.caption}\n", *("| " + " | ".join(r) + " |" for r in (head, rule, *lines))]
-    )
+    head = [markdown_text(text) for text in head]
+    lines = [[markdown_text(text).replace("\n", " ") for text in row] for row in rows]
+    table_lines = ["| " + " | ".join(cells) + " |" for cells in (head, rule, *lines)]
+    return "\n".join([f"{markdown_text(table.caption)}\n", *table_lines])
 
 
 def write_page(page: Page, folder: str | Path, name: str) -> list[Path]:

@@ -17,6 +17,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from torch import nn
 
+from bccd_d2.io.training_log import drop_cut_line
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
 from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
@@ -27,6 +28,7 @@ from bccd_d2.training.hooks import (
     Checkpoints,
     EarlyStopping,
     Evaluation,
+    LogWriters,
     ProgressLine,
     ValidationLoss,
 )
@@ -142,8 +144,8 @@ def assemble(
         _step_hooks(config, training)
         + _validation_hooks(config, training, validate)
         + list(extra_hooks)
+        + _writers(config, weakref.proxy(trainer))  # a resumed run must find the rows before it
         + [Checkpoints(training.checkpointer, solver.CHECKPOINT_PERIOD)]
-        + _writers(config, weakref.proxy(trainer))
     )
     return training
 
@@ -228,7 +230,8 @@ def _writers(config: Any, trainer: CellTrainer) -> list[HookBase]:
     if not comm.is_main_process():
         return []
     folder = Path(config.OUTPUT_DIR)
-    progress = ProgressLine(lambda: trainer.max_iter)
-    writers = [progress, JSONWriter(str(folder / "metrics.json"))]
+    log = folder / "metrics.json"
+    drop_cut_line(log)
+    writers = [ProgressLine(lambda: trainer.max_iter), JSONWriter(str(log))]
     writers.append(TensorboardXWriter(str(folder)))
-    return [hooks.PeriodicWriter(writers, period=20)]
+    return [LogWriters(writers, config.SOLVER.CHECKPOINT_PERIOD)]

@@ -6,11 +6,11 @@ import datetime
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from detectron2.engine import HookBase
+from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter, get_event_storage
 from torch import nn
@@ -221,6 +221,24 @@ class Checkpoints(HookBase):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._saved = list(state_dict["saved"])
+
+
+class LogWriters(hooks.PeriodicWriter):
+    """Writes every 20 iterations, and before every checkpoint: what a resumed run will not repeat.
+
+    Args:
+        writers: of detectron2.
+        checkpoint_period: iterations, 0 = none before the last.
+    """
+
+    def __init__(self, writers: Sequence[EventWriter], checkpoint_period: int) -> None:
+        super().__init__(writers, period=20)
+        self._checkpoint_period = checkpoint_period
+
+    def after_step(self) -> None:
+        if _due(self.trainer, self._period) or _due(self.trainer, self._checkpoint_period):
+            for writer in self._writers:
+                writer.write()
 
 
 class ProgressLine(EventWriter):

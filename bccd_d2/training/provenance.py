@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
+import logging
 import os
 import platform
 from pathlib import Path
@@ -16,6 +16,9 @@ from detectron2.utils import comm
 
 from bccd_d2 import __version__
 from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.records import read_json
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("torchvision", "timm", "numpy", "faster-coco-eval")
 
@@ -31,7 +34,10 @@ def write_record(path: str | Path, what: str, seconds: float, device: str, again
     """
     path, sessions = Path(path), []
     if again and path.is_file():
-        sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"]
+        try:
+            sessions = read_json(path, {"sessions": [dict]}, "it is begun anew")["sessions"]
+        except ValueError as error:  # a finished training must not fail at its last line
+            logger.warning("%s", error)
     session = {
         "what": what,
         "finished": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),

@@ -133,12 +133,12 @@ def test_a_copy_beside_configs_keeps_its_relative_base(tmp_path):
         ("_BASE_: 3", "_BASE_ must name a file"),
         ("_BASE_: ghost", "_BASE_ ghost: config ghost does not exist"),
         ("_BASE_: cpu_best\nSOLVER: 3", "SOLVER is a section in one file and a value"),
-        ("", "must map keys to values, but it holds nothing"),
-        ("- 1", "holds a list"),
+        ("", "must be an object {...}, got nothing"),
+        ("- 1", "must be an object"),
         ("3: 4", "must map keys to values"),
-        ("a: [", "cannot be read as YAML"),
-        ("a: !!python/object/apply:os.getcwd []", "cannot be read as YAML"),
-        ("[" * 3000, "cannot be read as YAML"),
+        ("a: [", "is not valid YAML"),
+        ("a: !!python/object/apply:os.getcwd []", "is not valid YAML"),
+        ("[" * 3000, "is not valid YAML"),
     ],
 )
 def test_what_is_no_config_is_refused_with_file_and_reason(text, says, tmp_path):
@@ -151,5 +151,5 @@ def test_what_is_no_config_is_refused_with_file_and_reason(text, says, tmp_path)
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "own.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"own\.yaml cannot be read as YAML"):
+    with pytest.raises(ValueError, match=r"own\.yaml is no text in UTF-8"):
         read_mapping(tmp_path / "own.yaml")

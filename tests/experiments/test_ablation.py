@@ -22,7 +22,7 @@ from ..small import SMALL_DETECTOR
 REPO = Path(__file__).resolve().parents[2]
 CONFIG = REPO / "configs" / "cpu_tiny_maskrcnn.yaml"
 SMALL = [*SMALL_DETECTOR, "INPUT.CROP_SIZE", "96", "SOLVER.IMS_PER_BATCH", "2",
-         "SOLVER.WARMUP_ITERS", "2",
+         "SOLVER.WARMUP_ITERS", "0",
          "TEST.LOSS_BATCHES", "0"]  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def test_a_model_of_all_images_takes_the_threshold_of_the_folds(
     assert all(torch.equal(before[name], after["model"][name]) for name in before)
     summary.write_text("[]")
     assert tool.main(call) == 2
-    assert "is no cross_validation.json" in capsys.readouterr().err
+    assert "give a cross_validation.json" in capsys.readouterr().err
 
 
 def test_a_threshold_needs_both_files_and_a_checkpoint_of_training(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 
 import cv2
 import numpy as np
@@ -58,3 +60,18 @@ def test_a_file_made_piece_by_piece_is_whole_or_absent(tmp_path):
         raise RuntimeError("midway")
     assert path.read_bytes() == b"one two"
     assert [p.name for p in path.parent.iterdir()] == ["a.bin"]
+
+
+def test_content_and_name_are_on_the_disk_before_it_is_done(tmp_path, monkeypatch):
+    """fsync of the file before the rename, and of the folder after it."""
+    done = []
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: done.append(stat.S_ISDIR(os.fstat(fd).st_mode)))
+    monkeypatch.setattr(os, "replace", lambda a, b: done.append("rename") or replace(a, b))
+    io.write_bytes_atomic(tmp_path / "a", b"x")
+    assert done == [False, "rename", True]
+
+
+def test_bytes_of_names_that_are_no_utf8_are_written_as_escapes(tmp_path):
+    path = io.write_text_atomic(tmp_path / "a.txt", os.fsdecode(b"a\xff.png"))
+    assert path.read_bytes() == rb"a\udcff.png"

@@ -297,7 +297,8 @@ def fingerprint(sources: Sources, options: Mapping[str, Any]) -> str:
         for path in (pair.image, pair.mask):
             state = path.stat()
             name = relative_posix(path, sources.image_root)
-            digest.update(f"{name}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+            digest.update(f"{name}|{state.st_size}|{state.st_mtime_ns}\n".encode(errors="surrogateescape"))
     for skip in sources.skips:
-        digest.update(f"{skip.kind}|{Path(skip.file).name}\n".encode())
+        name = f"{skip.kind}|{Path(skip.file).name}\n"
+        digest.update(name.encode(errors="surrogateescape"))
     return digest.hexdigest()

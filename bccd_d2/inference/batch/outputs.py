@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,10 @@ from bccd_d2.export.geojson import write_geojson
 from bccd_d2.export.labels import write_label_tiff, write_label_tiles
 from bccd_d2.export.table import measure, write_csv
 from bccd_d2.inference.batch.sources import Job
-from bccd_d2.io.atomic import write_png_atomic, write_text_atomic
+from bccd_d2.io.atomic import write_png_atomic
+from bccd_d2.io.tables import write_table
+from bccd_d2.io.text import printable
+from bccd_d2.io.value_range import ValueRange
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.overlap import resolve_overlaps
 from bccd_d2.masks.rle import rle_to_polygons
@@ -73,11 +74,18 @@ def settle(cells: Cells, keep_overlaps: bool = False) -> Cells:
     return cells[cells.areas > 0]
 
 
-def write_outputs(job: Job, image: Any, cells: Cells, options: OutputOptions) -> dict[str, Any]:
+def write_outputs(
+    job: Job,
+    image: Any,
+    cells: Cells,
+    options: OutputOptions,
+    value_range: ValueRange | None = None,
+) -> dict[str, Any]:
     """Write the files of one image; its row of the table of counts.
 
     Args:
         image: (H, W, 3) uint8 RGB, an array or `windows.TiffWindows`.
+        value_range: what became 0 to 255 in it, for its row; None = 8 bits.
 
     Raises:
         OSError: a file cannot be written.
@@ -90,7 +98,7 @@ def write_outputs(job: Job, image: Any, cells: Cells, options: OutputOptions) ->
     if "csv" in files:
         write_csv(files["csv"], table)
     if "geojson" in files:
-        write_geojson(files["geojson"], cells, table)
+        write_geojson(files["geojson"], cells, table, plane=job.plane.as_geojson())
     if "coco" in files:
         write_coco(files["coco"], [(job.path.name, cells)])
     if "labels" in files:
@@ -99,7 +107,10 @@ def write_outputs(job: Job, image: Any, cells: Cells, options: OutputOptions) ->
     if "overlay" in files:
         drawn = overview(image, cells, OVERVIEW) if windowed else draw_outlines(image, cells)
         write_png_atomic(files["overlay"], drawn)
-    return counts(job, cells, options.pixel_size)
+    row = counts(job, cells, options.pixel_size)
+    if value_range is not None and value_range.dtype != "uint8":
+        row["value_range"] = str(value_range)
+    return row
 
 
 def counts(job: Job, cells: Cells, pixel_size: float | None = None) -> dict[str, Any]:
@@ -108,8 +119,9 @@ def counts(job: Job, cells: Cells, pixel_size: float | None = None) -> dict[str,
     number = len(cells)
     row = {
         "image": job.name,
-        "file": str(job.path),
+        "file": printable(job.path),
         "page": job.page + 1,
+        **{axis: n for axis in ("z", "t") if (n := getattr(job.plane, axis)) is not None},
         "height": height,
         "width": width,
         "cells": number,
@@ -146,11 +158,9 @@ def overview(image: Any, cells: Cells, longest: int) -> np.ndarray:
 
 def write_counts(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write the rows of `counts` as CSV; a column that some rows lack is blank in them."""
-    rows = list(rows)
-    columns = dict.fromkeys(column for row in rows for column in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    return write_text_atomic(path, text.getvalue())
+    written = ({k: _short(value) for k, value in row.items()} for row in rows)
+    return write_table(path, written)
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

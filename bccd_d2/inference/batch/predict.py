@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,16 @@ from bccd_d2.inference.batch.run import Outcome, run_jobs
 from bccd_d2.inference.batch.sources import Job, find_images, plan_jobs
 from bccd_d2.inference.predictor import PredictOptions
 from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.files import printable
 from bccd_d2.io.lock import hold_folder
 from bccd_d2.io.tiff_windows import TiffWindows, open_image
+from bccd_d2.io.value_range import ValueRange, mixed_ranges
 from bccd_d2.masks.cells import Cells
 from bccd_d2.segmenter import Segmenter, load_pretrained
 
 logger = logging.getLogger(__name__)
+
+DECIDE = ("pixel_size", "label_bits", "keep_overlaps", "max_value")  # on an image's results
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class BatchOptions:
         save: kinds of files, of `inference.batch.outputs.KINDS`.
         score_threshold, tile, overlap, tta, scale, batch: see `segmenter.Segmenter.predict`.
         pixel_size, label_bits, keep_overlaps: see `inference.batch.outputs.OutputOptions`.
+        max_value: what is white in images of more than 8 bits; None = by each one's values.
         resume: leave out images that an earlier run finished with the same options.
         progress: show a progress bar.
     """
@@ -66,6 +72,7 @@ class BatchOptions:
     pixel_size: float | None = None
     label_bits: int | None = None
     keep_overlaps: bool = False
+    max_value: float | None = None
     resume: bool = False
     progress: bool = True
 
@@ -80,6 +87,8 @@ class Summary:
         failures: image, file, page and reason of each that could not be done.
         interrupted: stopped by Ctrl-C.
         output: folder of the results.
+        left_out: a sentence for each file or kind of file that was no input.
+        value_ranges: how many images of more than 8 bits have each range that became 0 to 255.
     """
 
     done: int
@@ -87,6 +96,22 @@ class Summary:
     failures: list[dict[str, Any]]
     interrupted: bool
     output: Path
+    left_out: list[str] = field(default_factory=list)
+    value_ranges: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to look at before the results are used."""
+        return [text for text in [mixed_ranges(self.value_ranges)] if text]
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """An image, how it became 8 bits, and its file as it was when it was read."""
+
+    image: Any
+    value_range: ValueRange
+    key: dict[str, Any]
 
 
 def predict_batch(options: BatchOptions) -> Summary:
@@ -100,14 +125,15 @@ def predict_batch(options: BatchOptions) -> Summary:
         KeyError, ValueError: options or a model that cannot work.
         OSError: the folder for the results cannot be written, or another process does.
     """
-    jobs = plan_jobs(find_images(options.inputs, leave_out=options.output))
+    inputs = find_images(options.inputs, leave_out=options.output)
+    jobs = plan_jobs(inputs)
     with hold_folder(
         options.output, "prediction", first=comm.is_main_process(), gather=comm.all_gather
     ):
-        return _predict_batch(options, jobs)
+        return _predict_batch(options, jobs, inputs.left_out)
 
 
-def _predict_batch(options: BatchOptions, jobs: list[Job]) -> Summary:
+def _predict_batch(options: BatchOptions, jobs: list[Job], left_out: list[str]) -> Summary:
     started, clock = datetime.now(timezone.utc), time.perf_counter()
     output = Path(options.output)
     written = OutputOptions(output, options.save, options.pixel_size, options.label_bits,
@@ -124,15 +150,19 @@ def _predict_batch(options: BatchOptions, jobs: list[Job]) -> Summary:
     finished = {name: row for name, row in finished.items() if row is not None}
     todo = [job for job in jobs if job.name not in finished]
     share = todo[comm.get_rank() :: comm.get_world_size()]
-    outcome = _run(share, model, how, written, marks, options.progress and comm.is_main_process())
+    bar = options.progress and comm.is_main_process()
+    outcome = _run(share, model, how, written, marks, options.max_value, bar)
     outcomes = comm.all_gather(outcome)
     rows = {**finished, **{k: v for part in outcomes for k, v in part.rows.items()}}
+    ranges = [row["value_range"] for row in rows.values() if "value_range" in row]
     summary = Summary(
         done=sum(len(part.rows) for part in outcomes),
         skipped=len(finished),
         failures=[failure for part in outcomes for failure in part.failures],
         interrupted=any(part.interrupted for part in outcomes),
         output=output,
+        left_out=left_out,
+        value_ranges=dict(Counter(ranges)),
     )
     if comm.is_main_process():
         write_counts(output / "counts.csv", [rows[job.name] for job in jobs if job.name in rows])
@@ -166,25 +196,32 @@ def _run(
     how: PredictOptions,
     written: OutputOptions,
     marks: Marks,
+    max_value: float | None,
     progress: bool,
 ) -> Outcome:
     with tqdm(total=len(jobs), unit="image", disable=not progress or not jobs) as bar:
 
-        def predict(image: Any) -> Cells:
-            tell = _tiles_of(bar) if isinstance(image, TiffWindows) else None
-            return model.predict_with(image, how, tell)
+        def read(job: Job) -> _Read:
+            key = marks.key(job)
+            return _Read(*open_image(job.path, job.plane, max_value), key)
 
-        def write(job: Job, image: Any, cells: Cells) -> dict[str, Any]:
+        def predict(read: _Read) -> Cells:
+            tell = _tiles_of(bar) if isinstance(read.image, TiffWindows) else None
+            return model.predict_with(read.image, how, tell)
+
+        def write(job: Job, read: _Read, cells: Cells) -> dict[str, Any]:
             marks.clear(job)
-            row = write_outputs(job, image, cells, written)
-            if isinstance(image, TiffWindows):
-                image.close()
-            marks.set(job, row, written.files(job.name))
+            row = write_outputs(job, read.image, cells, written, read.value_range)
+            if isinstance(read.image, TiffWindows):
+                read.image.close()
+                if marks.key(job) != read.key:
+                    raise ValueError(f"{printable(job.path)} changed while it was read: try again")
+            marks.set(job, row, written.files(job.name), read.key)
             return row
 
         return run_jobs(
             jobs,
-            lambda job: open_image(job.path, job.page),
+            read,
             predict,
             write,
             on_done=lambda job: bar.update(),
@@ -197,7 +234,7 @@ def _tiles_of(bar: tqdm) -> Callable[[int, int], None]:
 
 def _decides(options: BatchOptions, model: Segmenter, how: PredictOptions) -> dict[str, Any]:
     """All that decides on an image's results."""
-    chosen = {key: getattr(options, key) for key in ("pixel_size", "label_bits", "keep_overlaps")}
+    chosen = {key: getattr(options, key) for key in DECIDE}
     return {
         **chosen,
         "save": sorted(options.save),
@@ -238,4 +275,7 @@ def _record(
         },
         "interrupted": summary.interrupted,
         "failures": summary.failures,
+        "left_out": summary.left_out,
+        "value_ranges": summary.value_ranges,
+        "warnings": summary.warnings,
     }

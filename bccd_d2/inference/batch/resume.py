@@ -59,18 +59,29 @@ class Marks:
         right = isinstance(mark, dict) and isinstance(mark.get("files"), dict)
         return mark if right else {}
 
-    def set(self, job: Job, row: Mapping[str, Any], files: Mapping[str, Path]) -> None:
-        """Mark an image as finished, with its row of counts and the files it has."""
+    def set(
+        self,
+        job: Job,
+        row: Mapping[str, Any],
+        files: Mapping[str, Path],
+        key: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Mark an image as finished, with its row of counts and the files it has.
+
+        Args:
+            key: of the file as it was when it was read; None = as it is now.
+        """
         sizes = {
             str(path.relative_to(self._folder)): path.stat().st_size for path in files.values()
         }
-        write_json_atomic(self.path(job), {**self._key(job), "files": sizes, "row": dict(row)})
+        mark = {**(key or self.key(job)), "files": sizes, "row": dict(row)}
+        write_json_atomic(self.path(job), mark)
 
     def row(self, job: Job) -> dict[str, Any] | None:
         """The row of counts of a finished image; None where it has to be done."""
         mark = self._read(job)
         try:
-            same = all(mark[name] == value for name, value in self._key(job).items())
+            same = all(mark[name] == value for name, value in self.key(job).items())
             there = all(
                 (self._folder / file).stat().st_size == size for file, size in mark["files"].items()
             )
@@ -79,7 +90,8 @@ class Marks:
         row = mark.get("row")
         return row if same and there and isinstance(row, dict) else None
 
-    def _key(self, job: Job) -> dict[str, Any]:
+    def key(self, job: Job) -> dict[str, Any]:
+        """What an image's results depend on: its file as it is now, and the options."""
         state = job.path.stat()
         return {
             "source": str(job.path.resolve()),

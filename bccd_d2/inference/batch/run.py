@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bccd_d2.inference.batch.sources import Job
+from bccd_d2.io.files import printable
 from bccd_d2.masks.cells import Cells
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Outcome:
         """Note that an image was not done."""
         reason = str(error) or type(error).__name__
         self.failures.append(
-            {"image": job.name, "file": str(job.path), "page": job.page + 1, "reason": reason}
+            {"image": job.name, "file": printable(job.path), "page": job.page + 1, "reason": reason}
         )
 
 
@@ -170,9 +171,7 @@ class _Writers:
             if not future.cancelled():
                 error = future.exception()
                 if error is None:
-                    row, seconds = future.result()
-                    self._outcome.rows[job.name] = row
-                    self._outcome.seconds["write"] += seconds
+                    self._outcome.seconds["write"] += future.result()
                 else:
                     self._outcome.fail(job, error)
                 self._tell(job)
@@ -183,7 +182,8 @@ class _Writers:
         self._pool.shutdown(wait=True, cancel_futures=interrupted)
         self.settle(wait=True)
 
-    def _timed(self, job: Job, image: Any, cells: Cells) -> tuple[dict[str, Any], float]:
+    def _timed(self, job: Job, image: Any, cells: Cells) -> float:
         start = time.perf_counter()
-        row = self._write(job, image, cells)
-        return row, time.perf_counter() - start
+        # Noted here, so that Ctrl-C in the calling thread cannot lose what is written.
+        self._outcome.rows[job.name] = self._write(job, image, cells)
+        return time.perf_counter() - start

@@ -1,14 +1,24 @@
-"""Which images a run is about, and under which names their results go."""
+"""Which images a run is about, what is none of its inputs, and names for the results.
+
+Nothing is passed over in silence: what is no image, what an earlier run wrote, and what looks like
+a mask of another image is left out and listed; what should be an image and is not becomes a job
+with a problem.
+"""
 
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bccd_d2.io.images import SUFFIXES, page_numbers
+from bccd_d2.inference.batch.own_files import OwnFolders
+from bccd_d2.io.files import is_utf8, printable
+from bccd_d2.io.images import SUFFIXES, UNREAD_SUFFIXES, planes
+from bccd_d2.io.label_images import image_stem, plain_stem
+from bccd_d2.io.tiff_pages import Plane
 
 
 @dataclass(frozen=True)
@@ -18,90 +28,192 @@ class Job:
     Attributes:
         name: of its results, unique in a run and without a suffix.
         path: the file.
-        page: its number in the file, from 0.
+        plane: which of the file's images.
         problem: why it cannot be read, found out when the pages were counted; "" when it can.
     """
 
     name: str
     path: Path
-    page: int = 0
+    plane: Plane = Plane()
     problem: str = ""
 
+    @property
+    def page(self) -> int:
+        """The number of its first page in the file, from 0."""
+        return self.plane.page
 
-def find_images(inputs: Iterable[str | Path], leave_out: str | Path | None = None) -> list[Path]:
-    """The image files that files, folders and globs stand for, each once, in the order given.
 
-    Folders are searched with all below them, hidden files and folders left out, by the suffixes of
-    `read.SUFFIXES`; a file named itself is taken whatever it is called.
+@dataclass
+class Inputs:
+    """What files, folders and globs stand for.
+
+    Attributes:
+        images: each once, in the order given.
+        problems: why an image of these cannot be read, where its name or place says so already.
+        left_out: a sentence for each file or kind of file that is no input.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    problems: dict[Path, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+
+def find_images(inputs: Iterable[str | Path], leave_out: str | Path | None = None) -> Inputs:
+    """The image files that files, folders and globs stand for.
+
+    Folders are searched with all below them, links to folders too, by the suffixes of
+    `io.images.SUFFIXES`; a file named itself is taken whatever it is called. Left out are hidden
+    files, results of earlier runs, and files whose names say that they are masks of others.
 
     Args:
-        leave_out: a folder not to search, such as that of the results.
+        leave_out: the folder of the results; nothing in it is an input.
 
     Raises:
         FileNotFoundError: something named is not there, or a folder or glob has no image.
     """
-    found: dict[Path, None] = {}
-    hidden = Path(leave_out).resolve() if leave_out is not None else None
+    search = _Search(Path(leave_out).resolve() if leave_out is not None else None)
     for given in inputs:
-        for path in _expand(str(given), hidden):
-            found.setdefault(path)
-    if not found:
+        search.expand(str(given))
+        if not search.seen:
+            reasons = "; ".join(search.listed()[:3])
+            raise FileNotFoundError(
+                f"input {printable(given)} has no image ({', '.join(SUFFIXES)})"
+                + (f"; left out: {reasons}" if reasons else "")
+            )
+    if not search.found:
         raise FileNotFoundError("no input: name image files, folders or globs")
-    return list(found)
+    search.inputs.images = list(search.found)
+    search.inputs.left_out = search.listed()
+    return search.inputs
 
 
-def _expand(given: str, hidden: Path | None) -> list[Path]:
-    path = Path(given)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        images = _images_in(path, hidden)
-    elif glob.has_magic(given):
-        matches = [Path(match) for match in sorted(glob.glob(given, recursive=True))]
-        images = [match for match in matches if match.is_file() and _is_image(match)]
-        for folder in (match for match in matches if match.is_dir()):
-            images += _images_in(folder, hidden)
-    else:
-        raise FileNotFoundError(f"input {given} does not exist")
-    if not images:
-        raise FileNotFoundError(f"input {given} has no image ({', '.join(SUFFIXES)})")
-    return images
+class _Search:
+    """Collects files; each is looked at once."""
 
+    def __init__(self, results: Path | None) -> None:
+        self.inputs = Inputs()
+        self.found: dict[Path, None] = {}
+        self.seen: list[Path] = []  # images of what is being expanded, new or not
+        self._results, self._own = results, OwnFolders(results)
+        self._folders: set[Path] = set()  # real ones, so that links cannot lead in circles
+        self._others: Counter[str] = Counter()
 
-def _images_in(folder: Path, hidden: Path | None) -> list[Path]:
-    images = []
-    for path in sorted(folder.rglob("*")):
-        inner = path.relative_to(folder).parts
-        if any(part.startswith(".") for part in inner) or not _is_image(path):
-            continue
-        if hidden is not None and hidden in path.resolve().parents:
-            continue
+    def listed(self) -> list[str]:
+        """What was left out: files by name, kinds of files by number."""
+        counted = [f"{number} {kind}" for kind, number in sorted(self._others.items())]
+        return [*self.inputs.left_out, *counted]
+
+    def expand(self, given: str) -> None:
+        """Take in what a file, a folder or a glob stands for."""
+        path, self.seen, self._folders = Path(given), [], set()
         if path.is_file():
-            images.append(path)
-    return images
+            self._take(path)
+        elif path.is_dir():
+            self._walk(path)
+        elif glob.has_magic(given):
+            matches = [Path(match) for match in sorted(glob.glob(given, recursive=True))]
+            self._sort_out([match for match in matches if not match.is_dir()])
+            for folder in (match for match in matches if match.is_dir()):
+                self._walk(folder)
+        else:
+            kind = "is a link that leads nowhere" if path.is_symlink() else "does not exist"
+            raise FileNotFoundError(f"input {printable(given)} {kind}")
+
+    def _take(self, path: Path) -> None:
+        self.seen.append(path)
+        if not is_utf8(path):
+            self.inputs.problems[path] = "its name is no UTF-8, as results need: rename it"
+        self.found.setdefault(path)
+
+    def _leave_out(self, path: Path, reason: str) -> None:
+        text = f"{printable(path)}: {reason}"
+        if text not in self.inputs.left_out:
+            self.inputs.left_out.append(text)
+
+    def _walk(self, folder: Path) -> None:
+        real = folder.resolve()
+        if real in self._folders:
+            return
+        self._folders.add(real)
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            self._leave_out(folder, f"cannot be listed ({error.strerror})")
+            return
+        files = [path for path in entries if not path.is_dir()]
+        taken = iter(self._kept(files))
+        current = next(taken, None)
+        for path in entries:
+            if path == current:
+                self._take(path)
+                current = next(taken, None)
+            elif path.is_dir():
+                self._enter(path)
+
+    def _enter(self, folder: Path) -> None:
+        if folder.name.startswith("."):
+            self._others["hidden files or folders"] += 1
+        elif folder.resolve() == self._results:
+            self._leave_out(folder, "the folder of these results")
+        elif self._own.holds(folder):
+            self._leave_out(folder, "results of an earlier run")
+        else:
+            self._walk(folder)
+
+    def _sort_out(self, files: Sequence[Path]) -> None:
+        for path in self._kept(files):
+            self._take(path)
+
+    def _kept(self, files: Sequence[Path]) -> Iterator[Path]:
+        """Those of the files of a folder that are images, in their order; the rest is noted."""
+        stems = {path.stem for path in files if path.suffix.lower() in SUFFIXES}
+        stems |= {plain_stem(stem) for stem in stems}
+        for path in files:
+            suffix, of = path.suffix.lower(), image_stem(path.stem)
+            if path.name.startswith("."):
+                self._others["hidden files or folders"] += 1
+            elif suffix in UNREAD_SUFFIXES:
+                self._leave_out(path, "files of this type are not read; save it as PNG or TIFF")
+            elif suffix not in SUFFIXES:
+                kind = f"{printable(suffix)} files" if suffix else "files without a suffix"
+                self._others[kind] += 1
+            elif self._own.holds(path.parent):
+                self._leave_out(path, "a result of an earlier run")
+            elif of and of in stems:
+                self._leave_out(path, f"by its name a mask of {printable(of)}")
+            elif not path.exists():
+                self.inputs.problems[path] = f"a link to {printable(os.readlink(path))}, which " \
+                    "does not exist: mend or remove it"  # fmt: skip
+                yield path
+            else:
+                yield path
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
-
-
-def plan_jobs(paths: Sequence[Path]) -> list[Job]:
-    """One job for every page of every file, with names that tell them apart.
+def plan_jobs(inputs: Inputs) -> list[Job]:
+    """One job for every image in every file, with names that tell them apart.
 
     A name is the file's stem; where that is not enough its folders are put before it, as many as
     it takes, or else its suffix after it. Pages of a file with several are ``NAME.page001``, ...
-    Names differ by more than case. A file whose pages cannot be counted is one job with a problem.
+    Names differ by more than case. A file whose pages cannot be counted is one job with a problem;
+    pages that are no images are added to what was left out.
     """
     jobs: list[Job] = []
     taken: set[str] = set()
-    for path, name in zip(paths, _names(paths), strict=True):
-        try:
-            pages, problem = page_numbers(path), ""
-        except (ValueError, OSError) as error:
-            pages, problem = [0], str(error)
-        for place, page in enumerate(pages, start=1):
-            wanted = f"{name}.page{place:03d}" if len(pages) > 1 else name
-            jobs.append(Job(_free(wanted, taken), path, page, problem))
+    for path, name in zip(inputs.images, _names(inputs.images), strict=True):
+        found, problem = [Plane()], inputs.problems.get(path, "")
+        if not problem:
+            try:
+                inside = planes(path)
+                found = inside.images
+                inputs.left_out += [
+                    f"{printable(path)}, page {page + 1}: {reason}"
+                    for page, reason in inside.left_out.items()
+                ]
+            except (ValueError, OSError) as error:
+                problem = str(error)
+        for place, plane in enumerate(found, start=1):
+            wanted = f"{name}.page{place:03d}" if len(found) > 1 else name
+            jobs.append(Job(_free(printable(wanted), taken), path, plane, problem))
     return jobs
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +10,8 @@ from bccd_d2.evaluation.entries import COSTS, LESS_IS_BETTER, SCORES, Entry
 from bccd_d2.evaluation.paired import Difference
 from bccd_d2.io.atomic import write_text_atomic
 from bccd_d2.io.images import read_image
+from bccd_d2.io.tables import write_table
+from bccd_d2.io.text import markdown_text
 from bccd_d2.masks.cells import Cells
 from bccd_d2.report.comparison.crowded import draw_crowded
 from bccd_d2.report.comparison.plots import draw_dice_against_count, draw_scores
@@ -37,7 +37,7 @@ def score_table(entries: Sequence[Entry]) -> str:
         best[score] = pick((entry.scores[score] for entry in entries), default=None)
     lines = [_row(["method", *SCORES, *COSTS]), _row(["---"] * (1 + len(SCORES) + len(COSTS)))]
     for entry in entries:
-        cells = [entry.name]
+        cells = [markdown_text(entry.name)]
         for score in SCORES:
             text = _number(score, entry.scores[score])
             cells.append(f"**{text}**" if entry.scores[score] == best[score] else text)
@@ -56,7 +56,8 @@ def difference_table(differences: Sequence[Difference]) -> str:
         interval = f"{one.low:+.3f} to {one.high:+.3f}"
         clear = "" if one.low <= 0 <= one.high else " *"
         better = f"{one.better} of {one.images}"
-        cells = [one.name, one.reference, one.score, f"{one.gain:+.3f}", interval + clear, better]
+        names = [markdown_text(name) for name in (one.name, one.reference)]
+        cells = [*names, one.score, f"{one.gain:+.3f}", interval + clear, better]
         lines.append(_row(cells))
     return "\n".join(lines) + "\n"
 
@@ -85,9 +86,9 @@ def write_tables(
     fields = [field.name for field in dataclasses.fields(Difference)]
     return [
         write_text_atomic(folder / "comparison.md", text),
-        _write_csv(folder / "comparison.csv", ["method", *SCORES, *COSTS], rows),
-        _write_csv(folder / "differences.csv", fields, map(dataclasses.asdict, differences)),
-        _write_csv(folder / "per_image.csv", list(images[0]) if images else ["method"], images),
+        write_table(folder / "comparison.csv", rows, ["method", *SCORES, *COSTS]),
+        write_table(folder / "differences.csv", map(dataclasses.asdict, differences), fields),
+        write_table(folder / "per_image.csv", images, None if images else ["method"]),
     ]
 
 
@@ -121,14 +122,6 @@ def write_comparison(
         sheet = contact_sheet(maps, columns=2, captions=captions)
         written.append(write_png(folder / f"errors_{entry.name}.png", sheet))
     return written
-
-
-def _write_csv(path: Path, fields: Sequence[str], rows) -> Path:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return write_text_atomic(path, text.getvalue())
 
 
 def _number(name: str, value: float | None) -> str:

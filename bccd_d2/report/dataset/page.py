@@ -6,16 +6,14 @@ Example:
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from bccd_d2.io.atomic import write_text_atomic
+from bccd_d2.io.tables import write_table
 from bccd_d2.report.dataset import plots
 from bccd_d2.report.dataset.files import DatasetFiles, DatasetImage, read_dataset
 from bccd_d2.report.draw import Colour, draw_outlines, write_png
@@ -294,14 +292,6 @@ def _write_tables(dataset: DatasetFiles, out: Path) -> list[Path]:
     head = ["file", "split", "label", "area_px", "x0", "y0", "x1", "y1", "touches_border",
             "suspected_clump"]  # fmt: skip
     return [
-        _write_csv(out / "images.csv", list(rows[0]) if rows else ["file"], rows),
-        _write_csv(out / "cells.csv", head, cells),
+        write_table(out / "images.csv", rows, None if rows else ["file"]),
+        write_table(out / "cells.csv", cells, head),
     ]
-
-
-def _write_csv(path: Path, head: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=head, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return write_text_atomic(path, text.getvalue())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 from bccd_d2.evaluation.truth import TrueImage, read_truth
 from bccd_d2.io.dataset_file import image_root, max_value, read_description, split_json
-from bccd_d2.io.records import check, read_json, read_rows, read_text, read_yaml
+from bccd_d2.io.records import read_json, read_rows, read_text, read_yaml
+from bccd_d2.io.training_log import read_log
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.coco import EVALUATE_AGAIN, group_results
 
@@ -168,7 +168,7 @@ def read_run(
         raise FileNotFoundError(f"{folder} is no folder; give the OUTPUT_DIR of a run")
     absent: dict[str, str] = {}
     config_text, config = _read_config(folder)
-    log = _read_log(folder / "metrics.json")
+    log = read_log(folder / "metrics.json")
     summary = _read_json(folder / "evaluation" / "metrics.json", SUMMARY, {})
     if not log and not summary:
         raise FileNotFoundError(
@@ -293,20 +293,3 @@ def _read_sweep(path: Path) -> Mapping[str, Any] | None:
     if sweep and len({len(sweep[name]) for name in _COLUMNS}) > 1:
         raise ValueError(f"{path}: its columns are of different lengths; {RUN_AGAIN}")
     return sweep
-
-
-def _read_log(path: Path) -> list[dict[str, float]]:
-    """Rows by iteration; of one logged twice, as after a resume, the later. Half lines are left."""
-    rows: dict[int, dict[str, float]] = {}
-    for line in read_text(path, RUN_AGAIN).splitlines() if path.is_file() else ():
-        try:
-            row = json.loads(line)
-            check(row, {"iteration": range(1 << 40), str: (float, None, str)})
-        except (ValueError, RecursionError):
-            continue
-        row = {name: value for name, value in row.items() if isinstance(value, (int, float))}
-        done = row["iteration"] + 1
-        if rows and done <= max(rows):
-            rows = {i: r for i, r in rows.items() if i < done}
-        rows[done] = row | {"iteration": done}
-    return list(rows.values())
