@@ -23,6 +23,9 @@ THING_CLASSES = ["cell"]
 THING_COLORS = [(214, 39, 40)]
 EVALUATOR_TYPE = "bccd_cells"
 
+_KEPT = ("bbox", "point", "segmentation", "iscrowd", "area", "label", "touches_border",
+         "category")  # fmt: skip
+
 logger = logging.getLogger(__name__)
 
 
@@ -75,8 +78,8 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     Returns:
         One dict an image: ``file_name`` and ``label_file`` (absolute), ``image_id``, ``height``,
         ``width``, ``max_value`` (of the dataset, see `bccd_d2.io.images.read_plane`),
-        ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
-        ``segmentation``, ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in
+        ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``, ``segmentation``,
+        ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in
         the label map) and ``touches_border``. Images without cells stay in, with an empty list.
         Crowds and difficult cells are left out. In a dataset of boxes or points ``label_file`` is
         None; points have ``point`` (x, y) in place of ``bbox``.

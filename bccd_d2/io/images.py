@@ -199,6 +199,10 @@ def _tiff_plane(tif: tifffile.TiffFile, stream: BinaryIO, plane: Plane,
         check_colours(page)
     check_size(pages[0].imagewidth, pages[0].imagelength,
                sum(page.samplesperpixel * page.dtype.itemsize for page in pages))  # fmt: skip
+    if len(pages) == 1 and _is_plain_ycbcr(pages[0]):
+        picture = Image.frombytes("YCbCr", (pages[0].imagewidth, pages[0].imagelength),
+                                  read_page(stream, pages[0]).tobytes())  # fmt: skip
+        return upright(np.asarray(picture.convert("RGB")), orientation(pages[0])), ValueRange()
     if len(pages) == 1 and by_pillow(pages[0]):
         stream.seek(0)
         with open_picture(stream) as picture:
@@ -211,6 +215,18 @@ def _tiff_plane(tif: tifffile.TiffFile, stream: BinaryIO, plane: Plane,
     rgb = np.concatenate([shown(part, page, found) for part, page in zip(  # fmt: skip
         np.split(raw, len(pages), axis=2), pages, strict=True)], axis=2)  # fmt: skip
     return upright(_three(rgb), orientation(pages[0])), found
+
+
+def _is_plain_ycbcr(page: tifffile.TiffPage) -> bool:
+    """Whether a page holds luma and chroma uncompressed, which Pillow does not read.
+
+    Raises:
+        UnreadableError: it does, with fewer pixels of chroma.
+    """
+    plain = page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression == 1
+    if plain and page.is_subsampled:
+        raise UnreadableError("uncompressed YCbCr with fewer colours is not read: save it as RGB")
+    return plain and page.dtype == np.uint8 and page.samplesperpixel == 3
 
 
 def declared_bits(page: tifffile.TiffPage) -> int:

@@ -87,18 +87,21 @@ def same_name(stem: str) -> str:
 
 
 def find_label_file(folder: str | Path, stem: str) -> Path:
-    """The label image of an image: its stem, or that with a usual suffix such as ``_cp_masks``.
+    """The label image of an image: its stem, or that with a usual addition such as ``_cp_masks``.
+
+    The image itself may lie beside it: a picture in colour is no label image.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: there are several.
     """
     folder, wanted = Path(folder), same_name(stem)
-    names = sorted(name for name in os.listdir(folder) if name.startswith(stem[:1]))
+    names = sorted(name for name in os.listdir(folder) if wanted in same_name(name))
     files = [folder / name for name in names if Path(name).suffix.lower() in ENDINGS]
-    found = [path for path in files if same_name(path.stem) == wanted]
-    found += [path for path in files if same_name(image_stem(path.stem)) == wanted]
-    found = [path for path in found if path.is_file()]
+    files = [path for path in files if path.is_file()]
+    plain = [path for path in files if same_name(path.stem) == wanted]
+    found = [path for path in files if same_name(image_stem(path.stem)) == wanted]
+    found += [path for path in plain if not found or not _is_colour(path)]
     if not found:
         raise FileNotFoundError(
             f"no label image of {printable(stem)} in {printable(folder)}; looked for "
@@ -109,6 +112,13 @@ def find_label_file(folder: str | Path, stem: str) -> Path:
         listed = ", ".join(printable(path) for path in found)
         raise ValueError(f"several label images of {printable(stem)}: {listed}; keep one")
     return found[0]
+
+
+def _is_colour(path: Path) -> bool:
+    try:
+        return read_values(path).values.ndim == 3
+    except (ValueError, OSError):
+        return False
 
 
 # -- values -------------------------------------------------------------------------------------

@@ -44,8 +44,8 @@ def from_csv_text(text: str) -> str:
 
 def markdown_text(text: str) -> str:
     """The text as Markdown that shows it: no HTML, no links, no table cell ends in it."""
-    shown = html.escape(printable(text, lines=True), quote=False)
-    return _MARKDOWN.sub(r"\\\1", shown)
+    text = html.escape(printable(text, lines=True), quote=False)
+    return _MARKDOWN.sub(r"\\\1", text)
 
 
 def clean_logs() -> None:

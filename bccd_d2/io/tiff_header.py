@@ -7,6 +7,7 @@ headers only, in bounded time and memory.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import struct
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ import numpy as np
 import tifffile
 
 from bccd_d2.io.files import UnreadableError
+
+# What is wrong with a file stands in our messages; without a handler tifffile prints its own.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 MAX_PAGES = 10_000
 MAX_TAGS = 4096  # of a page

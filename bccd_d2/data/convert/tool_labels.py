@@ -32,7 +32,12 @@ def read_tool_labels(path: str | Path, components: bool = False) -> np.ndarray:
                 f"{name} is no mask of two values, bright on dark, which --components takes: "
                 "leave --components out if it has one value a cell"
             ) from error
-    found = read_truth(path, TruthOptions(kind="labels"))
+    try:
+        found = read_truth(path, TruthOptions(kind="labels"))
+    except TruthError as error:
+        raise ValueError(
+            f"{name} is not one value a cell: save whole numbers from 0, with 0 for what is no cell"
+        ) from error
     pieces = pieces_of_one(found)
     if pieces > 1:
         raise ValueError(

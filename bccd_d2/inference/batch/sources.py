@@ -133,6 +133,7 @@ class _Search:
     def _walk(self, folder: Path) -> None:
         real = folder.resolve()
         if real in self._folders:
+            self._leave_out(folder, f"is {printable(real)}, which was searched already")
             return
         self._folders.add(real)
         try:

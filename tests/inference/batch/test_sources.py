@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+
 import numpy as np
 import pytest
 import tifffile
@@ -61,3 +65,85 @@ def test_a_broken_file_is_a_job_with_a_problem(tmp_path):
     assert [bool(job.problem) for job in jobs] == [True, True, False]
     assert "broken.tif is unreadable" in jobs[0].problem
     assert "must be one of" in jobs[1].problem
+
+
+def test_what_is_no_input_is_listed(tmp_path):
+    draw(tmp_path / "s0.png")
+    draw(tmp_path / "s0_mask.png")
+    draw(tmp_path / "b.webp")
+    for name in ("c.gif", "d.czi", "notes.txt", ".hidden.png"):
+        (tmp_path / name).write_bytes(b"x")
+    found = find_images([tmp_path])
+    assert [path.name for path in found.images] == ["b.webp", "s0.png"]
+    text = "; ".join(found.left_out)
+    for part in ("s0_mask.png: by its name a mask of s0", "c.gif: files of this type",
+                 "d.czi: files of this type", "1 .txt files", "1 hidden"):  # fmt: skip
+        assert part in text
+    assert find_images([tmp_path / "*.png"]).images == [tmp_path / "s0.png"]
+    assert find_images([tmp_path / "s0_mask.png"]).images == [tmp_path / "s0_mask.png"]
+
+
+def test_links_are_followed_once_and_dangling_ones_fail(tmp_path):
+    draw(tmp_path / "elsewhere" / "a.png")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "ring").symlink_to(folder)
+    (folder / "dangling.png").symlink_to(tmp_path / "gone.png")
+    found = find_images([folder])
+    assert [path.name for path in found.images] == ["dangling.png", "a.png"]
+    assert "searched already" in "; ".join(found.left_out)
+    jobs = plan_jobs(found)
+    assert "gone.png, which does not exist" in jobs[0].problem and not jobs[1].problem
+
+
+@pytest.mark.parametrize(
+    ("mark", "content", "inner"),
+    [
+        ("run.json", {"models": [], "looked_at": {}}, ("overlay", "labels")),
+        ("finished/x.json", {}, ("overlay",)),
+        ("dataset.json", {"format_version": 1}, ("labels",)),
+        ("run.json", {"sessions": []}, ("", "report", "evaluation/bccd_val")),
+    ],
+)
+def test_what_earlier_runs_wrote_is_no_input(mark, content, inner, tmp_path):
+    draw(tmp_path / "in" / "a.png")
+    run = tmp_path / "in" / "earlier"
+    (run / mark).parent.mkdir(parents=True)
+    (run / mark).write_text(json.dumps(content))
+    for name in inner:
+        draw(run / name / "b.png")
+    found = find_images([tmp_path / "in"])
+    assert [path.name for path in found.images] == ["a.png"]
+    assert any("result" in text for text in found.left_out)
+    with pytest.raises(FileNotFoundError, match="has no image.*left out:.*earlier run"):
+        find_images([run / inner[-1]])
+    assert find_images([run / inner[-1] / "b.png"]).images
+
+
+def test_results_beside_the_images_are_no_input(tmp_path):
+    draw(tmp_path / "a.png")
+    draw(tmp_path / "overlay" / "a.png")
+    found = find_images([tmp_path], leave_out=tmp_path)
+    assert found.images == [tmp_path / "a.png"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_utf8_is_a_job_with_a_problem(tmp_path):
+    data = draw(tmp_path / "a.png").read_bytes()
+    with open(os.fsencode(tmp_path) + b"/bad\xff.png", "wb") as stream:
+        stream.write(data)
+    jobs = plan_jobs(find_images([tmp_path]))
+    assert [bool(job.problem) for job in jobs] == [False, True]
+    assert "no UTF-8" in jobs[1].problem
+    jobs[1].name.encode("utf-8")
+
+
+def test_pages_that_are_no_images_are_listed(tmp_path):
+    large = np.zeros((64, 80, 3), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tif:
+        tif.write(large, photometric="rgb")
+        tif.write(large[::2, ::2], photometric="rgb", subfiletype=1)
+    found = find_images([tmp_path])
+    assert len(plan_jobs(found)) == 1
+    assert "a.tif, page 2: marked as a smaller copy" in found.left_out[0]
