@@ -63,6 +63,10 @@ def test_choices_that_do_not_go_together(smears, capsys):
         "give one of --boxes, --points": ["--images", images, "--points", points, "--boxes", "x"],
         "--partial goes with one of": ["--images", images, "--masks", images, "--partial"],
         "neither with root": ["--root", images, "--points", points],
+        "leave --ignore-value out": [
+            "--images", images, "--points", points, "--ignore-value", "5",
+        ],
+        "splits goes with images": ["--root", images, "--splits", points],
         "leave --min-area out": ["--images", images, "--points", points, "--min-area", "5"],
         "is no folder": ["--images", "nowhere", "--points", points],
         "does not exist": ["--images", images, "--points", "nowhere"],
@@ -87,6 +91,28 @@ def test_lists_of_names_leave_nothing_unsaid(smears, capsys):
     assert text.count("[no split]") == 3 and "lists gone (test)" in text
     counts = json.loads((smears / "out" / "dataset.json").read_text())["counts"]
     assert {k: v["images"] for k, v in counts.items()} == {"train": 3, "val": 1, "test": 1}
+
+
+def test_lists_of_names_serve_masks_too(smears, capsys):
+    lists = smears / "val.txt"
+    lists.write_text("s1\ns2\n")
+    masks = smears / "masks"
+    masks.mkdir()
+    for number in range(8):
+        mask = np.zeros((60, 80), np.uint8)
+        mask[10:30, 10 + number : 30 + number] = 255
+        (masks / f"s{number}.png").write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+    call = ["--images", str(smears / "images"), "--masks", str(masks), "--splits", str(lists)]
+    assert convert_to_coco.main([*call, "--out", str(smears / "out")]) == 0
+    description = json.loads((smears / "out" / "dataset.json").read_text())
+    assert {k: v["images"] for k, v in description["counts"].items()} == {"train": 6, "val": 2}
+    assert description["annotations"] == "masks" and len(description["options"]["splits"]) == 16
+    lists.write_text("other\n")
+    (smears / "test.csv").write_text("other,val\n")
+    call[-1] = str(smears / "test.csv").replace("test.csv", "names.csv")
+    (smears / "names.csv").write_text("name,split\nother,val\n")
+    assert convert_to_coco.main([*call, "--out", str(smears / "out2")]) == 2
+    assert "name none of the images" in capsys.readouterr().err
 
 
 def test_images_of_one_name_but_for_the_ending_are_refused(smears, capsys):
