@@ -9,8 +9,7 @@ from typing import Any
 
 from bccd_d2.evaluation.truth import TrueImage, read_truth
 from bccd_d2.io.dataset_file import image_root, max_value, read_description, split_json
-from bccd_d2.io.records import read_json, read_rows, read_text, read_yaml
-from bccd_d2.io.training_log import read_log
+from bccd_d2.io.records import read_json, read_log, read_rows, read_text, read_yaml
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.coco import EVALUATE_AGAIN, group_results
 

@@ -14,10 +14,20 @@ import numpy as np
 
 from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.io.images import read_image
-from bccd_d2.report.error_map import ERROR_COLOURS, FN, FP, TP
+from bccd_d2.report.draw import ERROR_COLOURS, FN, FP, TP
 from bccd_d2.report.failures import KINDS, MEANINGS, count_kinds, pick_examples
-from bccd_d2.report.page import Block, Grid, Heading, Key, Page, Section, Table, Text, write_page
-from bccd_d2.report.plotting import embed
+from bccd_d2.report.page import (
+    Block,
+    Grid,
+    Heading,
+    Key,
+    Page,
+    Section,
+    Table,
+    Text,
+    embed,
+    write_page,
+)
 from bccd_d2.report.run import scores as run_scores
 from bccd_d2.report.run import sections as run_sections
 from bccd_d2.report.run.analysis import Analysis, analyse

@@ -10,11 +10,9 @@ import numpy as np
 
 from bccd_d2.evaluation.truth import TrueImage
 from bccd_d2.masks.cells import Cells
-from bccd_d2.report.draw import draw_outlines, draw_verdicts
-from bccd_d2.report.error_map import error_map
+from bccd_d2.report.draw import VERDICT_COLOURS, Colour, draw_outlines, draw_verdicts, error_map
 from bccd_d2.report.failures import Failure, Failures, event_box
 from bccd_d2.report.page import Figure, Grid, jpeg_figure
-from bccd_d2.report.palette import VERDICT_COLOURS, Colour
 
 PICTURE_WIDTH, CROP_WIDTH = 760, 560
 

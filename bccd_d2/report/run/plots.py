@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Canvas
 
 from bccd_d2.evaluation.calibration import Reliability
 from bccd_d2.evaluation.coco import IOU_THRESHOLDS, RECALL_POINTS
-from bccd_d2.report.plotting import (
+from bccd_d2.report.page import (
     BLUE,
     COLOURS,
     GREEN,

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from bccd_d2.evaluation.table import NO_CELLS
-from bccd_d2.report.page import Block, Fact, Facts, Grid, Section, Table, Text
-from bccd_d2.report.plotting import embed
+from bccd_d2.report.page import Block, Fact, Facts, Grid, Section, Table, Text, embed
 from bccd_d2.report.run import plots as run_plots
 from bccd_d2.report.run.analysis import Analysis
 from bccd_d2.report.run.files import Evaluated, RunFiles

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd_d2.report.page import Fact, Facts, Listing, Section, Table, Text
-from bccd_d2.report.plotting import embed
+from bccd_d2.report.page import Fact, Facts, Listing, Section, Table, Text, embed
 from bccd_d2.report.run import plots as run_plots
 from bccd_d2.report.run.analysis import Analysis
 from bccd_d2.report.run.files import RunFiles
