@@ -14,10 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from bccd_d2.io.atomic import write_png_atomic
-from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.rle import decode_crop, rle_to_polygons
-from bccd_d2.report.failures import (
+from bccd_d2.evaluation.failures import (
     FOUND,
     KINDS,
     MERGED,
@@ -28,6 +25,9 @@ from bccd_d2.report.failures import (
     Failures,
     find_failures,
 )
+from bccd_d2.io.atomic import write_png_atomic
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.rle import decode_crop, rle_to_polygons
 
 Colour = tuple[int, int, int]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bccd_d2.evaluation import failures as f
 from bccd_d2.evaluation.scores import score_image
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import encode_crop
-from bccd_d2.report import failures as f
 
 SIZE = (100, 300)
 
