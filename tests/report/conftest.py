@@ -126,7 +126,7 @@ def write_small_run(folder: Path, dataset: Path) -> Path:
     write_json_atomic(folder / "evaluation" / "metrics.json", summary)
     session = {"what": "evaluation", "finished": "2024-05-01T12:00:00+00:00", "seconds": 3.0,
                "processes": 1, "machine": "a machine", "versions": {"bccd_d2": "0.1"},
-               "dataset": {"name": "squares", "counts": {"test": {"images": 3, "cells": 6}}}}  # fmt: skip
+               "dataset": {"name": "squares", "counts": {"test": {"images": 3, "cells": 6}}}}
     write_json_atomic(folder / "evaluation" / "run.json", {"sessions": [session]})
     sweep = evaluator.sweep().to_dict()
     write_json_atomic(folder / "threshold_sweep.json", {"origin": point["origin"]} | sweep)
