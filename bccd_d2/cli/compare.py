@@ -6,6 +6,8 @@ bccd compare --dataset OUT --out output/comparison \\
     --labels cellpose=FOLDER_OF_LABEL_IMAGES
 
 With --train-budget MINUTES, models without weights are first trained for that long each.
+With several datasets (--dataset A --dataset B), or one of boxes or points, the result is a table
+with a row per method and a column per dataset; models are trained on the first.
 """
 
 from __future__ import annotations
@@ -42,7 +44,15 @@ def get_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="--labels are binary masks, each of their components is a cell",
     )
-    common.add_config_flags(parser, "dataset", "device")
+    add(
+        "--dataset",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="converted dataset, of masks, boxes or points; again for more (default: the "
+        "config's, else BCCD_DATASET); its test images, or validation images where it has none",
+    )
+    common.add_config_flags(parser, "device")
     common.add_out(parser, "folder for tables, plots and runs", type=Path)
     add("--reference", help="method that the others are held against (default: the first)")
     add("--error-maps", type=int, default=2, help="images per method, its worst by Dice (2)")
@@ -66,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _compare(args: argparse.Namespace) -> None:
     from bccd_d2.evaluation.paired import paired_differences
     from bccd_d2.experiments import benchmark
+    from bccd_d2.experiments.across import choose_split, run_across
+    from bccd_d2.report.comparison.across import across_table, write_across
     from bccd_d2.report.comparison.write import score_table, write_comparison
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -74,6 +86,14 @@ def _compare(args: argparse.Namespace) -> None:
     methods += [benchmark.parse_labels(text, args.components) for text in args.labels]
     if args.reference and args.reference not in [one.name for one in methods]:
         raise ValueError(f"--reference {args.reference!r} is none of the methods given")
+    datasets = [choose_split(folder, options) for folder in args.dataset or [""]]
+    if len(datasets) > 1 or datasets[0].kind != "masks" or not datasets[0].scorable:
+        found = run_across(methods, args.out, datasets, options, args.train_budget)
+        written = write_across(found, args.out)
+        print(across_table(found))
+        print("wrote", *written, sep="\n  ")
+        return
+    options = datasets[0].options(options)
     entries = benchmark.run_benchmark(methods, args.out, options, args.train_budget)
     differences = paired_differences(entries, args.reference)
     pictures = benchmark.pictures(options)

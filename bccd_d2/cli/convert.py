@@ -51,6 +51,7 @@ def _add_sources(add: Callable[..., Any]) -> None:
         add(f"--{option}", metavar="PATH", help=f"instead of --masks: {what}")
     add("--partial", action="store_true", help="only some of the cells are annotated")
     add("--classes", metavar="FILE", help="names of class numbers, for YOLO and points")
+    add("--ignore", metavar="NAMES", help="categories that are neither cell nor background: A,B")
 
 
 def _add_reading(add: Callable[..., Any]) -> None:

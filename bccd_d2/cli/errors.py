@@ -25,7 +25,7 @@ _REMEDIES = {
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "a file stands where a folder should; check the path",
     errno.EISDIR: "name a file in it",
-    errno.EMFILE: "use fewer --workers or --processes, or raise `ulimit -n`",
+    errno.EMFILE: "use fewer --processes, or raise `ulimit -n`",
     errno.ENAMETOOLONG: "use a shorter name",
     errno.EIO: "the disk or network drive fails; copy the data elsewhere",
 }

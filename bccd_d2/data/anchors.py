@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd_d2.io.dataset_file import split_json
+from bccd_d2.io.dataset_file import read_description, split_json
 from bccd_d2.masks.coco import read_coco
 
 POSITIVE_IOU = 0.7
@@ -98,6 +98,8 @@ def load_boxes(folder: str | Path, split: str = "train") -> BoxTable:
         ValueError: the split has no cell.
     """
     path = split_json(folder, split)
+    if read_description(folder).get("annotations") == "points":
+        raise ValueError(f"{folder}: this dataset has points, no boxes to fit anchors to")
     listed = [
         (annotation["bbox"], image.size, image.entry["id"])
         for image in read_coco(path, boxes=True)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,17 @@ def find_dataset(name: str = "bccd") -> Path:
         f"DETECTRON2_DATASETS, ./datasets. Make one with: {HOW_TO_CONVERT}, then set "
         f"BCCD_DATASET to OUT"
     )
+
+_KEPT = (  # of an annotation
+    "bbox",
+    "point",
+    "segmentation",
+    "iscrowd",
+    "area",
+    "label",
+    "touches_border",
+    "category",
+)
 
 
 def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
@@ -115,7 +126,8 @@ def register_dataset(
     """Register the splits of a converted dataset with detectron2.
 
     A name that already stands for this very folder and conversion is left alone; one that stands
-    for another folder, or for an earlier conversion of this one, is replaced.
+    for another folder, or for an earlier conversion of this one, is replaced. With all splits, what
+    another folder left under the prefix goes too: "bccd_test" must not mean the last dataset's.
 
     Args:
         folder: the converted dataset (holds ``dataset.json``).
@@ -132,11 +144,26 @@ def register_dataset(
     """
     folder = Path(os.path.abspath(folder))
     description = read_description(folder)
+    if splits is None:
+        _forget_others(prefix, description["splits"])
     names = {}
     for split in description["splits"] if splits is None else splits:
         names[split] = f"{prefix}_{split}"
         _register_split(names[split], folder, split, description)
     return names
+
+
+def _forget_others(prefix: str, splits: Collection[str]) -> None:
+    """Drop our names with this prefix that are none of these splits."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    for name in DatasetCatalog.list():
+        metadata = MetadataCatalog.get(name)
+        split = metadata.get("split")
+        ours = metadata.get("evaluator_type") == EVALUATOR_TYPE and name == f"{prefix}_{split}"
+        if ours and split not in splits:
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
 
 
 def _register_split(name: str, folder: Path, split: str, description: Mapping[str, Any]) -> None:

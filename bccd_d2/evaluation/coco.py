@@ -3,7 +3,8 @@
 The C++ evaluator of faster-coco-eval does the work; its figures equal plain pycocotools' (a test
 holds them to 1e-6). Three things differ from what COCO's own `summarize` prints: AP counts up to
 ``max_detections`` cells an image instead of 100, the size bins are terciles of this data instead
-of 32 and 96 px squares, and nothing is ever -1 or NaN.
+of 32 and 96 px squares, and nothing is ever -1 or NaN: where there is no true cell there is no
+score, which is None.
 """
 
 from __future__ import annotations
@@ -29,13 +30,20 @@ class CocoScores:
 
     Attributes:
         values: AP (mean over IoU .5 to .95), AP50, AP75, AR, AR50, AR75 in [0, 1], and AP_<bin>
-            and AR_<bin> for each size bin that holds a true cell.
+            and AR_<bin> for each size bin that holds a true cell. None without any true cell.
         precision: (10, 101) float64, interpolated precision at each of `IOU_THRESHOLDS` and
             `RECALL_POINTS`: the precision-recall curves, whose mean is AP.
     """
 
-    values: dict[str, float]
+    values: dict[str, float | None]
     precision: np.ndarray = field(repr=False)
+
+    @classmethod
+    def without_matches(cls, value: float | None) -> CocoScores:
+        """0 where there are cells to find and no predictions; None where there are no cells."""
+        shape = (IOU_THRESHOLDS.size, RECALL_POINTS.size)
+        values = dict.fromkeys(("AP", "AP50", "AP75", "AR", "AR50", "AR75"), value)
+        return cls(values, np.zeros(shape))
 
 
 def area_bins(percentiles: Mapping[int | str, float]) -> dict[str, tuple[float, float]]:
@@ -81,8 +89,8 @@ def coco_scores(
     """COCO scores of a dataset; all cells are of one class.
 
     Predicted masks may overlap and are taken as they are. With no predictions everything is 0.
-    With no truth at all recall is undefined; by definition everything is 1 when there are no
-    predictions either, else 0. A size bin without a true cell is left out.
+    With no truth at all nothing can be scored, and every value is None. A size bin without a true
+    cell is left out.
 
     Args:
         truth: one an image.
@@ -100,17 +108,16 @@ def coco_scores(
     _check(truth, predictions, task, max_detections, boxes)
     bins = dict(bins or {})
     if not any(map(len, truth)) or not any(map(len, predictions)):
-        return _empty_case(truth, bins, value=float(not any(map(len, (*truth, *predictions)))))
+        return _without_matches(truth, bins)
     boxes = [None] * len(truth) if boxes is None else boxes
-    found = _run(
+    found = run_coco(
         _dataset(truth, "segm", [None] * len(truth)),
         _dataset(predictions, task, boxes),
         (task, max_detections, [(0.0, _LARGEST_AREA), *bins.values()]),
     )
-    # precision is (iou, recall, class, bin, cap), recall the same without its own axis.
     precision = found["precision"][:, :, 0, :, -1]
     recall = found["recall"][:, 0, :, -1]
-    values = _summary(precision[..., 0], recall[:, 0])
+    values = summary_values(precision[..., 0], recall[:, 0])
     for index, name in enumerate(bins, start=1):
         if recall[0, index] >= 0:
             values[f"AP_{name}"] = float(precision[..., index].mean())
@@ -118,17 +125,18 @@ def coco_scores(
     return CocoScores(values, precision[..., 0].copy())
 
 
-def _empty_case(
-    truth: Sequence[Cells], bins: Mapping[str, tuple[float, float]], value: float
+def _without_matches(
+    truth: Sequence[Cells], bins: Mapping[str, tuple[float, float]]
 ) -> CocoScores:
-    values = dict.fromkeys(("AP", "AP50", "AP75", "AR", "AR50", "AR75"), value)
+    scores = CocoScores.without_matches(0.0 if any(map(len, truth)) else None)
     for name, (least, greatest) in bins.items():
         if any(((cells.areas >= least) & (cells.areas <= greatest)).any() for cells in truth):
-            values |= {f"AP_{name}": value, f"AR_{name}": value}
-    return CocoScores(values, np.full((IOU_THRESHOLDS.size, RECALL_POINTS.size), value))
+            scores.values.update({f"AP_{name}": 0.0, f"AR_{name}": 0.0})
+    return scores
 
 
-def _summary(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
+def summary_values(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
+    """AP, AR and those at IoU .5 and .75 from (10, 101) precision and (10,) recall."""
     at_50, at_75 = (int(np.abs(IOU_THRESHOLDS - t).argmin()) for t in (0.5, 0.75))
     return {
         "AP": float(precision.mean()),
@@ -202,7 +210,13 @@ def _dataset(images: Sequence[Cells], task: str, boxes: Sequence[np.ndarray | No
     }
 
 
-def _run(truth: dict, predictions: dict, settings: tuple) -> dict[str, np.ndarray]:
+def run_coco(truth: dict, predictions: dict, settings: tuple) -> dict[str, np.ndarray]:
+    """Precision (iou, recall, class, bin, cap) and recall, the same without its own axis.
+
+    Args:
+        truth, predictions: COCO's json structure.
+        settings: the task, the cap on detections and the ranges of areas.
+    """
     from faster_coco_eval import COCO, COCOeval_faster
 
     task, max_detections, ranges = settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,30 @@ SCORES = {  # column: group and score of `CellEvaluator.evaluate`
     "Dice": ("pixels", "Dice"),
     "IoU": ("pixels", "IoU"),
 }
+RECALLS = {"recall": ("instances", "recall@.5"), "AR": ("segm", "AR")}  # of partial masks
+BOX_SCORES = {
+    "F1": ("boxes", "F1@.5"),
+    "AP50": ("bbox", "AP50"),
+    "AP": ("bbox", "AP"),
+    "precision": ("boxes", "precision@.5"),
+    "recall": ("boxes", "recall@.5"),
+    "count error": ("boxes", "count_mae"),
+}
+POINT_SCORES = {
+    "alone": ("points", "alone"),
+    "merged": ("points", "merged"),
+    "recall": ("points", "recall"),
+    "split": ("points", "split"),
+    "missed": ("points", "missed"),
+    "spurious": ("points", "spurious"),
+    "count error": ("points", "count_mae"),
+}
+BY_KIND = {"masks": SCORES | RECALLS, "boxes": BOX_SCORES, "points": POINT_SCORES}
+HEADLINES = {  # what a table over several datasets shows of each kind
+    "masks": ("AP", "F1", "count error"),
+    "boxes": ("F1", "AP50"),
+    "points": ("alone", "merged"),
+}
 COSTS = (
     "parameters (M)",
     "GFLOPs",
@@ -29,7 +53,7 @@ COSTS = (
     "steps",
 )
 PER_IMAGE = {"F1": "F1@.5", "PQ": "PQ", "Dice": "pixel_Dice", "count error": "count_error"}
-LESS_IS_BETTER = ("count error",)
+LESS_IS_BETTER = ("count error", "merged", "split", "missed", "spurious")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,23 +62,60 @@ class Entry:
 
     Attributes:
         name: as it stands in tables.
-        scores: by the names of `SCORES`.
+        scores: by the names of `SCORES`, or those that the dataset's kind has; None without cells.
         per_image: for each file name its scores by the names of `PER_IMAGE`; the count error is
-            its absolute value.
+            its absolute value. {} where there are no masks, or not of all cells.
         cost: by the names of `COSTS`; None where it is not known.
         predictions: for each file name the cells that count.
     """
 
     name: str
-    scores: Mapping[str, float]
+    scores: Mapping[str, float | None]
     per_image: Mapping[str, Mapping[str, float]]
     cost: Mapping[str, float | None] = field(default_factory=dict)
     predictions: Mapping[str, Cells] = field(default_factory=dict, repr=False)
 
 
-def pick_scores(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The columns of `SCORES` out of what `CellEvaluator.evaluate` returned."""
-    return {name: float(results[group][key]) for name, (group, key) in SCORES.items()}
+@dataclass(frozen=True, eq=False)
+class DatasetEntries:
+    """What a comparison over several datasets holds of one of them.
+
+    Attributes:
+        name: as it stands in tables: the folder's.
+        split: "test", "val", ...
+        kind: "masks", "boxes" or "points".
+        complete: every cell is annotated.
+        images, cells: how many were scored.
+        entries: one a method, in the order of the methods.
+    """
+
+    name: str
+    split: str
+    kind: str
+    complete: bool
+    images: int
+    cells: int
+    entries: Sequence[Entry]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The scores that a table over datasets shows of this one."""
+        if not self.complete and self.kind != "points":
+            return ("recall",)
+        return HEADLINES[self.kind]
+
+
+def pick_scores(
+    results: Mapping[str, Mapping[str, float | None]], kind: str = "masks"
+) -> dict[str, float | None]:
+    """The columns of `BY_KIND` out of what an evaluator returned; without those it left out."""
+    columns = SCORES if "AP" in results.get("segm", {}) else BY_KIND[kind]
+    found = {}
+    for name, (group, key) in columns.items():
+        if key in results.get(group, {}):
+            value = results[group][key]
+            found[name] = None if value is None else float(value)
+    return found
 
 
 def read_per_image(path: str | Path) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""The evaluator that detectron2's loops drive: one pass over a dataset, all views of its cells."""
+"""The evaluators that detectron2's loops drive, one for each kind of annotations."""
 
 from __future__ import annotations
 
@@ -11,21 +11,44 @@ from typing import Any
 
 import numpy as np
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
+from pycocotools import mask as coco_mask
 
+from bccd_d2.evaluation.base import Evaluator, Results
+from bccd_d2.evaluation.boxes import (
+    RECALL_LIKE,
+    TrueBoxes,
+    box_row,
+    box_scores,
+    coco_box_scores,
+    compare_boxes,
+    count_boxes,
+)
 from bccd_d2.evaluation.coco import TASKS, CocoScores, area_bins, coco_scores
-from bccd_d2.evaluation.instances import Comparison, compare
+from bccd_d2.evaluation.instances import Comparison, InstanceCounts, compare
+from bccd_d2.evaluation.points import PointCounts, count_points, point_row, point_scores
 from bccd_d2.evaluation.scores import ImageScores, dataset_scores, score_image
-from bccd_d2.evaluation.table import format_scores
 from bccd_d2.evaluation.thresholds import THRESHOLDS, SweepTable, sweep_comparisons
-from bccd_d2.evaluation.truth import TrueImage, read_truth
-from bccd_d2.io.atomic import write_json_atomic
-from bccd_d2.io.tables import write_table
+from bccd_d2.evaluation.truth import (
+    TrueImage,
+    check_image_size,
+    read_true_boxes,
+    read_true_points,
+    read_truth,
+)
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.rle import rle_to_json
 
 logger = logging.getLogger(__name__)
+
+
+def evaluator_for(dataset_name: str, **settings: Any) -> Evaluator:
+    """The evaluator of a registered dataset, by what its annotations are.
+
+    Args:
+        settings: see `Evaluator`.
+    """
+    kind = getattr(MetadataCatalog.get(dataset_name), "annotations", "masks")
+    kinds = {"masks": CellEvaluator, "boxes": BoxEvaluator, "points": PointEvaluator}
+    return kinds[kind](dataset_name, **settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,135 +61,65 @@ class _Found:
     scores: ImageScores
 
 
-class CellEvaluator(DatasetEvaluator):
-    """COCO AP of boxes and masks, instance scores and pixel scores of one registered dataset.
+class CellEvaluator(Evaluator):
+    """COCO AP of boxes and masks, instance scores and pixel scores of a dataset with masks.
 
-    Each process scores the images it is given; the main one gathers them and answers. All cells
-    are of one class. All scores lie in [0, 1] (not 0 to 100), count errors are in cells.
-
-    Args:
-        dataset_name: registered with detectron2; the metadata needs ``json_file`` and may have
-            ``area_percentiles``, which define the size bins.
-        max_detections: cells an image that count in COCO AP and AR, the best-scored first; the
-            number that the model is capped at.
-        output_dir: where scores.json, per_image.csv and coco_instances_results.json go; None
-            writes nothing.
-        score_threshold: predicted cells below it do not count in instance and pixel scores; COCO
-            AP always takes them all.
-
-    Raises:
-        ValueError: ``max_detections`` is below 1 or ``score_threshold`` is outside [0, 1].
+    Groups: ``bbox`` and ``segm`` (see `coco_scores`), ``instances`` and ``interior`` (see
+    `instance_scores`), ``pixels`` (see `pixel_scores`). The metadata may have
+    ``area_percentiles``, which define the size bins. See `Evaluator` for the arguments.
     """
 
-    def __init__(
-        self,
-        dataset_name: str,
-        *,
-        max_detections: int,
-        output_dir: str | Path | None = None,
-        score_threshold: float = 0.5,
-    ) -> None:
-        if max_detections < 1:
-            raise ValueError(f"max_detections must be at least 1, got {max_detections}")
-        if not 0 <= score_threshold <= 1:
-            raise ValueError(f"score_threshold must be in [0, 1], got {score_threshold}")
-        self._name = dataset_name
-        self._max_detections = max_detections
-        self._output_dir = None if output_dir is None else Path(output_dir)
-        self._score_threshold = float(score_threshold)
-        self._truth: Mapping[int, TrueImage] = {}
-        self._truth_state: tuple | None = None
-        self._found: dict[int, _Found] = {}
-        self.curves: dict[str, np.ndarray] = {}
+    def _read_truth(self, path: Path) -> Mapping[int, TrueImage]:
+        return read_truth(path)
 
-    def reset(self) -> None:
-        """Forget all predictions; read the ground truth again if its file has changed."""
-        path = Path(MetadataCatalog.get(self._name).json_file)
-        status = path.stat() if path.is_file() else None
-        state = (path, status.st_size, status.st_mtime_ns) if status else None
-        if state is None or state != self._truth_state:
-            self._truth, self._truth_state = read_truth(path), state
-        self._found = {}
-        self.curves = {}
+    def _score(self, true: TrueImage, cells: Cells, boxes: np.ndarray | None) -> _Found:
+        if true.ignored is not None and len(true.ignored):
+            kept = _not_ignored(true, cells)
+            cells, boxes = cells[kept], None if boxes is None else boxes[kept]
+        comparison = compare(true.cells, cells)
+        scores = score_image(true.cells, cells, self._score_threshold, comparison)
+        return _Found(cells, boxes, comparison, scores)
 
-    def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
-        """Take the predictions of some images.
-
-        Args:
-            inputs: dataset dicts; only ``image_id`` is read.
-            outputs: each with ``instances``: see `Cells.from_instances`; its ``pred_boxes``, where
-                it has them, are what box AP scores, else the masks' tight boxes.
-
-        Raises:
-            KeyError: an image is not in the ground truth.
-            ValueError: a prediction is not of its image's size.
-        """
-        for given, output in zip(inputs, outputs, strict=True):
-            image_id = given["image_id"]
-            if image_id not in self._truth:
-                raise KeyError(
-                    f"image {image_id} is not in the ground truth of {self._name}; call reset() "
-                    f"first and use that dataset's loader"
-                )
-            true = self._truth[image_id]
-            instances = output["instances"]
-            cells = Cells.from_instances(instances)
-            boxes = None
-            if instances.has("pred_boxes"):
-                boxes = np.asarray(instances.pred_boxes.tensor.detach().cpu().float())
-            try:
-                comparison = compare(true.cells, cells)
-            except ValueError as error:
-                raise ValueError(f"{true.file_name}: {error}") from error
-            scores = score_image(true.cells, cells, self._score_threshold, comparison)
-            self._found[image_id] = _Found(cells, boxes, comparison, scores)
-
-    def evaluate(self) -> OrderedDict[str, dict[str, float]]:
-        """All scores on the main process, {} on the others.
-
-        Groups: ``bbox`` and ``segm`` (see `coco_scores`), ``instances`` and ``interior`` (see
-        `instance_scores`), ``pixels`` (see `pixel_scores`).
-
-        Raises:
-            ValueError: an image of the dataset was never predicted.
-        """
-        gathered = comm.gather(self._found, dst=0)
-        if not comm.is_main_process():
-            return OrderedDict()
-        found = {image_id: item for part in gathered for image_id, item in part.items()}
-        missing = [image_id for image_id in self._truth if image_id not in found]
-        if missing:
-            raise ValueError(
-                f"{len(missing)} of {len(self._truth)} images of {self._name} have no prediction, "
-                f"the first is {self._truth[missing[0]].file_name}; run over the whole dataset"
-            )
-        self._found = {image_id: found[image_id] for image_id in self._truth}
+    def _results(self, found: Sequence[_Found]) -> Results:
         self._warn_about_cap()
-        results: OrderedDict[str, dict[str, float]] = OrderedDict()
-        for task, scores in self._coco().items():
+        results: Results = OrderedDict()
+        for task, scores in self._coco(found).items():
             results[task] = scores.values
-            self.curves[task] = scores.precision
-        results.update(dataset_scores([item.scores for item in self._found.values()]))
-        if self._output_dir is not None:
-            self._write(results)
-        logger.info("scores on %s:\n%s", self._name, format_scores(results))
-        return results
+            if any(map(len, self.truth())):
+                self.curves[task] = scores.precision
+        results.update(dataset_scores([item.scores for item in found]))
+        if self.complete:
+            return results
+        self.curves = {}
+        kept = {"bbox": RECALL_LIKE, "segm": RECALL_LIKE, "pixels": ("recall",),
+                "instances": (*RECALL_LIKE, "mean_matched_iou"),
+                "interior": (*RECALL_LIKE, "mean_matched_iou")}  # fmt: skip
+        return OrderedDict(
+            (group, {k: v for k, v in values.items() if k in kept[group]} | {"complete": False})
+            for group, values in results.items()
+        )
+
+    def _row(self, found: _Found) -> dict[str, Any]:
+        row = found.scores.row()
+        if any(map(len, self.truth())):
+            return row
+        counts = ("truth", "predicted", "count_error")
+        return {k: v if k.removeprefix("interior_") in counts else "" for k, v in row.items()}
 
     def truth(self) -> list[Cells]:
         """True cells, one an image in the order of image ids."""
         return [image.cells for image in self._truth.values()]
 
-    def predictions(self) -> list[Cells]:
-        """Predicted cells in the order of `truth`, all scores; after `evaluate`, main process."""
-        return [item.cells for item in self._found.values()]
+    def sweep(self, thresholds: Sequence[float] = THRESHOLDS) -> SweepTable | None:
+        """Scores at each score threshold from what is already compared; after `evaluate`.
 
-    def sweep(self, thresholds: Sequence[float] = THRESHOLDS) -> SweepTable:
-        """Scores at each score threshold from what is already compared; after `evaluate`."""
+        None where no threshold can be chosen: without cells, or where some are not annotated.
+        """
+        if not self.complete or not any(map(len, self.truth())):
+            return None
         return sweep_comparisons([f.comparison for f in self._found.values()], thresholds)
 
-    # -- parts of evaluate ---------------------------------------------------------------------
-
-    def _coco(self) -> dict[str, CocoScores]:
+    def _coco(self, found: Sequence[_Found]) -> dict[str, CocoScores]:
         percentiles = getattr(MetadataCatalog.get(self._name), "area_percentiles", None) or {}
         terciles = {k: v for k, v in percentiles.items() if int(k) in (33, 67)}
         return {
@@ -176,7 +129,7 @@ class CellEvaluator(DatasetEvaluator):
                 task=task,
                 max_detections=self._max_detections,
                 bins=area_bins(terciles),
-                boxes=[f.boxes for f in self._found.values()] if task == "bbox" else None,
+                boxes=[f.boxes for f in found] if task == "bbox" else None,
             )
             for task in TASKS
         }
@@ -192,42 +145,95 @@ class CellEvaluator(DatasetEvaluator):
                 self._max_detections,
             )
 
-    def _write(self, results: Mapping[str, Mapping[str, float]]) -> None:
-        folder = self._output_dir
-        summary = {
-            "dataset": self._name,
-            "images": len(self._truth),
-            "max_detections": self._max_detections,
-            "score_threshold": self._score_threshold,
-            "scores": results,
-            "precision_curves": {k: np.round(v, 5).tolist() for k, v in self.curves.items()},
-        }
-        write_json_atomic(folder / "scores.json", summary)
-        write_table(folder / "per_image.csv", self._per_image_rows())
-        write_json_atomic(folder / "coco_instances_results.json", self._coco_results())
 
-    def _per_image_rows(self) -> list[dict[str, Any]]:
-        return [
-            {"image_id": image_id, "file_name": self._truth[image_id].file_name} | item.scores.row()
-            for image_id, item in self._found.items()
-        ]
+def _not_ignored(true: TrueImage, cells: Cells) -> np.ndarray:
+    """(N,) bool: not those without a partner at IoU .5 that lie by half in an ignored mask."""
+    check_image_size(true.cells.image_size, cells)
+    if not len(cells):
+        return np.zeros(0, dtype=bool)
+    crowds = true.ignored.rles
+    share = np.asarray(coco_mask.iou(cells.rles, crowds, [1] * len(crowds)))  # of the prediction
+    partner = np.zeros(len(cells), dtype=bool)
+    if len(true.cells):
+        alone = [0] * len(true.cells)
+        partner = (np.asarray(coco_mask.iou(cells.rles, true.cells.rles, alone)) >= 0.5).any(axis=1)
+    return partner | ~(share >= 0.5).any(axis=1)
 
-    def _coco_results(self) -> list[dict[str, Any]]:
-        mapping = getattr(MetadataCatalog.get(self._name), "thing_dataset_id_to_contiguous_id", {})
-        category = next(iter(mapping), 1)
-        results = []
-        for image_id, item in self._found.items():
-            boxes = item.cells.boxes if item.boxes is None else item.boxes
-            for rle, score, (x0, y0, x1, y1) in zip(
-                item.cells.rles, item.cells.scores.tolist(), boxes.tolist(), strict=True
-            ):
-                results.append(
-                    {
-                        "image_id": image_id,
-                        "category_id": category,
-                        "segmentation": rle_to_json(rle),
-                        "bbox": [x0, y0, x1 - x0, y1 - y0],
-                        "score": score,
-                    }
-                )
-        return results
+
+@dataclass(frozen=True, eq=False)
+class _FoundBoxes:
+    cells: Cells
+    boxes: np.ndarray
+    truth: TrueBoxes
+    counts: InstanceCounts
+
+
+class BoxEvaluator(Evaluator):
+    """Box AP, F1, precision, recall and counts of a dataset with boxes.
+
+    Groups: ``bbox`` (see `coco_box_scores`) and ``boxes`` (see `box_scores`). See `Evaluator` for
+    the arguments.
+    """
+
+    def _read_truth(self, path: Path) -> Mapping[int, TrueImage]:
+        return read_true_boxes(path)
+
+    def _score(self, true: TrueImage, cells: Cells, boxes: np.ndarray | None) -> _FoundBoxes:
+        check_image_size(true.cells.image_size, cells)
+        boxes = cells.boxes if boxes is None else boxes
+        comparison = compare_boxes(true.cells, boxes, cells.scores)
+        counts = count_boxes(comparison, self._score_threshold)
+        return _FoundBoxes(cells, boxes, true.cells, counts)
+
+    def _results(self, found: Sequence[_FoundBoxes]) -> Results:
+        coco = coco_box_scores(
+            [item.truth for item in found],
+            [item.boxes for item in found],
+            [item.cells.scores for item in found],
+            self._max_detections,
+        )
+        boxes = box_scores([item.counts for item in found], self.complete)
+        if not self.complete:
+            recall = {k: v for k, v in coco.values.items() if k in RECALL_LIKE}
+            return OrderedDict(
+                bbox=recall | {"complete": False}, boxes=boxes | {"complete": False}
+            )
+        if boxes["truth"]:
+            self.curves["bbox"] = coco.precision
+        return OrderedDict(bbox=coco.values, boxes=boxes)
+
+    def _row(self, found: _FoundBoxes) -> dict[str, Any]:
+        row = box_row(found.counts)
+        kept = (*RECALL_LIKE, "truth") if not self.complete else row
+        return {k: v for k, v in row.items() if k in kept}
+
+
+@dataclass(frozen=True, eq=False)
+class _FoundPoints:
+    cells: Cells
+    boxes: np.ndarray | None
+    counts: PointCounts
+
+
+class PointEvaluator(Evaluator):
+    """Found, merged and split cells of a dataset with points.
+
+    Group: ``points`` (see `point_scores`). See `Evaluator` for the arguments.
+    """
+
+    def _read_truth(self, path: Path) -> Mapping[int, TrueImage]:
+        return read_true_points(path)
+
+    def _score(self, true: TrueImage, cells: Cells, boxes: np.ndarray | None) -> _FoundPoints:
+        check_image_size(true.image_size, cells)
+        counted = count_points(true.cells, cells.above(self._score_threshold))
+        return _FoundPoints(cells, boxes, counted)
+
+    def _results(self, found: Sequence[_FoundPoints]) -> Results:
+        scores = point_scores([item.counts for item in found], self.complete)
+        return OrderedDict(points=scores | ({} if self.complete else {"complete": False}))
+
+    def _row(self, found: _FoundPoints) -> dict[str, Any]:
+        row = point_row(found.counts)
+        beyond = ("outlines", "spurious")
+        return row if self.complete else {k: v for k, v in row.items() if k not in beyond}

@@ -5,8 +5,8 @@ Predicted masks are made disjoint first (the higher score keeps shared pixels, a
 image that is exported), so that every pixel belongs to one cell, as PQ demands. Cells are matched
 one to one at IoU >= t; Kirillov et al. ask for > .5, which differs at exactly .5 only.
 
-Empty cases: where neither truth nor prediction holds a cell every score is 1; where one of
-them holds none, 0. Nothing is ever NaN.
+Empty cases: an image where neither truth nor prediction holds a cell scores 1; where one of them
+holds none, 0. A dataset without any true cell has no scores: they are None. Nothing is ever NaN.
 """
 
 from __future__ import annotations
@@ -187,10 +187,11 @@ def count_errors(images: Sequence[InstanceCounts]) -> dict[str, float]:
     }
 
 
-def instance_scores(images: Sequence[InstanceCounts]) -> dict[str, float]:
+def instance_scores(images: Sequence[InstanceCounts]) -> dict[str, float | None]:
     """`pooled_scores` of the summed counts, `count_errors`, and the cells they rest on.
 
-    The last are ``truth``, ``predicted`` and ``matched`` (at IoU .5), in cells.
+    The last are ``truth``, ``predicted`` and ``matched`` (at IoU .5), in cells. Without any true
+    cell the pooled scores are None: there is nothing that a model could have found.
 
     Raises:
         ValueError: no images.
@@ -203,7 +204,10 @@ def instance_scores(images: Sequence[InstanceCounts]) -> dict[str, float]:
         "predicted": float(total.predicted),
         "matched": float(total.matched[0]),
     }
-    return pooled_scores(total) | count_errors(images) | cells
+    pooled: dict[str, float | None] = pooled_scores(total)
+    if not total.truth:
+        pooled = dict.fromkeys(pooled)
+    return pooled | count_errors(images) | cells
 
 
 def ratio(numerator: float, denominator: float, otherwise: float) -> float:

@@ -84,7 +84,7 @@ def _hits(iou: np.ndarray) -> np.ndarray:
 def average_precision(ranked: RankedCells, weights: np.ndarray | None = None) -> np.ndarray:
     """(10,) AP in [0, 1] at each of COCO's IoU thresholds, 101-point interpolated.
 
-    Without true cells it is 1 when there are no predictions either, else 0.
+    Without true cells it is NaN, with some and without predictions 0.
 
     Args:
         weights: (N,) how often each image counts; None is once.
@@ -92,7 +92,7 @@ def average_precision(ranked: RankedCells, weights: np.ndarray | None = None) ->
     weights = np.ones(len(ranked.truth)) if weights is None else np.asarray(weights, dtype=float)
     weight, total = weights[ranked.image], float((weights * ranked.truth).sum())
     if not total or not weight.sum():
-        return np.full(len(IOU_THRESHOLDS), float(not total and not weight.sum()))
+        return np.full(len(IOU_THRESHOLDS), 0.0 if total else np.nan)
     true = np.cumsum(ranked.hit * weight, axis=1)
     every = np.cumsum(weight)
     precision = np.divide(true, every, out=np.zeros_like(true), where=every > 0)
@@ -116,7 +116,8 @@ def score_intervals(
 
     Groups and scores are those of `dataset_scores` without ``_image_mean``, and with ``ranked``
     ``segm``: AP, AP50, AP75. With few images (below about 20) intervals are somewhat too narrow;
-    one image gives intervals of no width.
+    one image gives intervals of no width. Draws without any true cell have no score and do not
+    count; a score that no draw has is left out.
 
     Args:
         images: one an image.
@@ -137,13 +138,18 @@ def score_intervals(
     if ranked is not None:
         drawn["segm"] = [_ap_values(average_precision(ranked, row)) for row in weights]
     tails = ((1 - level) / 2, (1 + level) / 2)
-    return {
-        group: {
-            name: tuple(float(v) for v in np.quantile([row[name] for row in rows], tails))
-            for name in rows[0]
-        }
-        for group, rows in drawn.items()
-    }
+    return {group: _bounds(rows, tails) for group, rows in drawn.items()}
+
+
+def _bounds(rows: Sequence[dict[str, float]], tails: tuple[float, float]) -> dict:
+    """Quantiles of each score over the draws that have cells; without any it is left out."""
+    found = {}
+    for name in rows[0]:
+        values = np.array([row[name] for row in rows], dtype=np.float64)
+        values = values[np.isfinite(values)]
+        if values.size:
+            found[name] = tuple(float(v) for v in np.quantile(values, tails))
+    return found
 
 
 def _ap_values(by_threshold: np.ndarray) -> dict[str, float]:
@@ -164,10 +170,16 @@ def _instance_draws(counts: Sequence[InstanceCounts], weights: np.ndarray) -> li
     ):
         total = InstanceCounts(truth, predicted, hits, overlap, counts[0].iou_thresholds)
         names = ("count_mae", "count_bias", "count_relative_error")
-        rows.append(pooled_scores(total) | dict(zip(names, mean, strict=True)))
+        pooled = pooled_scores(total)
+        pooled = pooled if truth else dict.fromkeys(pooled, np.nan)
+        rows.append(pooled | dict(zip(names, mean, strict=True)))
     return rows
 
 
 def _pixel_draws(counts: Sequence[PixelCounts], weights: np.ndarray) -> list[dict]:
     table = np.array([[c.shared, c.truth, c.predicted, c.total] for c in counts], dtype=np.int64)
-    return [pixel_ratios(PixelCounts(*row)) for row in (weights @ table).tolist()]
+    rows = []
+    for drawn in (weights @ table).tolist():
+        ratios = pixel_ratios(PixelCounts(*drawn))
+        rows.append(ratios if drawn[1] else dict.fromkeys(ratios, np.nan))
+    return rows

@@ -2,8 +2,9 @@
 
 This is the semantic view, for models without instances too: two classes, cell and background.
 Computed from whole numbers of pixels, so a score is 1.0 exactly when the two unions are equal.
-Where neither truth nor prediction has a pixel every score is 1; where one of them has none, 0
-(accuracy, which counts background too, excepted).
+Where neither truth nor prediction of an image has a pixel every score is 1; where one of them has
+none, 0 (accuracy, which counts background too, excepted). A dataset without true pixels has no
+scores: they are None.
 """
 
 from __future__ import annotations
@@ -98,11 +99,12 @@ def class_ratios(counts: PixelCounts) -> dict[str, float]:
     )
 
 
-def pixel_scores(images: Sequence[PixelCounts]) -> dict[str, float]:
+def pixel_scores(images: Sequence[PixelCounts]) -> dict[str, float | None]:
     """`class_ratios` of the summed counts, and how `pixel_ratios` is spread over images.
 
     The latter under ``<name>_image_mean``, ``_image_q25``, ``_image_median`` and ``_image_q75``:
-    mean and quartiles, interpolated linearly between images.
+    mean and quartiles, interpolated linearly between images. Without a true pixel in any image all
+    are None.
 
     Raises:
         ValueError: no images.
@@ -116,4 +118,6 @@ def pixel_scores(images: Sequence[PixelCounts]) -> dict[str, float]:
         spread[f"{name}_image_mean"] = float(np.mean(values))
         for level, short in ((25, "q25"), (50, "median"), (75, "q75")):
             spread[f"{name}_image_{short}"] = float(np.percentile(values, level))
-    return class_ratios(sum(images[1:], start=images[0])) | spread
+    total = sum(images[1:], start=images[0])
+    values: dict[str, float | None] = class_ratios(total) | spread
+    return values if total.truth else dict.fromkeys(values)

@@ -71,11 +71,12 @@ def score_image(
     )
 
 
-def dataset_scores(images: Sequence[ImageScores]) -> dict[str, dict[str, float]]:
+def dataset_scores(images: Sequence[ImageScores]) -> dict[str, dict[str, float | None]]:
     """Scores of a dataset in three groups: ``instances``, ``interior`` and ``pixels``.
 
     Cells and pixels are pooled over images (a crowded image weighs more); count errors are means
     over images, ``_image_mean``, ``_image_median`` and so on the spread of pixel scores over them.
+    Scores of a group without any true cell are None.
 
     Raises:
         ValueError: no images.

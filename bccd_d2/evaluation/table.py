@@ -23,6 +23,17 @@ _PIXEL_ROWS = (
     ("image mean", "{}_image_mean"),
     ("median", "{}_image_median"),
 )
+_POINT_COLUMNS = (
+    "recall",
+    "alone",
+    "merged",
+    "split",
+    "missed",
+    "spurious",
+    "count_mae",
+    "count_bias",
+)
+_PARTIAL = "only some of the cells are annotated: precision, F1, AP and counts are not computed"
 _COCO_COLUMNS = ("AP", "AP50", "AP75", "AR", "AP_small", "AP_medium", "AP_large")
 _HEADERS = {
     "precision@.5": "prec@.5",
@@ -35,13 +46,15 @@ _HEADERS = {
     "AP_medium": "medium",
     "AP_large": "large",
 }
+NO_CELLS = "no cells"
 
 
 def format_scores(results: Mapping[str, Mapping[str, Any]]) -> str:
     """An aligned table of the main scores that `CellEvaluator.evaluate` returned.
 
-    Scores are in [0, 1], counts in cells an image. A score that is not there shows as "-". Groups
-    named ``<dataset>/<group>`` get one table a dataset. {} gives "".
+    Scores are in [0, 1], counts in cells an image. A score that is not there shows as "-", one that
+    is None for want of true cells as "no cells". Groups named ``<dataset>/<group>`` get one table
+    per dataset. {} gives "".
     """
     datasets: dict[str, dict[str, Mapping[str, Any]]] = {}
     for group, values in results.items():
@@ -51,16 +64,20 @@ def format_scores(results: Mapping[str, Mapping[str, Any]]) -> str:
     for dataset, groups in datasets.items():
         coco = [("masks", groups.get("segm")), ("boxes", groups.get("bbox"))]
         cells = [("all cells", groups.get("instances")), ("interior", groups.get("interior"))]
-        pixels = groups.get("pixels")
+        cells.append(("boxes", groups.get("boxes")))
+        pixels = groups.get("pixels") or {}
         rows = [
-            (name, pixels and {column: pixels.get(key.format(column)) for column in _PIXEL_COLUMNS})
+            (name, {c: pixels[key.format(c)] for c in _PIXEL_COLUMNS if key.format(c) in pixels})
             for name, key in _PIXEL_ROWS
         ]
-        parts = (
+        parts = [
             _block(coco, _COCO_COLUMNS),
             _block(cells, _INSTANCE_COLUMNS),
+            _block([("points", groups.get("points"))], _POINT_COLUMNS),
             _block(rows, _PIXEL_COLUMNS),
-        )
+        ]
+        if any(values.get("complete") is False for values in groups.values()):
+            parts.append(_PARTIAL)
         text = "\n".join(part for part in parts if part)
         blocks.append(f"{dataset}\n{text}" if dataset else text)
     return "\n\n".join(blocks)
@@ -68,13 +85,13 @@ def format_scores(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _block(rows: list[tuple[str, Mapping[str, Any] | None]], columns: tuple[str, ...]) -> str:
     present = [(name, values) for name, values in rows if values]
-    columns = tuple(c for c in columns if any(values.get(c) is not None for _, values in present))
+    columns = tuple(c for c in columns if any(c in values for _, values in present))
     if not columns:
         return ""
     header = [""] + [_HEADERS.get(column, column) for column in columns]
     lines = [header]
     for name, values in present:
-        lines.append([name] + [_number(column, values.get(column)) for column in columns])
+        lines.append([name] + [_number(column, values.get(column, "-")) for column in columns])
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     widths[0] = max(widths[0], 10)
     aligned = []
@@ -86,6 +103,8 @@ def _block(rows: list[tuple[str, Mapping[str, Any] | None]], columns: tuple[str,
 
 def _number(column: str, value: Any) -> str:
     if value is None:
-        return "-"
+        return NO_CELLS
+    if isinstance(value, str):
+        return value
     formats = {"count_bias": "+.2f", "count_mae": ".2f"}
     return format(value, formats.get(column, ".3f"))

@@ -14,8 +14,9 @@ from detectron2.evaluation import inference_on_dataset
 
 from bccd_d2.config.load import load_config
 from bccd_d2.data.convert.tool_labels import read_tool_labels
+from bccd_d2.evaluation.base import Evaluator
 from bccd_d2.evaluation.entries import COSTS, Entry, pick_scores, read_per_image
-from bccd_d2.evaluation.evaluators import CellEvaluator
+from bccd_d2.evaluation.evaluators import evaluator_for
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.experiments.budget import Spent, read_spent, train_within
 from bccd_d2.experiments.cost import PeakMemory, Timed, gflops, parameters
@@ -111,6 +112,7 @@ def run_benchmark(
     out: str | Path,
     options: Sequence[str] = (),
     train_minutes: float = 0,
+    place: str | Path | None = None,
 ) -> list[Entry]:
     """Score every method on ``DATASETS.TEST``'s first split; the entries in the given order.
 
@@ -119,6 +121,7 @@ def run_benchmark(
 
     Args:
         options: config keys and values in turn, for all models.
+        place: where what the evaluator writes goes, in place of ``out``.
         train_minutes: for each model that learns and is given without weights; see
             `budget.train_within`. A stopped comparison goes on where it was. 0 trains nothing.
 
@@ -132,14 +135,15 @@ def run_benchmark(
     configs = {m.name: _config(m, out, options) for m in methods if isinstance(m, Model)}
     for name, config in configs.items():  # what is missing stops it now
         _check_weights(name, config, train_minutes)
+    place = out if place is None else place
     entries = []
     for number, one in enumerate(methods, start=1):
         logger.info("%d of %d: %s", number, len(methods), one.name)
         if isinstance(one, Model):
             config, spent = _trained(configs[one.name], train_minutes)
-            entries.append(_score_model(one.name, config, out, spent))
+            entries.append(_score_model(one.name, config, place, spent))
         else:
-            entries.append(score_labels(one, prepare(load_config(None, options)), out))
+            entries.append(score_labels(one, prepare(load_config(None, options)), place))
     return entries
 
 
@@ -159,7 +163,9 @@ def _learns(config: Any) -> bool:
 def _check_weights(name: str, config: Any, train_minutes: float) -> None:
     """Raise for weights that are not there and will not be, or of a kind that is not read."""
     if not config.MODEL.WEIGHTS and (not _learns(config) or train_minutes):
-        prepare(config.clone())  # names what cannot be trained before the first hour is spent
+        learns = _learns(config) and not config.MODEL.WEIGHTS
+        # Names what cannot be trained before the first hour is spent.
+        prepare(config.clone(), ("TRAIN", "VALIDATION", "TEST") if learns else ("TEST",))
         return
     weights = weights_of(config)
     if not weights.is_file():
@@ -182,10 +188,10 @@ def _trained(config: Any, minutes: float) -> tuple[Any, Spent | None]:
 
 
 def _score_model(name: str, config: Any, out: str | Path, spent: Spent | None) -> Entry:
-    config, model, point, _ = load_trained(prepare(config))
+    config, model, point, _ = load_trained(prepare(config, ("TEST",)))
     split = config.DATASETS.TEST[0]
     folder = Path(out) / name / split
-    evaluator = CellEvaluator(
+    evaluator = evaluator_for(
         split,
         max_detections=config.TEST.DETECTIONS_PER_IMAGE,
         output_dir=folder,
@@ -222,13 +228,13 @@ def score_labels(labels: LabelFolder, config: Any, out: str | Path) -> Entry:
     split = config.DATASETS.TEST[0]
     folder = Path(out) / labels.name / split
     cap, threshold = config.TEST.DETECTIONS_PER_IMAGE, labels.score_threshold
-    evaluator = CellEvaluator(
+    evaluator = evaluator_for(
         split, max_detections=cap, output_dir=folder, score_threshold=threshold
     )
     evaluator.reset()
     scores = labels.scores()
-    for image_id, true in read_truth(MetadataCatalog.get(split).json_file).items():
-        stem = Path(true.file_name).stem
+    for image_id, file_name in evaluator.file_names().items():
+        stem = Path(file_name).stem
         path = find_label_file(labels.folder, stem)
         label_map = read_tool_labels(path, labels.components)
         given = None if scores is None else scores.get(stem, np.zeros(0, np.float32))
@@ -245,14 +251,16 @@ def _entry(
     name: str,
     results: Mapping[str, Mapping[str, float]],
     folder: Path,
-    evaluator: CellEvaluator,
+    evaluator: Evaluator,
     score_threshold: float,
     cost: Mapping[str, float | None],
 ) -> Entry:
-    per_image = read_per_image(folder / "per_image.csv")
+    scores = pick_scores(results, evaluator.kind)
     kept = [cells.above(score_threshold) for cells in evaluator.predictions()]
-    predictions = dict(zip(per_image, kept, strict=True))
-    return Entry(name, pick_scores(results), per_image, cost, predictions)
+    predictions = dict(zip(evaluator.file_names().values(), kept, strict=True))
+    by_image = scores.get("AP") is not None and evaluator.kind == "masks"
+    per_image = read_per_image(folder / "per_image.csv") if by_image else {}
+    return Entry(name, scores, per_image, cost, predictions)
 
 
 def pictures(options: Sequence[str] = ()) -> dict[str, tuple[Path, Cells]]:

@@ -157,6 +157,8 @@ def _check_annotation(annotation: Mapping[str, Any], size: tuple[int, int]) -> N
     for key, shape in (("area", float), ("label", range(0, 1 << 31)), ("touches_border", FLAG)):
         if key in annotation:
             check(annotation[key], shape, key)
+    if "point" in annotation:
+        check(annotation["point"], [float, float], "point")
     if "segmentation" in annotation:
         check_segmentation(annotation["segmentation"], size)
 

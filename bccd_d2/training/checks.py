@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from bccd_d2.config.load import leaves
 from bccd_d2.modeling.backbones.weights import check_source
@@ -21,22 +21,27 @@ _OWN = ("OUTPUT_DIR", "DATALOADER.", "MODEL.DEVICE", "VERSION")  # change nothin
 
 
 def check_datasets(config: Any, keys: Sequence[str]) -> None:
-    """Every dataset that the run will ask for is there.
+    """Every dataset that the run will ask for is there, and can be trained on where it is to be.
 
     Args:
         keys: of ``config.DATASETS``, such as "TRAIN" and "VALIDATION".
 
     Raises:
-        ValueError: one is missing; the message says what there is and what to do.
+        ValueError: one is missing; the message says what there is and what to do. Or one to learn
+            or to validate on has no masks, not all cells annotated, or no cell at all.
     """
     known = DatasetCatalog.list()
     for key in keys:
         for name in config.DATASETS[key]:
             if name in known:
+                if key != "TEST":
+                    _check_trainable(name, key, config.DATASETS.ROOT)
                 continue
             prefix = name.rpartition("_")[0] + "_"
             there = [one for one in known if one.startswith(prefix)]
             remedy = "convert it again with other splits, or name another dataset"
+            if key == "TEST" and there:
+                remedy = f"add DATASETS.TEST '(\"{there[-1]}\",)', or {remedy}"
             if key == "VALIDATION":
                 remedy = (
                     "add DATASETS.VALIDATION \"()\" to train without validation, or convert more "
@@ -46,6 +51,30 @@ def check_datasets(config: Any, keys: Sequence[str]) -> None:
                 f"DATASETS.{key} names {name!r}, which the dataset in {config.DATASETS.ROOT} does "
                 f"not have (it has {', '.join(there) or 'none'}): {remedy}"
             )
+
+
+def _check_trainable(name: str, key: str, root: str) -> None:
+    """Raise ValueError for a dataset to learn nothing from, or to choose no threshold on."""
+    metadata = MetadataCatalog.get(name)
+    kind = getattr(metadata, "annotations", "masks")
+    serves = "it serves `bccd train --eval-only` and `bccd compare`, which score by what it has"
+    if kind != "masks":
+        raise ValueError(
+            f"DATASETS.{key} names {name!r}, and this dataset has {kind}, no masks: {root} cannot "
+            f"train a model yet; {serves}"
+        )
+    if not getattr(metadata, "complete", True):
+        raise ValueError(
+            f"DATASETS.{key} names {name!r}, where only some of the cells are annotated: {root} "
+            f"would teach that the others are background; {serves}"
+        )
+    if getattr(metadata, "cells", None) == 0:
+        remedy = "convert images that have cells, or other splits"
+        if key == "VALIDATION":
+            remedy += ", or add DATASETS.VALIDATION \"()\" to train without validation"
+        raise ValueError(
+            f"DATASETS.{key} names {name!r}, and this split of {root} has no cells: {remedy}"
+        )
 
 
 def check_schedule(config: Any) -> None:

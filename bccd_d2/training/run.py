@@ -19,7 +19,8 @@ from torch import nn
 
 from bccd_d2.config.load import finalize
 from bccd_d2.data.catalog import find_dataset, register_dataset
-from bccd_d2.evaluation.evaluators import CellEvaluator, format_scores
+from bccd_d2.evaluation.evaluators import evaluator_for
+from bccd_d2.evaluation.table import format_scores
 from bccd_d2.evaluation.thresholds import SweepTable, choose
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
@@ -128,6 +129,7 @@ def train(
     """
     if config.MODEL.META_ARCHITECTURE in WITHOUT_WEIGHTS:
         raise ValueError(f"{config.MODEL.META_ARCHITECTURE} has nothing to train: add --eval-only")
+    check_datasets(config, TRAINING)
     check_schedule(config)
     last = resume_file(config.OUTPUT_DIR) if resume else None
     check_weights(config, resume=resume)
@@ -192,7 +194,7 @@ def score(
     results: dict[str, dict[str, Any]] = {}
     sweep = None
     for name in names:
-        evaluator = CellEvaluator(
+        evaluator = evaluator_for(
             name,
             max_detections=config.TEST.DETECTIONS_PER_IMAGE,
             output_dir=None if folder is None else Path(folder) / name,

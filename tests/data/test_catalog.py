@@ -49,6 +49,16 @@ def test_only_the_splits_asked_for(hand_made):
     assert "t_train" not in DatasetCatalog.list()
 
 
+def test_no_name_is_left_of_another_folder(hand_made, tiny_dataset):
+    """tiny_dataset has a test split, hand_made none: "t_test" must not go on meaning tiny's."""
+    register_dataset(tiny_dataset, prefix="t")
+    register_dataset(tiny_dataset, prefix="t_other")
+    register_dataset(hand_made, prefix="t")
+    assert "t_test" not in DatasetCatalog.list()
+    assert "t_other_test" in DatasetCatalog.list() and "t_fold0_train" in DatasetCatalog.list()
+    assert MetadataCatalog.get("t_train").dataset_root == str(hand_made)
+
+
 def test_dicts_agree_with_label_maps(hand_made):
     register_dataset(hand_made, prefix="t")
     crowded, empty = DatasetCatalog.get("t_train")

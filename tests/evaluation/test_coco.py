@@ -106,13 +106,13 @@ def test_a_better_scored_false_cell_halves_precision() -> None:
     assert values["AP"] == 1.0
 
 
-def test_disjoint_and_empty_cases_are_numbers() -> None:
+def test_disjoint_predictions_score_0_and_nothing_to_find_scores_none() -> None:
     nothing = Cells.empty((30, 60))
     cases = (
         ([one_square()], [one_square(20)], 0.0),
         ([one_square()], [nothing], 0.0),
-        ([nothing], [one_square()], 0.0),
-        ([nothing], [nothing], 1.0),
+        ([nothing], [one_square()], None),
+        ([nothing], [nothing], None),
     )
     for truth, found, wanted in cases:
         for task in ("segm", "bbox"):

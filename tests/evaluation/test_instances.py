@@ -49,12 +49,16 @@ def test_a_disjoint_prediction_scores_zero() -> None:
 @pytest.mark.parametrize("interior", [False, True])
 def test_empty_cases_are_defined(interior: bool) -> None:
     nothing, some = Cells.empty(SIZE), squares((5, 5))
-    both = scores_of(nothing, nothing, interior=interior)
-    assert all(both[key] == 1.0 for key in PERFECT + ACCURACY)
-    for truth, found, bias, relative in ((some, nothing, -1, 1), (nothing, some, 1, 1)):
+    cases = ((some, nothing, 0.0, -1), (nothing, some, None, 1), (nothing, nothing, None, 0))
+    for truth, found, wanted, bias in cases:
         values = scores_of(truth, found, interior=interior)
-        assert all(values[key] == 0.0 for key in PERFECT + ACCURACY)
-        assert values["count_bias"] == bias and values["count_relative_error"] == relative
+        assert {values[key] for key in PERFECT + ACCURACY} == {wanted}
+        assert values["count_bias"] == bias and values["count_relative_error"] == abs(bias)
+    # An image without cells that is left empty is right; it counts where others have cells.
+    empty = count_instances(compare(nothing, nothing), 0.5, interior=interior)
+    assert all(pooled_scores(empty)[key] == 1.0 for key in PERFECT + ACCURACY)
+    full = count_instances(compare(some, some), 0.5, interior=interior)
+    assert instance_scores([empty, full])["F1@.5"] == 1.0
 
 
 def test_one_good_one_poor_one_missed_one_spurious_by_hand() -> None:

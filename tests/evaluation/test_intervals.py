@@ -40,8 +40,22 @@ def test_a_weight_of_two_is_the_image_twice(dense):
 
 def test_ap_without_cells():
     none, some = Cells.empty(SIZE), disc_cells([(20, 20, 8)], SIZE)
-    for true, found, expected in [(none, none, 1), (none, some, 0), (some, none, 0)]:
-        assert average_precision(rank_cells([true], [found], 10)).tolist() == [expected] * 10
+    for true, found, expected in [(none, none, np.nan), (none, some, np.nan), (some, none, 0)]:
+        values = average_precision(rank_cells([true], [found], 10))
+        np.testing.assert_array_equal(values, [expected] * 10)
+
+
+def test_draws_without_cells_do_not_count():
+    """Two images, one without cells: a quarter of the draws has no score to give."""
+    none, some = Cells.empty(SIZE), disc_cells([(20, 20, 8)], SIZE)
+    pairs = [(none, none), (some, some)]
+    scored = [score_image(*pair, 0.5) for pair in pairs]
+    ranked = rank_cells(*zip(*pairs, strict=True), 10)
+    bounds = score_intervals(scored, ranked, draws=50)
+    assert bounds["segm"]["AP"] == bounds["instances"]["PQ"] == bounds["pixels"]["Dice"] == (1, 1)
+    nothing = score_intervals(scored[:1], rank_cells([none], [none], 10), draws=5)
+    assert nothing["segm"] == nothing["pixels"] == {}
+    assert nothing["instances"].keys() == {"count_mae", "count_bias", "count_relative_error"}
 
 
 def images(found: list[bool]) -> tuple[list[ImageScores], list[Cells]]:

@@ -82,6 +82,8 @@ def test_pooled_and_mean_per_image_differ_as_they_should() -> None:
     assert values["Dice"] == pytest.approx(180 / 210)
     assert values["Dice_image_mean"] == pytest.approx((0.9 + 0) / 2)
     assert values["recall_image_mean"] == pytest.approx(0.45)
+    empty = pixel_scores([PixelCounts(0, 0, 0, 1000), PixelCounts(0, 0, 5, 1000)])
+    assert set(empty.values()) == {None} and empty.keys() == values.keys()
     with pytest.raises(ValueError, match="images is empty"):
         pixel_scores([])
 

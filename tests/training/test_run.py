@@ -210,7 +210,7 @@ def test_mistakes_end_with_one_line_and_exit_code_2(
     config = str(repo_root / "configs" / "cpu_tiny_maskrcnn.yaml")
     out = ["OUTPUT_DIR", str(tmp_path)]
     for options, message in [
-        ([*out, "DATASETS.ROOT", str(tmp_path)], "convert_to_coco"),
+        ([*out, "DATASETS.ROOT", str(tmp_path)], "bccd convert"),
         ([*out, "SOLVER.BASE_LRR", "1"], "did you mean"),
         (["--eval-only", *small, *out], "no weights at"),
         ([*small, *out, "MODEL.VIT.WEIGHTS", "none.bin"], "none.bin"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bccd_d2.data.convert.formats.common import ImageShapes, dataset_kind
+from bccd_d2.data.convert.formats.common import ImageShapes, Shape, dataset_kind
 from bccd_d2.data.convert.formats.detect import READERS, read_annotations
 from bccd_d2.data.convert.formats.files import split_of
 from bccd_d2.data.convert.matching import ImageIndex
@@ -25,12 +25,14 @@ class AnnotationSource:
     """Where annotations lie and what is known about them.
 
     Attributes:
-        option: "labels", "coco", "boxes", "points", "geojson" or "seg".
+        option: "coco", "boxes", "points", "geojson" or "seg".
         path: file or folder.
         splits: a list of names for each split, see `split_lists`; None takes what annotations or
             folders say, else training images from which validation is drawn.
         classes: a file of class names, for YOLO and points.
         partial: only some of the cells are annotated, so what is not says nothing.
+        ignore: categories that are neither cell nor background, such as platelets where red and
+            white cells are meant.
     """
 
     option: str
@@ -38,11 +40,13 @@ class AnnotationSource:
     splits: str | Path | None = None
     classes: str | Path | None = None
     partial: bool = False
+    ignore: tuple[str, ...] = ()
 
     def recorded(self) -> dict[str, Any]:
         """What decides the result, as dataset.json holds it; no folder of this machine."""
         texts = {"splits": _digest(self.splits), "classes": _digest(self.classes)}
-        return {"annotations": self.option, "partial": self.partial, **texts}
+        names = {"annotations": self.option, "ignore": list(self.ignore)}
+        return names | {"partial": self.partial, **texts}
 
 
 def _digest(path: str | Path | None) -> str | None:
@@ -68,7 +72,8 @@ def source_of(arguments: dict[str, Any]) -> AnnotationSource | None:
     """
     given = {option: arguments.pop(option, None) for option in READERS}
     paths = {option: path for option, path in given.items() if path is not None}
-    extra = {name: arguments.pop(name, None) for name in ("splits", "classes", "partial")}
+    names = ("splits", "classes", "partial", "ignore")
+    extra = {name: arguments.pop(name, None) for name in names}
     if len(paths) > 1:
         raise ValueError(f"give one of --{', --'.join(paths)}, not several")
     if not paths:
@@ -78,7 +83,8 @@ def source_of(arguments: dict[str, Any]) -> AnnotationSource | None:
             raise ValueError(f"{', '.join(unused)} goes with one of {choices}")
         return None
     ((option, path),) = paths.items()
-    return AnnotationSource(option, path, extra["splits"], extra["classes"], bool(extra["partial"]))
+    extra["ignore"] = tuple(name.strip() for name in (extra["ignore"] or "").split(",") if name)
+    return AnnotationSource(option, path, **extra | {"partial": bool(extra["partial"])})
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ def find_annotated(images: str | Path, source: AnnotationSource) -> Sources:
     if source.option not in READERS:
         raise ValueError(f"annotations must be one of {READERS}, got {source.option!r}")
     read, skips = read_annotations(source.option, source.path, source.classes)
+    read = _with_ignored(read, source)
     if source.option == "labels" and root.resolve() == Path(source.path).resolve():
         read = _beside_their_images(read, root)
     index = ImageIndex(root)
@@ -145,6 +152,28 @@ def _beside_their_images(read: list[ImageShapes], root: Path) -> list[ImageShape
             f"images as x_cp_masks.tif or x_labels.png, or put them into a folder of their own"
         )
     return chosen
+
+
+def _with_ignored(read: list[ImageShapes], source: AnnotationSource) -> list[ImageShapes]:
+    """The same with the categories that the source ignores marked as such."""
+    known = {shape.category for image in read for shape in image.shapes}
+    unknown = [name for name in source.ignore if name not in known]
+    if unknown:
+        raise ValueError(
+            f"--ignore {','.join(unknown)}: no such category in {source.path}; it has "
+            f"{', '.join(sorted(known)) or 'none'}"
+        )
+    if not source.ignore:
+        return read
+
+    def marked(shape: Shape) -> Shape:
+        return dataclasses.replace(
+            shape, ignored=shape.ignored or shape.category in source.ignore
+        )
+
+    return [
+        dataclasses.replace(image, shapes=tuple(map(marked, image.shapes))) for image in read
+    ]
 
 
 def _match(

@@ -105,6 +105,11 @@ def read_dataset(folder: str | Path) -> DatasetFiles:
     """
     folder = Path(folder)
     description = read_description(folder)
+    kind = description.get("annotations", "masks")
+    if kind != "masks":
+        raise ValueError(
+            f"{folder}: this dataset has {kind}, no masks to show; its figures are in audit.txt"
+        )
     audit = read_json(folder / "audit.json", AUDIT, CONVERT_AGAIN)
     found: dict[str, tuple[Cells, np.ndarray, np.ndarray]] = {}
     for split in SPLITS:

@@ -15,22 +15,35 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.coco import EVALUATE_AGAIN, group_results
 
 _COUNT = range(1 << 40)
-_GROUP = {str: float}
+_NUMBER = (float, None)  # None: there are no cells to score on
+_GROUP = {str: (float, None, bool)}
 _CURVES = [[float] * 101] * 10  # by IoU threshold, over recall
 _POINT = {"score_threshold": float, "origin": str}
 _COLUMNS = ("thresholds", "f1", "precision", "recall", "pq", "count_mae", "count_bias")
-SCORES = {  # evaluation/<dataset>/scores.json
-    "images": _COUNT,
-    "score_threshold": float,
-    "scores": {
-        "segm": {"AP": float, "AP50": float, str: float},
+_GROUPS = (  # by what the annotations are
+    {
+        "segm": {"AP": _NUMBER, "AP50": _NUMBER, str: _NUMBER},
         "bbox?": _GROUP,
-        "instances": {"F1@.5": float, "PQ": float, "count_mae": float, "truth": float, str: float},
+        "instances": {"F1@.5": _NUMBER, "PQ": _NUMBER, "count_mae": float, "truth": float,
+                      str: _NUMBER},
         "interior?": _GROUP,
-        "pixels": {"Dice": float, str: float},
+        "pixels": {"Dice": _NUMBER, str: _NUMBER},
     },
-    "precision_curves?": {str: _CURVES},
-}
+    {"boxes": {"recall@.5": _NUMBER, "truth": float, str: (float, None, bool)}, "bbox": _GROUP},
+    {"points": {"alone": _NUMBER, "points": float, str: (float, None, bool)}},
+    {"segm": {"complete": bool, str: (float, None, bool)}, "instances": _GROUP, str: _GROUP},
+)  # fmt: skip
+SCORES = tuple(  # evaluation/<dataset>/scores.json
+    {
+        "images": _COUNT,
+        "annotations?": str,
+        "complete?": bool,
+        "score_threshold": float,
+        "scores": groups,
+        "precision_curves?": {str: _CURVES},
+    }
+    for groups in _GROUPS
+)
 SUMMARY = {  # evaluation/metrics.json
     "weights?": str,
     "datasets?": [str],
@@ -50,8 +63,16 @@ CONFIG = {  # config.yaml, as far as the report reads it
     "MODEL?": {"META_ARCHITECTURE?": str, "BACKBONE?": {"NAME?": str}, "VIT?": dict},
     "SOLVER?": {"MAX_ITER?": _COUNT},
 }
-PER_IMAGE = {"image_id": int, "file_name": str} | dict.fromkeys(
-    ("truth", "predicted", "PQ", "SQ", "F1@.5", "pixel_Dice"), float
+
+
+def _number(text: str) -> float | None:
+    """A number, or None for a blank: an image of a dataset without cells has no scores."""
+    return float(text) if text else None
+
+
+PER_IMAGE = {"image_id": int, "file_name": str}
+PER_IMAGE_OF_MASKS = dict.fromkeys(
+    ("truth", "predicted", "PQ", "SQ", "F1@.5", "pixel_Dice"), _number
 )
 RUN_AGAIN = "delete it, or run again"
 EVALUATE = "bccd train --config-file CONFIG --eval-only OUTPUT_DIR {folder}"
@@ -83,6 +104,11 @@ class Evaluated:
     def threshold(self) -> float:
         """The score from which cells counted."""
         return float(self.scores["score_threshold"])
+
+    @property
+    def kind(self) -> str:
+        """What the true cells are: "masks", "boxes" or "points"."""
+        return self.scores.get("annotations", "masks")
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,9 +226,12 @@ def _read_evaluated(
         raise ValueError(f"{folder / 'evaluation'} holds no scores of {name}; it has {names}")
     part = folder / "evaluation" / (name or names[0])
     rows, table = [], part / "per_image.csv"
+    scores = read_json(part / "scores.json", SCORES, EVALUATE_AGAIN)
     if table.is_file():
-        rows = read_rows(table, PER_IMAGE, EVALUATE_AGAIN, others=float)
-    found = Evaluated(part.name, read_json(part / "scores.json", SCORES, EVALUATE_AGAIN), rows)
+        masks = scores.get("annotations", "masks") == "masks"
+        columns = PER_IMAGE | (PER_IMAGE_OF_MASKS if masks else {})
+        rows = read_rows(table, columns, EVALUATE_AGAIN, others=_number)
+    found = Evaluated(part.name, scores, rows)
     return _with_cells(found, part, root, description, absent), description
 
 
@@ -218,6 +247,12 @@ def _with_cells(
     if not description or split not in description["splits"]:
         if description:
             absent["dataset"] = f"The dataset {root} has no split {split!r} any more."
+        return found
+    if found.kind != "masks" or not found.scores.get("complete", True):
+        some = "" if found.scores.get("complete", True) else ", and of some of its cells only"
+        absent["dataset"] = (
+            f"The dataset has {found.kind}{some}: no intervals, calibration, failures or pictures."
+        )
         return found
     truth = read_truth(split_json(root, split, description))
     path = part / "coco_instances_results.json"

@@ -109,7 +109,10 @@ def picture_sections(
 
 
 def _ranked_images(evaluated: Evaluated, analysis: Analysis) -> list[Block]:
-    ranked = sorted(evaluated.per_image, key=lambda row: row["PQ"])
+    scored = [row for row in evaluated.per_image if row["PQ"] is not None]
+    if not scored:
+        return [Text("No images: they are ranked by PQ, and there are no cells.", "absent")]
+    ranked = sorted(scored, key=lambda row: row["PQ"])
     worst = ranked[:WORST]
     best = [row for row in ranked[::-1][:BEST] if row not in worst]
     blocks: list[Block] = [

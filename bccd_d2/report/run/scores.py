@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bccd_d2.evaluation.table import NO_CELLS
 from bccd_d2.report.page import Block, Fact, Facts, Grid, Section, Table, Text
 from bccd_d2.report.plotting import embed
 from bccd_d2.report.run import plots as run_plots
@@ -18,6 +19,21 @@ SCORES = (  # title, group, score, what it is
     ("mask AP50", "segm", "AP50", "the same at IoU .50"),
     ("mask AP75", "segm", "AP75", "the same at IoU .75"),
     ("box AP", "bbox", "AP", "COCO average precision of bounding boxes"),
+    ("box AP50", "bbox", "AP50", "the same at IoU .50"),
+    ("mean recall of boxes", "bbox", "AR", "share of true boxes found, mean over IoU .50 to .95"),
+    ("box F1", "boxes", "F1@.5", "boxes found at IoU .50, precision and recall in one"),
+    ("box precision", "boxes", "precision@.5", "share of predicted boxes that are true"),
+    ("box recall", "boxes", "recall@.5", "share of true boxes that were found"),
+    ("count error", "boxes", "count_mae", "mean |predicted - true|, boxes an image"),
+    ("count bias", "boxes", "count_bias", "mean predicted - true, boxes an image"),
+    ("points found", "points", "recall", "share of points that lie in an outline"),
+    ("points alone", "points", "alone", "share of points in one outline that holds no other"),
+    ("points merged", "points", "merged", "share of points in an outline with several"),
+    ("points split", "points", "split", "share of points that lie in several outlines"),
+    ("points missed", "points", "missed", "share of points that lie in none"),
+    ("outlines without a point", "points", "spurious", "share of all outlines"),
+    ("count error", "points", "count_mae", "mean |outlines - points| an image"),
+    ("count bias", "points", "count_bias", "mean outlines - points an image"),
     ("F1", "instances", "F1@.5", "cells found at IoU .50, precision and recall in one"),
     ("precision", "instances", "precision@.5", "share of predicted cells that are true"),
     ("recall", "instances", "recall@.5", "share of true cells that were found"),
@@ -40,11 +56,28 @@ GLANCE = (
     ("count error", "instances", "count_mae"),
     ("pixel Dice", "pixels", "Dice"),
 )
+GLANCE_BY_KIND = {
+    "masks": GLANCE,
+    "boxes": (
+        ("box F1 at IoU .5", "boxes", "F1@.5"),
+        ("box recall", "boxes", "recall@.5"),
+        ("box AP50", "bbox", "AP50"),
+        ("count error", "boxes", "count_mae"),
+    ),
+    "points": (
+        ("points alone", "points", "alone"),
+        ("points merged", "points", "merged"),
+        ("points missed", "points", "missed"),
+    ),
+}
+NO_BOX_NUMBERS = ("AP50", "AR")  # of boxes, which masks make superfluous
 IN_CELLS = ("count_mae", "count_bias")
 
 
-def number(score: str, value: float) -> str:
-    """A score as text: three digits in [0, 1], two for cells an image."""
+def number(score: str, value: float | None) -> str:
+    """A score as text: three digits in [0, 1], two for cells an image; "no cells" for None."""
+    if value is None:
+        return NO_CELLS
     if score == "count_bias":
         return f"{value:+.2f}"
     return f"{value:.2f}" if score in IN_CELLS else f"{value:.3f}"
@@ -60,7 +93,8 @@ def scores(run: RunFiles, evaluated: Evaluated, analysis: Analysis | None) -> Se
     found: Mapping[str, Mapping[str, Any]] = evaluated.scores["scores"]
     rows, notes = [], []
     for title, group, score, meaning in SCORES:
-        if score in found.get(group, {}):
+        superfluous = "segm" in found and group == "bbox" and score in NO_BOX_NUMBERS
+        if score in found.get(group, {}) and not superfluous:
             bounds = analysis and analysis.intervals.get(group, {}).get(score)
             text = number(score, found[group][score])
             rows.append([title, text, interval(score, bounds)])
@@ -79,7 +113,8 @@ def scores(run: RunFiles, evaluated: Evaluated, analysis: Analysis | None) -> Se
         ))  # fmt: skip
     else:
         blocks.append(Text("No intervals. " + run.absent.get("dataset", ""), "absent"))
-    bins = [(size, found["segm"].get(f"AP_{size}"), found["segm"].get(f"AR_{size}"))
+    masks = found.get("segm", {})
+    bins = [(size, masks.get(f"AP_{size}"), masks.get(f"AR_{size}"))
             for size in ("small", "medium", "large")]  # fmt: skip
     bins = [[size, f"{ap:.3f}", f"{ar:.3f}"] for size, ap, ar in bins if ap is not None]
     if bins:
@@ -157,7 +192,11 @@ def calibration_and_counts(evaluated: Evaluated, analysis: Analysis | None) -> l
             ),
         ]  # fmt: skip
     counts = Section("counts", "Counts and images")
-    rows = evaluated.per_image
+    rows = [row for row in evaluated.per_image if row.get("F1@.5") is not None]
+    if evaluated.kind != "masks" or (evaluated.per_image and not rows):
+        text = "No plots by image: they show masks, and images with cells."
+        counts.blocks.append(Text(text, "absent"))
+        return [calibration, counts]
     if not rows:
         counts.blocks.append(Text("No per_image.csv: evaluate again.", "absent"))
         return [calibration, counts]

@@ -12,7 +12,7 @@ from bccd_d2.report.plotting import embed
 from bccd_d2.report.run import plots as run_plots
 from bccd_d2.report.run.analysis import Analysis
 from bccd_d2.report.run.files import RunFiles
-from bccd_d2.report.run.scores import GLANCE, IN_CELLS, interval, number
+from bccd_d2.report.run.scores import GLANCE_BY_KIND, IN_CELLS, interval, number
 
 
 def glance(run: RunFiles, analysis: Analysis | None) -> Section:
@@ -22,14 +22,18 @@ def glance(run: RunFiles, analysis: Analysis | None) -> Section:
         section.blocks.append(Text(run.absent["evaluation"], "absent"))
         return section
     facts = []
-    for title, group, score in GLANCE:
-        value = run.evaluated.scores["scores"][group][score]
+    found = run.evaluated.scores["scores"]
+    for title, group, score in GLANCE_BY_KIND[run.evaluated.kind]:
+        if score not in found[group]:
+            continue
+        value = found[group][score]
         bounds = analysis and analysis.intervals[group].get(score)
         note = f"95% interval {interval(score, bounds)}" if bounds else ""
         if score in IN_CELLS:
             note = "cells an image" + (f"; {note}" if note else "")
         facts.append(Fact(title, number(score, value), note))
-    cells = int(run.evaluated.scores["scores"]["instances"]["truth"])
+    group = {"masks": "instances"}.get(run.evaluated.kind, run.evaluated.kind)
+    cells = int(found[group]["points" if group == "points" else "truth"])
     section.blocks += [
         Facts(facts),
         Text(

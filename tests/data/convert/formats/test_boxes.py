@@ -56,6 +56,16 @@ def test_voc_with_its_lists(run, tmp_path):
     assert len(loaded.getAnnIds(iscrowd=False)) == 1
 
 
+def test_categories_that_are_not_meant_are_ignored(run, tmp_path):
+    path = voc(tmp_path / "a.xml", ("RBC", 10, 5, 30, 25), ("Platelets", 40, 5, 45, 12))
+    found = run("boxes", path, ignore=("Platelets",))
+    assert [one["iscrowd"] for one in found.cells["a.png"]] == [0, 1]
+    assert found.report.counts["train"]["cells"] == 1
+    assert found.description["options"]["ignore"] == ["Platelets"]
+    with pytest.raises(ValueError, match="--ignore Platelet: no such .* it has Platelets, RBC"):
+        run("boxes", path, ignore=("Platelet",))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,0 +1,218 @@
+"""What all evaluators share: truth read once, predictions gathered, results written."""
+
+from __future__ import annotations
+
+import abc
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+
+from bccd_d2.evaluation.table import format_scores
+from bccd_d2.evaluation.thresholds import THRESHOLDS, SweepTable
+from bccd_d2.evaluation.truth import TrueImage
+from bccd_d2.io.atomic import write_json_atomic
+from bccd_d2.io.tables import write_table
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.rle import rle_to_json
+
+logger = logging.getLogger(__name__)
+
+Results = OrderedDict[str, dict[str, Any]]
+
+
+class Evaluator(DatasetEvaluator, abc.ABC):
+    """Scores predictions on one registered dataset; what they are is the subclass's.
+
+    Each process scores the images it is given; the main one gathers them and answers. All cells are
+    of one class. All scores lie in [0, 1] (not 0 to 100), count errors are in cells. Where only
+    some of the cells are annotated (``complete`` in the metadata is False) only recall is scored.
+
+    Args:
+        dataset_name: registered with detectron2; the metadata needs ``json_file``.
+        max_detections: cells an image that count in COCO AP and AR, the best-scored first; the
+            number that the model is capped at.
+        output_dir: where scores.json, per_image.csv and coco_instances_results.json go; None
+            writes nothing.
+        score_threshold: predicted cells below it do not count, except in COCO AP.
+
+    Raises:
+        ValueError: ``max_detections`` is below 1 or ``score_threshold`` is outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        *,
+        max_detections: int,
+        output_dir: str | Path | None = None,
+        score_threshold: float = 0.5,
+    ) -> None:
+        if max_detections < 1:
+            raise ValueError(f"max_detections must be at least 1, got {max_detections}")
+        if not 0 <= score_threshold <= 1:
+            raise ValueError(f"score_threshold must be in [0, 1], got {score_threshold}")
+        self._name = dataset_name
+        self._max_detections = max_detections
+        self._output_dir = None if output_dir is None else Path(output_dir)
+        self._score_threshold = float(score_threshold)
+        self._truth: Mapping[int, TrueImage] = {}
+        self._truth_state: tuple | None = None
+        self._found: dict[int, Any] = {}
+        self.curves: dict[str, np.ndarray] = {}
+
+    # -- what a subclass says --------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _read_truth(self, path: Path) -> Mapping[int, TrueImage]:
+        """The true cells of the dataset."""
+
+    @abc.abstractmethod
+    def _score(self, true: TrueImage, cells: Cells, boxes: np.ndarray | None) -> Any:
+        """What one image's prediction leaves behind; has ``cells`` and ``boxes`` (or None)."""
+
+    @abc.abstractmethod
+    def _results(self, found: Sequence[Any]) -> Results:
+        """Groups of scores from what all images left behind."""
+
+    @abc.abstractmethod
+    def _row(self, found: Any) -> dict[str, Any]:
+        """One image's line in per_image.csv, without its id and name."""
+
+    # -- what detectron2 calls -------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Forget all predictions; read the ground truth again if its file has changed."""
+        path = Path(MetadataCatalog.get(self._name).json_file)
+        status = path.stat() if path.is_file() else None
+        state = (path, status.st_size, status.st_mtime_ns) if status else None
+        if state is None or state != self._truth_state:
+            self._truth, self._truth_state = self._read_truth(path), state
+        self._found = {}
+        self.curves = {}
+
+    def process(self, inputs: Sequence[dict], outputs: Sequence[dict]) -> None:
+        """Take the predictions of some images.
+
+        Args:
+            inputs: dataset dicts; only ``image_id`` is read.
+            outputs: each with ``instances``: see `Cells.from_instances`; its ``pred_boxes``, where
+                it has them, are what box scores look at, else the masks' tight boxes.
+
+        Raises:
+            KeyError: an image is not in the ground truth.
+            ValueError: a prediction is not of its image's size.
+        """
+        for given, output in zip(inputs, outputs, strict=True):
+            image_id = given["image_id"]
+            if image_id not in self._truth:
+                raise KeyError(
+                    f"image {image_id} is not in the ground truth of {self._name}; call reset() "
+                    f"first and use that dataset's loader"
+                )
+            true = self._truth[image_id]
+            instances = output["instances"]
+            boxes = None
+            if instances.has("pred_boxes"):
+                boxes = np.asarray(instances.pred_boxes.tensor.detach().cpu().float())
+            try:
+                self._found[image_id] = self._score(true, Cells.from_instances(instances), boxes)
+            except ValueError as error:
+                raise ValueError(f"{true.file_name}: {error}") from error
+
+    def evaluate(self) -> Results:
+        """All scores on the main process, {} on the others.
+
+        Raises:
+            ValueError: an image of the dataset was never predicted.
+        """
+        gathered = comm.gather(self._found, dst=0)
+        if not comm.is_main_process():
+            return OrderedDict()
+        found = {image_id: item for part in gathered for image_id, item in part.items()}
+        missing = [image_id for image_id in self._truth if image_id not in found]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {len(self._truth)} images of {self._name} have no prediction, "
+                f"the first is {self._truth[missing[0]].file_name}; run over the whole dataset"
+            )
+        self._found = {image_id: found[image_id] for image_id in self._truth}
+        results = self._results(list(self._found.values()))
+        if self._output_dir is not None:
+            self._write(results)
+        logger.info("scores on %s:\n%s", self._name, format_scores(results))
+        return results
+
+    # -- what is known afterwards ----------------------------------------------------------------
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell of the dataset is annotated."""
+        return bool(getattr(MetadataCatalog.get(self._name), "complete", True))
+
+    def predictions(self) -> list[Cells]:
+        """Predicted cells in the order of image ids, all scores; after `evaluate`, main process."""
+        return [item.cells for item in self._found.values()]
+
+    @property
+    def kind(self) -> str:
+        """What the dataset's true cells are: "masks", "boxes" or "points"."""
+        return getattr(MetadataCatalog.get(self._name), "annotations", "masks")
+
+    def file_names(self) -> dict[int, str]:
+        """The images' names, relative to the image root, by their ids, in order; after `reset`."""
+        return {image_id: image.file_name for image_id, image in self._truth.items()}
+
+    def sweep(self, thresholds: Sequence[float] = THRESHOLDS) -> SweepTable | None:
+        """Scores at each score threshold, where a threshold can be chosen on the dataset."""
+        return None
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def _write(self, results: Results) -> None:
+        folder = self._output_dir
+        summary = {
+            "dataset": self._name,
+            "annotations": self.kind,
+            "complete": self.complete,
+            "images": len(self._truth),
+            "max_detections": self._max_detections,
+            "score_threshold": self._score_threshold,
+            "scores": results,
+            "precision_curves": {k: np.round(v, 5).tolist() for k, v in self.curves.items()},
+        }
+        write_json_atomic(folder / "scores.json", summary)
+        write_table(folder / "per_image.csv", self._per_image_rows())
+        write_json_atomic(folder / "coco_instances_results.json", self._coco_results())
+
+    def _per_image_rows(self) -> list[dict[str, Any]]:
+        return [
+            {"image_id": image_id, "file_name": self._truth[image_id].file_name} | self._row(item)
+            for image_id, item in self._found.items()
+        ]
+
+    def _coco_results(self) -> list[dict[str, Any]]:
+        mapping = getattr(MetadataCatalog.get(self._name), "thing_dataset_id_to_contiguous_id", {})
+        category = next(iter(mapping), 1)
+        results = []
+        for image_id, item in self._found.items():
+            boxes = item.cells.boxes if item.boxes is None else item.boxes
+            for rle, score, (x0, y0, x1, y1) in zip(
+                item.cells.rles, item.cells.scores.tolist(), boxes.tolist(), strict=True
+            ):
+                results.append(
+                    {
+                        "image_id": image_id,
+                        "category_id": category,
+                        "segmentation": rle_to_json(rle),
+                        "bbox": [x0, y0, x1 - x0, y1 - y0],
+                        "score": score,
+                    }
+                )
+        return results
