@@ -15,7 +15,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bccd_d2.io.dataset_file import HOW_TO_CONVERT, image_root, read_description, split_json
+from bccd_d2.io.dataset_file import (
+    HOW_TO_CONVERT,
+    image_root,
+    max_value,
+    read_description,
+    split_json,
+)
 from bccd_d2.io.records import confined
 from bccd_d2.masks.coco import CONVERT_AGAIN, read_coco
 
@@ -56,16 +62,6 @@ def find_dataset(name: str = "bccd") -> Path:
         f"BCCD_DATASET to OUT"
     )
 
-_KEPT = (  # of an annotation
-    "bbox",
-    "point",
-    "segmentation",
-    "iscrowd",
-    "area",
-    "label",
-    "touches_border",
-    "category",
-)
 
 
 def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
@@ -79,10 +75,10 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
         One dict an image: ``file_name`` and ``label_file`` (absolute), ``image_id``, ``height``,
         ``width``, ``max_value`` (of the dataset, see `bccd_d2.io.images.read_plane`),
         ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``, ``segmentation``,
-        ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in
-        the label map) and ``touches_border``. Images without cells stay in, with an empty list.
-        Crowds and difficult cells are left out. In a dataset of boxes or points ``label_file`` is
-        None; points have ``point`` (x, y) in place of ``bbox``.
+        ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in the label map) and
+        ``touches_border``. Images without cells stay in, with an empty list. Crowds and difficult
+        cells are left out. In a dataset of boxes or points ``label_file`` is None; points have
+        ``point`` (x, y) in place of ``bbox``.
 
     Raises:
         KeyError: the dataset has no such split.
@@ -96,7 +92,6 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     path = split_json(folder, split, description)
     fixed = {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS}
     kind, records = description.get("annotations", "masks"), []
-    white = description.get("options", {}).get("max_value")
     for image in read_coco(path, boxes=kind != "points"):
         entry = image.entry
         labels = entry.get("label_file")
@@ -109,7 +104,7 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
                 "image_id": entry["id"],
                 "height": entry["height"],
                 "width": entry["width"],
-                "max_value": white,
+                "max_value": max_value(description),
                 "annotations": [
                     {key: given[key] for key in _KEPT if key in given} | fixed
                     for given in image.annotations

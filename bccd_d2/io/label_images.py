@@ -6,11 +6,11 @@ exactly when cells do not overlap.
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import tokenize
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from bccd_d2.io.atomic import write_png_atomic
-from bccd_d2.io.files import UnreadableError, opened, printable
+from bccd_d2.io.files import UnreadableError, opened
 from bccd_d2.io.images import (
     SUFFIXES,
     by_pillow,
@@ -29,6 +29,8 @@ from bccd_d2.io.images import (
     turned_upright,
     upright,
 )
+from bccd_d2.io.records import read_rows
+from bccd_d2.io.text import printable
 from bccd_d2.io.tiff_header import MAX_BYTES, check_page, is_tiff, open_tiff
 from bccd_d2.io.tiff_pages import find_planes
 
@@ -86,6 +88,12 @@ def same_name(stem: str) -> str:
     return unicodedata.normalize("NFC", stem)
 
 
+def label_images_of(paths: Sequence[Path]) -> list[Path]:
+    """The files without Cellpose's ``_seg.npy``, which holds no array, where there are others."""
+    kept = [path for path in paths if not path.name.lower().endswith("_seg.npy")]
+    return kept or list(paths)
+
+
 def find_label_file(folder: str | Path, stem: str) -> Path:
     """The label image of an image: its stem, or that with a usual addition such as ``_cp_masks``.
 
@@ -102,6 +110,7 @@ def find_label_file(folder: str | Path, stem: str) -> Path:
     plain = [path for path in files if same_name(path.stem) == wanted]
     found = [path for path in files if same_name(image_stem(path.stem)) == wanted]
     found += [path for path in plain if not found or not _is_colour(path)]
+    found = label_images_of(found)
     if not found:
         raise FileNotFoundError(
             f"no label image of {printable(stem)} in {printable(folder)}; looked for "
@@ -309,22 +318,17 @@ def read_label_scores(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"scores {path} do not exist")
+    columns = {"image": str, "label": int, "score": float}
     rows: dict[str, dict[int, float]] = {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        table = csv.DictReader(stream)
-        for number, row in enumerate(table, start=2):
-            try:
-                image, label, score = row["image"], int(row["label"]), float(row["score"])
-            except (KeyError, TypeError, ValueError):
-                raise ValueError(
-                    f"{path}, line {number}: needs image, label (a whole number) and score"
-                ) from None
-            if not 0 <= score <= 1 or label in rows.setdefault(image, {}):
-                raise ValueError(
-                    f"{path}, line {number}: score {score} of label {label} of {image} is outside "
-                    "[0, 1], or the label's second"
-                )
-            rows[image][label] = score
+    remedy = "every line needs image, label (a whole number) and score"
+    for row in read_rows(path, columns, remedy, ours=False):
+        image, label, score = (row[name] for name in columns)
+        if not 0 <= score <= 1 or label in rows.setdefault(image, {}):
+            raise ValueError(
+                f"{path}: score {score} of label {label} of {printable(image)} is outside [0, 1], "
+                "or the label's second"
+            )
+        rows[image][label] = score
     for image, scores in rows.items():
         if sorted(scores) != list(range(1, len(scores) + 1)):
             raise ValueError(f"{path}: the labels of {image} are not numbered 1 to {len(scores)}")

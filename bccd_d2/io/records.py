@@ -113,19 +113,24 @@ def read_yaml(path: str | Path, shape: Any, remedy: str) -> Any:
 
 
 def read_rows(
-    path: str | Path, columns: Mapping[str, type], remedy: str, others: type = str
+    path: str | Path,
+    columns: Mapping[str, type],
+    remedy: str,
+    others: type = str,
+    ours: bool = True,
 ) -> list[dict[str, Any]]:
     """The rows of a CSV file with a head, as numbers or text; [] for a head alone.
 
     Args:
         columns: name -> str, int or float; each must be there in every row.
         others: the same for all other columns.
+        ours: this package wrote it, so a last line without an end is cut.
 
     Raises:
         FileNotFoundError, ValueError: see `read_text`; or a row is cut or of another kind.
     """
     lines = read_text(path, remedy).splitlines(keepends=True)
-    if not lines or not lines[-1].endswith(("\n", "\r")):
+    if ours and (not lines or not lines[-1].endswith(("\n", "\r"))):
         raise ValueError(f"{path} is cut short: its last line does not end; {remedy}")
     rows = []
     try:

@@ -37,7 +37,7 @@ def near_duplicates(
     or turned copies are not found.
 
     Args:
-        hashes: (N, 32) uint8 from `bccd_d2.data.convert.image.perceptual_hash`.
+        hashes: (N, 32) uint8 from `bccd_d2.data.convert.hashing.perceptual_hash`.
         most_bits: pairs up to this distance count.
         block: rows compared at once; memory is block x N floats.
     """

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bccd_d2.data.convert.image import LabelOptions
+from bccd_d2.data.convert.mask_files import KINDS
 from bccd_d2.data.convert.split_lists import digest
-from bccd_d2.data.convert.truth import KINDS
 
 NOT_IN_RESULT = ("strict", "workers")
 
