@@ -85,7 +85,8 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
         One dict an image: ``file_name`` and ``label_file`` (absolute), ``image_id``, ``height``,
         ``width``, ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``,
         ``segmentation``, ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in
-        the label map) and ``touches_border``. Images without cells stay in, with an empty list.
+        the label map) and ``touches_border``; ``diameter``, px across a typical cell, where the
+        json has it. Images without cells stay in, with an empty list.
 
     Raises:
         KeyError: the dataset has no such split.
@@ -111,6 +112,7 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
             "height": image["height"],
             "width": image["width"],
             "annotations": annotations[image["id"]],
+            **({"diameter": image["diameter"]} if "diameter" in image else {}),
         }
         for image in content["images"]
     ]

@@ -61,7 +61,8 @@ class DenseSegmentor(nn.Module):
         answer: how maps become cells; None = as `AnswerOptions` has it.
 
     Each input is a dict with ``image`` (3, H, W) uint8 RGB; for training also ``dense``, the maps
-    of `masks.encode` by name as tensors (H, W), or (2, H, W) of the flow; at inference
+    of `masks.encode` by name as tensors (H, W), or (2, H, W) of the flow, and "valid" where some of
+    its pixels count in no loss; at inference
     ``height`` and ``width``, the frame in which it answers. Images of a batch may differ in size;
     smaller ones are padded with the mean colour, which counts in no loss.
     """
@@ -166,11 +167,15 @@ class DenseSegmentor(nn.Module):
         return self.losses(logits, targets, self._valid(batched_inputs, size))
 
     def _valid(self, batched_inputs: list[dict[str, Any]], size: Sequence[int]):
-        """(B, 1, H, W): 0 where an image was padded; None where none was."""
+        """(B, 1, H, W): 0 where an image was padded or unlabelled; None where none was."""
+        valid = [g["dense"].get("valid") for g in batched_inputs]
         images = [given["image"] for given in batched_inputs]
-        if all(image.shape[-2:] == size for image in images):
+        if all(v is None for v in valid) and all(x.shape[-2:] == size for x in images):
             return None
-        whole = [_padded(torch.ones(image.shape[-2:]), size) for image in images]
+        whole = [
+            _padded(torch.ones(image.shape[-2:]) if counts is None else counts, size)
+            for image, counts in zip(images, valid, strict=True)
+        ]
         return torch.stack(whole).to(self.device)
 
     def _instances(self, given: dict[str, Any]):

@@ -42,6 +42,9 @@ def _add_input(config: CN) -> None:
     config.DATASETS.VALIDATION = ("bccd_val",)  # chooses the best checkpoint and the threshold
     config.DATASETS.TEST = ("bccd_test",)  # seen by --eval-only alone
     config.INPUT.IMAGE_SCALE = 1.0  # detector pixels for an image pixel, the same for all images
+    # Detector pixels across a typical cell: images whose size of cells is known are scaled to it,
+    # others by IMAGE_SCALE; 0 = all by IMAGE_SCALE. A model's file carries DIAMETER / IMAGE_SCALE.
+    config.INPUT.DIAMETER = 0.0
     config.INPUT.CROP_SIZE = 512  # side of a training crop, detector pixels
     config.INPUT.SCALE_RANGE = (0.8, 1.25)  # random zoom of a training crop
     config.INPUT.CROWD_CANDIDATES = 3  # places drawn for a crop; the one with most cells is taken
@@ -67,6 +70,13 @@ def _add_treatments(given: CN) -> None:
     extra.AFFINE = 0.0  # largest turn (radians), shear and relative stretch; 0.1 mild, at most 0.5
     extra.ERASE = 0.0  # probability of one to three erased rectangles
     extra.COPY_PASTE = 0  # largest number of cells copied into a crop
+    other = given.MICROSCOPE = CN()  # as another microscope shows it, all off; data.microscope
+    other.LIGHT = 0.0  # largest relative unevenness of the light
+    other.TINT = 0.0  # bound of the logarithm of the channels' gains and gammas; 0.25 is strong
+    other.DEFOCUS = 0.0  # probability of a disc blur of up to 4 px
+    other.GRAIN = 0.0  # grey levels of coloured noise at white
+    other.RESAMPLE = 0.0  # probability of resolution lost, up to 3 times
+    other.JPEG = 0.0  # probability of JPEG artefacts
     # Fixed treatment of every image, in training and in use; a checkpoint records and checks it.
     given.STAIN = CN()
     given.STAIN.METHOD = ""  # "" (off), "reinhard" or "macenko"
