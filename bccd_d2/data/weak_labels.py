@@ -20,14 +20,32 @@ from bccd_d2.masks.cells import Cells
 
 
 @dataclass(frozen=True)
+class BoxOptions:
+    """How boxes become labels.
+
+    Attributes:
+        complete: every cell has a box, so that what lies outside of boxes is background.
+        least_iou: of a candidate's box with the annotated one.
+        least_round: the same for boxes that an ellipse would fill just as well.
+        least_filled: share of a box's ellipse that likely pixels must fill where no candidate fits.
+        doubt: probability from which an unlabelled pixel is ignored.
+    """
+
+    complete: bool = False
+    least_iou: float = 0.65
+    least_round: float = 0.8
+    least_filled: float = 0.6
+    doubt: float = 0.25
+
+
+@dataclass(frozen=True)
 class WeakLabels:
     """What became of an image's boxes or points.
 
     Attributes:
         label_map: (H, W) uint16; 0 background, 1..N cells, `ignored.IGNORED`.
-        drawn: annotations that have an outline.
-        missed: those that have none and are ignored.
-        ignored: share of the image that counts in no loss.
+        drawn: cells in the label map.
+        missed: annotations that have no outline and are ignored.
     """
 
     label_map: np.ndarray
@@ -67,55 +85,95 @@ def pair_boxes(candidates: np.ndarray, boxes: np.ndarray, least: float) -> np.nd
 def labels_from_boxes(
     candidates: Cells,
     boxes: np.ndarray,
-    doubtful: np.ndarray,
+    probability: np.ndarray,
     *,
     round_ones: np.ndarray | None = None,
     not_cells: np.ndarray | None = None,
-    complete: bool = False,
-    least_iou: float = 0.65,
+    options: BoxOptions | None = None,
 ) -> WeakLabels:
     """Labels of an image whose cells have boxes.
 
-    A box takes the candidate whose own box fits it best; one without becomes ignored, or an
-    ellipse where ``round_ones`` says so. Doubtful pixels outside of all outlines are ignored.
+    A box takes the candidate whose own box fits it best. One without shares the likely pixels of
+    the place with its neighbours, if they fill it; where ``round_ones`` says so it becomes an
+    ellipse; else it is ignored. So are other doubtful pixels.
 
     Args:
         candidates: outlines in the image's frame, of any scores, also several of one cell.
         boxes: of the cells.
-        doubtful: (H, W) bool, pixels that may be cell.
+        probability: (H, W) that a pixel is cell.
         round_ones: (N,) bool, boxes that an ellipse fills well (white cells); None = none.
         not_cells: boxes of what is to be background, such as platelets.
-        complete: every cell has a box, so that doubtful pixels outside of boxes are background.
-        least_iou: of a candidate's box with the annotated one.
+        options: see `BoxOptions`.
     """
+    options = options or BoxOptions()
     size = candidates.image_size
-    chosen = pair_boxes(candidates.boxes.astype(float), boxes, least_iou)
     round_ones = np.zeros(len(boxes), bool) if round_ones is None else round_ones
+    chosen = pair_boxes(candidates.boxes.astype(float), boxes, options.least_iou)
+    if round_ones.any():
+        chosen[round_ones] = pair_boxes(
+            candidates.boxes.astype(float), boxes[round_ones], options.least_round
+        )
     labels = np.zeros(size, dtype=np.uint16)
-    unknown = doubtful & _within(boxes, size) if complete else doubtful.copy()
-    count = 0
     crops = list(candidates.crops())
     for index in np.argsort([-_area(box) for box in boxes], kind="stable"):
-        if chosen[index] < 0 and not round_ones[index]:
-            unknown |= _within(boxes[index : index + 1], size)
-            continue
-        count += 1
         if chosen[index] >= 0:
-            _paint(labels, crops[chosen[index]], count)
-        else:
-            _ellipse(labels, boxes[index], count)
+            _paint(labels, crops[chosen[index]], index + 1)
+        elif round_ones[index]:
+            labels[(_depth(boxes[index], size) <= 1) & (labels == 0)] = index + 1
+    open_ones = np.flatnonzero((chosen < 0) & ~round_ones)
+    missed = _share_out(labels, boxes, open_ones, probability, options)
+    doubtful = _opened(probability >= options.doubt, boxes)
+    if options.complete:
+        doubtful &= _within(boxes, size)
+    doubtful |= _within(boxes[missed], size)
     if not_cells is not None and len(not_cells):
-        unknown &= ~_within(not_cells, size)
-    return _finish(labels, unknown, len(boxes))
+        doubtful &= ~_within(not_cells, size)
+    return _finish(labels, doubtful, len(missed))
+
+
+def _share_out(
+    labels: np.ndarray,
+    boxes: np.ndarray,
+    open_ones: np.ndarray,
+    probability: np.ndarray,
+    options: BoxOptions,
+) -> np.ndarray:
+    """Give boxes without outline the likely pixels they are nearest to; those that stay empty.
+
+    Nearness is in half box sides from the box's centre, so that a large neighbour reaches farther.
+    A box must be filled by ``options.least_filled`` of its ellipse.
+    """
+    size = labels.shape
+    nearest = np.full(size, np.inf)
+    owner = np.zeros(size, dtype=np.int64)
+    for index in open_ones:
+        depth = _depth(boxes[index], size)
+        depth[~_within(boxes[index : index + 1], size)] = np.inf
+        closer = depth < nearest
+        nearest[closer], owner[closer] = depth[closer], index + 1
+    free = (probability >= 0.5) & (labels == 0)
+    missed = []
+    for index in open_ones:
+        mine = _largest_piece(free & (owner == index + 1))
+        if mine.sum() < options.least_filled * np.pi / 4 * _area(boxes[index]):
+            missed.append(index)
+        else:
+            labels[mine] = index + 1
+    return np.array(missed, dtype=int)
 
 
 def labels_from_points(
-    candidates: Cells, points: np.ndarray, doubtful: np.ndarray, *, spread: float = 2.0
+    candidates: Cells,
+    points: np.ndarray,
+    doubtful: np.ndarray,
+    *,
+    spread: float = 2.0,
+    confident: float = 2.0,
 ) -> WeakLabels:
     """Labels of an image of which some cells carry a point.
 
-    Kept are outlines with exactly one point whose area is within a factor ``spread`` ** 2 of the
-    median of such outlines. Discs of the median diameter round other points, and all other
+    Kept are outlines with exactly one point, and those without any that score at least
+    ``confident``, whose area is within a factor ``spread`` ** 2 of the median of the former. Discs of the median diameter round other points, and all other
     doubtful pixels, are ignored.
 
     Args:
@@ -123,6 +181,7 @@ def labels_from_points(
         points: of cells, (N, 2); not all cells need have one.
         doubtful: (H, W) bool, pixels that may be cell.
         spread: above 1.
+        confident: score from which a cell without a point is believed; above 1 = never.
     """
     size = candidates.image_size
     label_map = candidates.to_label_map()
@@ -133,27 +192,29 @@ def labels_from_points(
     alone = held == 1
     areas = candidates.areas
     typical = float(np.median(areas[alone])) if alone.any() else 0.0
+    alone |= (held == 0) & (candidates.scores >= confident)
     alone &= (areas <= typical * spread**2) & (areas >= typical / spread**2)
     new = np.zeros(len(candidates) + 1, dtype=np.uint16)
     new[1:][alone] = np.arange(1, alone.sum() + 1)
     labels = new[label_map]
-    unknown = doubtful | ((label_map > 0) & (labels == 0))
+    unknown = _opened(doubtful, candidates.boxes[alone])
+    unknown |= (label_map > 0) & (labels == 0)
     radius = max(3, round(np.sqrt(typical / np.pi) * 1.2))
     spots = np.zeros(size, dtype=np.uint8)
     for x, y, cell in zip(columns, rows, owner, strict=True):
         if not new[cell]:
             cv2.circle(spots, (int(x), int(y)), radius, 1, -1)
-    return _finish(labels, unknown | (spots > 0), len(points))
+    return _finish(labels, unknown | (spots > 0), int((new[owner] == 0).sum()))
 
 
-def _finish(labels: np.ndarray, unknown: np.ndarray, wanted: int) -> WeakLabels:
+def _finish(labels: np.ndarray, unknown: np.ndarray, missed: int) -> WeakLabels:
     """Ignored where unknown and unlabelled; labels without gaps."""
     present = np.unique(labels[labels > 0])
     compact = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.uint16)
     compact[present] = np.arange(1, len(present) + 1)
     labels = compact[labels]
     labels[unknown & (labels == 0)] = IGNORED
-    return WeakLabels(labels, len(present), wanted - len(present))
+    return WeakLabels(labels, len(present), missed)
 
 
 def _paint(labels: np.ndarray, crop: tuple[np.ndarray, int, int], value: int) -> None:
@@ -161,12 +222,25 @@ def _paint(labels: np.ndarray, crop: tuple[np.ndarray, int, int], value: int) ->
     labels[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]][mask] = value
 
 
-def _ellipse(labels: np.ndarray, box: np.ndarray, value: int) -> None:
-    """Fill the ellipse of a box where no cell is drawn."""
-    rows, columns = (np.arange(n) + 0.5 for n in labels.shape)
+def _depth(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) squared distance from a box's centre; 1 on the ellipse that fills it."""
+    rows, columns = (np.arange(n) + 0.5 for n in size)
     across = (2 * columns - box[0] - box[2]) / max(box[2] - box[0], 1e-9)
     down = (2 * rows - box[1] - box[3]) / max(box[3] - box[1], 1e-9)
-    labels[(down[:, None] ** 2 + across**2 <= 1) & (labels == 0)] = value
+    return down[:, None] ** 2 + across**2
+
+
+def _largest_piece(mask: np.ndarray) -> np.ndarray:
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    return pieces == 1 + stats[1:, cv2.CC_STAT_AREA].argmax() if count > 1 else mask
+
+
+def _opened(mask: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The mask without strips thinner than a twentieth of a cell: those are rims, not cells."""
+    sides = np.sqrt([_area(box) for box in boxes]) if len(boxes) else np.array([40.0])
+    side = 2 * max(1, round(0.025 * float(np.median(sides)))) + 1
+    kernel = np.ones((side, side), np.uint8)
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0
 
 
 def _within(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
