@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from bccd_d2.data.ignored import split_ignored
+from bccd_d2.data.ignored import counted, split_ignored
 from bccd_d2.masks.encode import EncodeOptions, encode
 
-VALID = "valid"
+VALID, COUNTED = "valid", "counted"
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class DenseTargets:
     """Maps that a model without boxes learns from.
 
     Attributes:
-        names: of `masks.encode.TARGETS`.
+        names: of `masks.encode.TARGETS`, and "counted" of `data.ignored`.
         options: how they are drawn, in pixels of the crop.
     """
 
@@ -31,7 +31,10 @@ class DenseTargets:
         Where pixels are unlabelled (`data.ignored`), also "valid", which is 0 there and 1 elsewhere.
         """
         labels, counts = split_ignored(label_map)
-        maps = encode(labels.astype(np.int32), self.names, self.options)
+        drawn = [name for name in self.names if name != COUNTED]
+        maps = encode(labels.astype(np.int32), drawn, self.options)
+        if COUNTED in self.names:
+            maps[COUNTED] = counted(label_map)
         if not counts.all():
             maps[VALID] = counts.astype(np.float32)
         return {name: torch.from_numpy(map_) for name, map_ in maps.items()}

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from bccd_d2.data.ignored import IGNORED
+from bccd_d2.data.ignored import IGNORED, LEFT_OUT
 from bccd_d2.masks.cells import Cells
 
 
@@ -28,6 +28,7 @@ class BoxOptions:
         least_iou: of a candidate's box with the annotated one.
         least_round: the same for boxes that an ellipse would fill just as well.
         least_filled: share of a box's ellipse that likely pixels must fill where no candidate fits.
+        least_score: of an outline without a box for the annotators to have left it out.
         doubt: probability from which an unlabelled pixel is ignored.
     """
 
@@ -35,6 +36,7 @@ class BoxOptions:
     least_iou: float = 0.65
     least_round: float = 0.8
     least_filled: float = 0.6
+    least_score: float = 0.6
     doubt: float = 0.25
 
 
@@ -55,7 +57,7 @@ class WeakLabels:
     @property
     def ignored(self) -> float:
         """Share of the pixels that count in no loss."""
-        return float((self.label_map == IGNORED).mean())
+        return float((self.label_map >= LEFT_OUT).mean())
 
 
 def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -126,9 +128,24 @@ def labels_from_boxes(
     if options.complete:
         doubtful &= _within(boxes, size)
     doubtful |= _within(boxes[missed], size)
-    if not_cells is not None and len(not_cells):
-        doubtful &= ~_within(not_cells, size)
-    return _finish(labels, doubtful, len(missed))
+    nothing = np.zeros(size, dtype=bool) if not_cells is None else _within(not_cells, size)
+    answer = _finish(labels, doubtful & ~nothing, len(missed))
+    if not options.complete:
+        left_out = _left_out(candidates, boxes, options.least_score) & ~nothing
+        answer.label_map[left_out & (labels == 0)] = LEFT_OUT
+    return answer
+
+
+def _left_out(candidates: Cells, boxes: np.ndarray, least_score: float) -> np.ndarray:
+    """(H, W) bool: believable outlines that no box lays claim to."""
+    found = np.zeros(candidates.image_size, dtype=np.uint16)
+    claimed = _within(boxes, candidates.image_size)
+    for score, crop in zip(candidates.scores, candidates.crops(), strict=True):
+        mask, y0, x0 = crop
+        here = np.s_[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
+        if score >= least_score and (claimed[here] & mask).sum() < 0.4 * mask.sum():
+            found[here][mask] = 1
+    return found > 0
 
 
 def _share_out(

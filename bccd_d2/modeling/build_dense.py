@@ -91,5 +91,6 @@ def answer_options(cfg: Any) -> AnswerOptions:
         score=dense.SCORE,
         outlines=dense.OUTLINES,
         border_area=dense.BORDER_AREA,
+        counted=dense.COUNTED,
         max_cells=cfg.TEST.DETECTIONS_PER_IMAGE,
     )

@@ -33,6 +33,9 @@ class AnswerOptions:
             maps' own pixels.
         border_area: px of the maps; the score of a cell that the image's edge cuts is multiplied
             by its area over this where that is less than 1, see `completeness`; 0 = never.
+        counted: the power of the mean of the "counted" map inside a cell that its score is
+            multiplied by; 0 = every cell counts. It is what annotators of such images leave out:
+            slivers at the border, cells hidden by others.
         max_cells: the best-scored are kept.
 
     Raises:
@@ -43,6 +46,7 @@ class AnswerOptions:
     score: str = "probability"
     outlines: str = "image"
     border_area: float = 0.0
+    counted: float = 0.0
     max_cells: int = 300
 
     def __post_init__(self) -> None:
@@ -52,6 +56,8 @@ class AnswerOptions:
                 raise ValueError(f"MODEL.DENSE.{name.upper()} must be of {known}, got {value!r}")
         if self.border_area < 0:
             raise ValueError(f"MODEL.DENSE.BORDER_AREA must be at least 0, got {self.border_area}")
+        if self.counted < 0:
+            raise ValueError(f"MODEL.DENSE.COUNTED must be at least 0, got {self.counted}")
 
 
 def to_instances(
@@ -73,6 +79,8 @@ def to_instances(
     if options.score == "agreement":
         scores = scores * agreement(label_map, maps)
     scores = scores * completeness(label_map, options.border_area)
+    if options.counted and "counted" in maps:
+        scores = scores * cell_scores(label_map, maps["counted"]) ** options.counted
     size = int(image_size[0]), int(image_size[1])
     label_map = _in_frame(label_map, maps["cell"], size, options)
     present = np.bincount(label_map.ravel(), minlength=len(scores) + 1)[1:] > 0

@@ -159,7 +159,7 @@ class DenseSegmentor(nn.Module):
             raise KeyError("DenseSegmentor learns from 'dense' maps: see MapperOptions.dense")
         size = images.shape[-2:]
         targets = {
-            name: torch.stack([_padded(g["dense"][name], size) for g in batched_inputs])
+            name: torch.stack([_padded(g["dense"][name], size, name) for g in batched_inputs])
             for name in self.losses.targets
         }
         targets = {name: target.to(self.device) for name, target in targets.items()}
@@ -185,7 +185,8 @@ class DenseSegmentor(nn.Module):
         return to_instances(maps, size, self.answer)
 
 
-def _padded(target: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """(C, H, W) of the wanted size; zeros, background, at the bottom and the right."""
+def _padded(target: torch.Tensor, size: Sequence[int], name: str = "") -> torch.Tensor:
+    """(C, H, W) of the wanted size; background, or unknown, at the bottom and the right."""
     target = target if target.ndim == 3 else target[None]
-    return F.pad(target, (0, size[1] - target.shape[-1], 0, size[0] - target.shape[-2]))
+    more = (0, size[1] - target.shape[-1], 0, size[0] - target.shape[-2])
+    return F.pad(target, more, value=-1.0 if name == "counted" else 0.0)

@@ -24,6 +24,7 @@ def add_dense_config(config: CN) -> None:
     dense.TILE_BATCH = 8  # tiles at once
     dense.SCORE = "probability"  # mean of it in a cell; "agreement": times what its outline earns
     dense.BORDER_AREA = 0.0  # px below which a cell that the image's edge cuts loses score; 0 = off
+    dense.COUNTED = 0.0  # power of the "counted" head in a cell's score; 0 = every cell counts
     dense.OUTLINES = "image"  # resolution at which outlines are drawn: "image" or "model"
     _add_targets(dense)
     _add_decode(dense)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bccd_d2.data.ignored import IGNORED, largest_label, refuse_ignored, split_ignored
+from bccd_d2.data.ignored import IGNORED, LEFT_OUT, counted, largest_label, refuse_ignored, split_ignored
 from bccd_d2.data.weak_labels import (
     BoxOptions,
     box_iou,
@@ -60,7 +60,9 @@ def test_doubtful_pixels_outside_boxes_depend_on_completeness():
     boxes, doubt = np.array([box(50, 25)], float), (LEFT | RIGHT) * 0.9
     some = labels_from_boxes(cells(LEFT, RIGHT), boxes, doubt)
     every = labels_from_boxes(cells(LEFT, RIGHT), boxes, doubt, options=BoxOptions(complete=True))
-    assert some.label_map[50, 75] == IGNORED and every.label_map[50, 75] == 0
+    assert some.label_map[50, 75] == LEFT_OUT and every.label_map[50, 75] == 0
+    unsure = labels_from_boxes(cells(LEFT), boxes, doubt)
+    assert unsure.label_map[50, 75] == IGNORED
     assert some.ignored == pytest.approx(RIGHT.mean(), rel=0.1)
 
 
@@ -110,6 +112,13 @@ def test_no_annotation_and_no_candidate_is_background():
         labels_from_boxes(Cells.empty(SIZE), np.zeros((0, 4)), np.zeros(SIZE)),
     ):
         assert not answer.label_map.any() and answer.drawn == answer.missed == 0
+
+
+def test_what_annotators_left_out_is_seen_but_not_counted():
+    label_map = np.array([[0, 3], [IGNORED, LEFT_OUT]], np.uint16)
+    assert counted(label_map).tolist() == [[-1, 1], [-1, 0]]
+    assert split_ignored(label_map)[1].tolist() == [[True, True], [False, False]]
+    assert largest_label(label_map) == 3
 
 
 def test_ignored_pixels_are_no_label():
