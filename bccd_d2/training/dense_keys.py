@@ -24,6 +24,8 @@ def add_dense_config(config: CN) -> None:
     dense.TILE_BATCH = 8  # tiles at once
     dense.SCORE = "probability"  # mean of it in a cell; "agreement": times what its outline earns
     dense.BORDER_AREA = 0.0  # px below which a cell that the image's edge cuts loses score; 0 = off
+    dense.BORDER_FIELD = 0.0  # px of an image's shorter side from which BORDER_AREA acts; 0 = always
+    dense.SLIVER_AREA = 0  # least px of cells at the image's edge, in place of DECODE.MIN_AREA; 0 = off
     dense.COUNTED = 0.0  # power of the "counted" head in a cell's score; 0 = every cell counts
     dense.OUTLINES = "image"  # resolution at which outlines are drawn: "image" or "model"
     _add_targets(dense)
