@@ -21,7 +21,8 @@ import numpy as np
 from bccd_d2.inference.predictor import Answer, check_image
 from bccd_d2.masks.cells import Cells
 
-LOOKS = (22.0, 46.0, 95.0, 200.0)  # px that a cell may have, each look sees half to twice of it
+FIRST = (46.0, 95.0)  # px that a cell may have; each look sees about half to twice of it
+LOOKS = (22.0, 46.0, 95.0, 200.0)
 BEARS = (0.42, 2.3)  # measured over assumed size within which a look is believed
 SIDE = 8.0  # windows are this many assumed diameters wide
 NEAR = 1.25  # diameters within this factor agree
@@ -34,18 +35,23 @@ class DiameterOptions:
     """How the size of cells is looked for.
 
     Attributes:
-        looks: assumed diameters in px of the image.
+        first: assumed diameters in px of the image that are tried in one window each; their
+            answer stands where it is convincing.
+        looks: all that are tried else.
         side: width of a look's windows in assumed diameters.
         windows: of each look, where most happens in the image.
         least_score: outlines below it are not asked.
         least_agreement: below it no diameter is given.
+        convincing: cells and agreement from which the first looks suffice.
     """
 
+    first: tuple[float, ...] = FIRST
     looks: tuple[float, ...] = LOOKS
     side: float = SIDE
     windows: int = 2
     least_score: float = LEAST_SCORE
     least_agreement: float = 0.25
+    convincing: tuple[int, float] = (8, 0.7)
 
     def __post_init__(self) -> None:
         if not self.looks or min(self.looks) <= 0:
@@ -93,11 +99,27 @@ def estimate_diameter(
     check_image(image)
     if not model_diameter > 0:
         raise ValueError(f"model_diameter must be above 0 px, got {model_diameter}")
-    seen = [_look(answer, image, size, model_diameter, options) for size in options.looks]
-    sizes, weights = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+
+    def looks(sizes: Sequence[float], windows: int) -> tuple[np.ndarray, np.ndarray]:
+        seen = [_look(answer, image, size, model_diameter, windows, options) for size in sizes]
+        return tuple(np.concatenate(parts) for parts in zip(*seen, strict=True))
+
+    if options.first:
+        estimate = vote(*looks(options.first, 1), options.least_agreement)
+        if _convinces(estimate, options):
+            return estimate
+    sizes, weights = looks(options.looks, options.windows)
     if not len(sizes):
-        sizes, weights = _look(answer, image, FAR_LOOK, model_diameter, options)
+        sizes, weights = looks((FAR_LOOK,), 1)
     return vote(sizes, weights, options.least_agreement)
+
+
+def _convinces(estimate: DiameterEstimate, options: DiameterOptions) -> bool:
+    """Many cells that agree, of a size that the first looks see well."""
+    cells, agreement = options.convincing
+    if estimate.px is None or estimate.cells < cells or estimate.agreement < agreement:
+        return False
+    return 0.65 * min(options.first) <= estimate.px <= 1.5 * max(options.first)
 
 
 def vote(sizes: np.ndarray, weights: np.ndarray, least: float = 0.25) -> DiameterEstimate:
@@ -149,12 +171,17 @@ def common_diameter(estimates: Sequence[DiameterEstimate]) -> DiameterEstimate:
 
 
 def _look(
-    answer: Answer, image: np.ndarray, size: float, model_diameter: float, options: DiameterOptions
+    answer: Answer,
+    image: np.ndarray,
+    size: float,
+    model_diameter: float,
+    windows: int,
+    options: DiameterOptions,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Diameters and weights of the outlines seen as if cells were ``size`` px wide."""
     side = round(options.side * size)
     sizes, weights = [], []
-    for y0, x0 in busiest_windows(image, side, options.windows):
+    for y0, x0 in busiest_windows(image, side, windows):
         window = np.ascontiguousarray(image[y0 : y0 + side, x0 : x0 + side])
         cells = answer([window], zoom=model_diameter / size, whole=None)[0]
         found, weight = _evidence(cells, size, options.least_score)
