@@ -159,7 +159,9 @@ def report(name: str, seed: int, file: Path, content: bytes, wrong: str) -> None
     """Print one failure, and keep the mutant beside the samples."""
     kept: Any = file.parent / f"failed_{name}_{seed}{file.suffix}.bin"
     kept.write_bytes(content)
-    print(json.dumps({"reader": name, "seed": seed, "file": file.name, "wrong": wrong}), flush=True)
+    said = {"reader": name, "seed": seed, "file": file.name, "wrong": wrong}
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
 
 
 def _is_target(path: Path) -> bool:
