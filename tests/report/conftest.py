@@ -101,8 +101,8 @@ def _audit(rows: list[dict]) -> dict:
     }  # fmt: skip
 
 
-def write_small_run(folder: Path, dataset: Path) -> Path:
-    """A run's folder as training and evaluation leave it, with `FOUND` as predictions."""
+def write_small_run(folder: Path, dataset: Path, predicted=FOUND) -> Path:
+    """A run's folder as training and evaluation leave it."""
     detectron2 = pytest.importorskip("detectron2.structures")
     import torch
 
@@ -113,7 +113,7 @@ def write_small_run(folder: Path, dataset: Path) -> Path:
     part = folder / "evaluation" / name
     evaluator = CellEvaluator(name, max_detections=10, output_dir=part, score_threshold=0.5)
     evaluator.reset()
-    for image_id, found in enumerate(FOUND.values(), start=1):
+    for image_id, found in enumerate(predicted.values(), start=1):
         cells = rectangles([box[:4] for box in found])
         instances = detectron2.Instances(SIZE)
         instances.pred_rles = cells.rles
