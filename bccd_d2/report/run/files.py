@@ -37,7 +37,7 @@ class Evaluated:
 
     name: str
     scores: Mapping[str, Any]
-    per_image: Sequence[Mapping[str, Any]]
+    per_image: Sequence[Mapping[str, Any]] = ()
     images: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     folder: Path = Path()
     max_value: float | None = None
@@ -49,8 +49,8 @@ class Evaluated:
 
     @property
     def kind(self) -> str:
-        """What the true cells are: "masks", "boxes" or "points"."""
-        return self.scores.get("annotations", "masks")
+        """What the true cells are: "masks", "some masks", "boxes" or "points"."""
+        return _kind(self.scores)
 
     def interval(self, group: str, score: str) -> tuple[float, float] | None:
         """The 95% interval of a score; None where there is none."""
@@ -161,23 +161,40 @@ def _read_evaluated(
     if not names or (name is not None and name not in names):
         raise ValueError(f"{folder / 'evaluation'} holds no scores of {name}; it has {names}")
     part = folder / "evaluation" / (name or names[0])
-    rows, table = [], part / "per_image.csv"
-    scores = read_json(part / "scores.json", shapes.SCORES, EVALUATE_AGAIN)
+    table = part / "per_image.csv"
+    scores = _read_scores(part / "scores.json")
+    found = Evaluated(part.name, scores)
     if table.is_file():
-        masks = scores.get("annotations", "masks") == "masks"
-        columns = shapes.PER_IMAGE | (dict.fromkeys(shapes.MASK_COLUMNS, _number) if masks else {})
-        rows = read_rows(table, columns, EVALUATE_AGAIN, others=_number)
-    found = Evaluated(part.name, scores, rows)
+        masks = dict.fromkeys(shapes.MASK_COLUMNS, _number) if "masks" in found.kind else {}
+        rows = read_rows(table, shapes.PER_IMAGE | masks, EVALUATE_AGAIN, others=_number)
+        found = replace(found, per_image=rows)
     missing = "no intervals, calibration, failures or pictures"
-    if found.kind != "masks" or not scores.get("complete", True):
+    if found.kind != "masks":
         some = "" if scores.get("complete", True) else ", and of some of its cells only"
-        absent["analysis"] = f"The dataset has {found.kind}{some}: {missing}."
+        has = scores.get("annotations", "masks")
+        absent["analysis"] = f"The dataset has {has}{some}: {missing}."
     elif not scores.keys() >= {key.removesuffix("?") for key in shapes.ANALYSIS}:
         absent["analysis"] = (
             f"This evaluation is of an earlier version: {missing}. Evaluate again with: "
             + EVALUATE.format(folder=folder)
         )
     return found
+
+
+def _kind(scores: Mapping[str, Any]) -> str:
+    """What was scored against; "some masks" where not every cell has one."""
+    kind = scores.get("annotations", "masks")
+    return "some masks" if kind == "masks" and not scores.get("complete", True) else kind
+
+
+def _read_scores(path: Path) -> Mapping[str, Any]:
+    kind = _kind(read_json(path, shapes.KIND, EVALUATE_AGAIN))
+    if kind not in shapes.SCORES:
+        raise ValueError(
+            f"{path}: annotations must be one of {list(shapes.SCORES)}, got {kind!r}; "
+            f"{EVALUATE_AGAIN}"
+        )
+    return read_json(path, shapes.SCORES[kind], EVALUATE_AGAIN)
 
 
 def _with_images(

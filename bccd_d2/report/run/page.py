@@ -124,7 +124,7 @@ def glance(run: RunFiles) -> Section:
         if score in IN_CELLS:
             note = "cells an image" + (f"; {note}" if note else "")
         facts.append(Fact(title, number(score, value), note))
-    group = {"masks": "instances"}.get(run.evaluated.kind, run.evaluated.kind)
+    group = run.evaluated.kind if run.evaluated.kind in ("boxes", "points") else "instances"
     cells = int(found[group]["points" if group == "points" else "truth"])
     section.blocks += [
         Facts(facts),

@@ -46,6 +46,12 @@ GLANCE = (
 )
 GLANCE_BY_KIND = {
     "masks": GLANCE,
+    "some masks": (  # where not every cell is annotated
+        ("mean recall of masks", "segm", "AR"),
+        ("recall at IoU .5", "instances", "recall@.5"),
+        ("recall at IoU .75", "instances", "recall@.75"),
+        ("pixel recall", "pixels", "recall"),
+    ),
     "boxes": (
         ("box F1 at IoU .5", "boxes", "F1@.5"),
         ("box recall", "boxes", "recall@.5"),

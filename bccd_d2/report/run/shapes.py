@@ -11,19 +11,18 @@ _GROUP = {str: (float, None, bool)}
 _CURVES = [[float] * 101] * 10  # by IoU threshold, over recall
 _POINT = {"score_threshold": float, "origin": str}
 SWEEP_COLUMNS = ("thresholds", "f1", "precision", "recall", "pq", "count_mae", "count_bias")
-_GROUPS = (  # by what the annotations are
-    {
-        "segm": {"AP": _NUMBER, "AP50": _NUMBER, str: _NUMBER},
-        "bbox?": _GROUP,
-        "instances": {"F1@.5": _NUMBER, "PQ": _NUMBER, "count_mae": float, "truth": float,
-                      str: _NUMBER},
-        "interior?": _GROUP,
-        "pixels": {"Dice": _NUMBER, str: _NUMBER},
-    },
-    {"boxes": {"recall@.5": _NUMBER, "truth": float, str: (float, None, bool)}, "bbox": _GROUP},
-    {"points": {"alone": _NUMBER, "points": float, str: (float, None, bool)}},
-    {"segm": {"complete": bool, str: (float, None, bool)}, "instances": _GROUP, str: _GROUP},
-)  # fmt: skip
+_MASKS = {
+    "segm": {"AP": _NUMBER, "AP50": _NUMBER, str: _NUMBER},
+    "bbox?": _GROUP,
+    "instances": {"F1@.5": _NUMBER, "PQ": _NUMBER, "count_mae": float, "truth": float,
+                  str: _NUMBER},
+    "interior?": _GROUP,
+    "pixels": {"Dice": _NUMBER, str: _NUMBER},
+}  # fmt: skip
+_SOME_MASKS = {"segm": {"complete": bool, **_GROUP}, "instances": {"truth": float, **_GROUP},
+               str: _GROUP}  # fmt: skip
+_BOXES = {"boxes": {"recall@.5": _NUMBER, "truth": float, **_GROUP}, "bbox": _GROUP}
+_POINTS = {"points": {"alone": _NUMBER, "points": float, **_GROUP}}
 ANALYSIS = {  # what `evaluation.analysis.analyse` adds to it
     "intervals_95?": {str: {str: [float, float]}},
     "calibration?": {"edges": [float] * 11, "counts": [_COUNT] * 10, "confidence": [float] * 10,
@@ -42,18 +41,19 @@ VERDICTS = {  # evaluation/<dataset>/verdicts.json
          "prediction": _SIDE, "events": [{"kind": str, "truth": [_COUNT], "prediction": [_COUNT]}]}
     ],
 }  # fmt: skip
-SCORES = tuple(  # evaluation/<dataset>/scores.json
-    {
+KIND = {"annotations?": str, "complete?": bool}  # of scores.json; what else it holds depends on it
+SCORES = {  # evaluation/<dataset>/scores.json, by what the annotations are
+    kind: {
         "images": _COUNT,
-        "annotations?": str,
-        "complete?": bool,
         "score_threshold": float,
         "scores": groups,
         "precision_curves?": {str: _CURVES},
+        **KIND,
         **ANALYSIS,
     }
-    for groups in _GROUPS
-)
+    for kind, groups in {"masks": _MASKS, "some masks": _SOME_MASKS, "boxes": _BOXES,
+                         "points": _POINTS}.items()
+}  # fmt: skip
 SUMMARY = {  # evaluation/metrics.json
     "weights?": str,
     "datasets?": [str],
