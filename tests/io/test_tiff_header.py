@@ -198,3 +198,19 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
     with pytest.raises(FileNotFoundError, match="a.png is a link to .*gone.png, which does not"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["<OME " + "<Pixels " * 200_000, "<OME <Pixels " + "a" * 500_000, "{" * 100_000,
+     "ImageJ=1\nimages=999999999\nslices=999999999"],
+)  # fmt: skip
+def test_absurd_descriptions_take_no_time(description, tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, DEEP, photometric="minisblack", description=description, metadata=None)
+    start = time.monotonic()
+    try:
+        assert len(planes(path).images) == 1
+    except ValueError as error:
+        assert "says 999999999 pages" in str(error)
+    assert time.monotonic() - start < 5
