@@ -7,9 +7,10 @@ Only an upload asks the server for cells. The threshold and the pixel size act i
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
-import shutil
+import time
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -17,24 +18,18 @@ from typing import Any
 
 import gradio as gr
 
-from bccd_d2.app.overlay import empty_html, error_html, result_html
-from bccd_d2.app.results import (
-    KINDS,
-    Findings,
-    Model,
-    check_pixel_size,
-    find_cells,
-    lowest_threshold,
-)
-from bccd_d2.app.upload import Limits, Upload, take_in
+from bccd_d2.app.guard import plain_name
+from bccd_d2.app.overlay import empty_html, error_html
+from bccd_d2.app.results import KINDS, Findings, check_pixel_size, lowest_threshold
+from bccd_d2.app.upload import Limits
+from bccd_d2.app.worker import Finder, Job
 from bccd_d2.io.images import SUFFIXES
-from bccd_d2.synth.smear import draw_smear
 
 LOG = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 KEPT_SECONDS = 3600  # findings of a tab that stays open without use
 BUTTONS = {"csv": "Table (CSV)", "geojson": "GeoJSON", "coco": "COCO json", "labels": "Label image"}
-EXAMPLE = {"seed": 11, "size": (600, 800), "n_cells": 24}
+STRAY_SECONDS = 600  # age of an upload without content that nobody waits for any more
 MEANING = """
 <details class="bccd-meaning"><summary>What the numbers mean</summary><dl>
 <dt>Score</dt><dd>How sure the model is of a cell, 0 to 1. A higher threshold keeps fewer and surer
@@ -67,11 +62,11 @@ def page_options() -> dict[str, Any]:
     return {"theme": theme, "css": style, "head": f"<script>{script}</script>"}
 
 
-def build_page(model: Model, limits: Limits | None = None) -> gr.Blocks:
+def build_page(finder: Finder, limits: Limits | None = None) -> gr.Blocks:
     """The page for one model, not yet served.
 
     Args:
-        model: its ``predict`` is called by one upload at a time.
+        finder: has the model, and looks at one image at a time.
         limits: of uploads; the defaults of `Limits` when None.
     """
     limits = limits or Limits()
@@ -83,19 +78,19 @@ def build_page(model: Model, limits: Limits | None = None) -> gr.Blocks:
     ) as page:
         kept = gr.State(None, time_to_live=KEPT_SECONDS)
         payload = gr.Textbox(visible="hidden")
-        gr.HTML(_head(model))
+        gr.HTML(_head(finder.name))
         with gr.Row():
             with gr.Column(scale=1, min_width=280, elem_classes="bccd-side"):
-                upload, example, settings = _inputs(model)
+                upload, example, settings = _inputs(finder)
                 buttons = _download_buttons()
             with gr.Column(scale=3, min_width=420):
                 view = gr.HTML(empty_html(limits), elem_id="bccd-view")
                 gr.HTML(MEANING)
         shown = [kept, view, *buttons.values()]
-        act = partial(_answer_upload, model, limits)
+        act = partial(_answer_upload, finder)
         quiet = {"api_visibility": "private"}
         upload.upload(act, [upload, *settings], [upload, *shown], show_progress_on=view, **quiet)
-        draw = partial(_answer_example, model)
+        draw = partial(_answer_example, finder)
         example.click(draw, settings, shown, show_progress_on=view, **quiet)
         for setting in settings:
             setting.change(None, settings, js="(t, p) => window.bccd.apply(t, p)", **quiet)
@@ -106,15 +101,15 @@ def build_page(model: Model, limits: Limits | None = None) -> gr.Blocks:
     return page
 
 
-def _inputs(model: Model) -> tuple[gr.File, gr.Button, list[Any]]:
+def _inputs(finder: Finder) -> tuple[gr.File, gr.Button, list[Any]]:
     """The field for images, the button for an example, and the threshold and pixel size."""
     kinds = list(SUFFIXES)
     upload = gr.File(label="Image", file_types=kinds, height=150, elem_id="bccd-upload")
     example = gr.Button("Try a drawn example", size="sm", elem_id="bccd-example")
     threshold = gr.Slider(
-        lowest_threshold(model),
+        lowest_threshold(finder),
         0.99,
-        float(model.score_threshold),
+        float(finder.score_threshold),
         step=0.01,
         label="Score threshold",
         info="Higher: fewer, surer cells",
@@ -143,42 +138,37 @@ def _download_buttons() -> dict[str, gr.Button]:
         }
 
 
-def _head(model: Model) -> str:
+def _head(name: str) -> str:
     return (
         '<div class="bccd-head"><h1>Cells of a blood smear</h1><p>Outlines, counts and '
-        f"measurements by the model “{escape(model.name)}”. Images stay on this computer and are "
+        f"measurements by the model “{escape(name)}”. Images stay on this computer and are "
         "not kept.</p></div>"
     )
 
 
 def _answer_upload(
-    model: Model, limits: Limits, path: str | None, threshold: float, pixel_size: str
+    finder: Finder, path: str | None, threshold: float, pixel_size: str
 ) -> list[Any]:
     """Findings, view and buttons for an uploaded file, after an empty field for the next one."""
     if not path:
         return [gr.skip()] * (3 + len(KINDS))
+    name = plain_name(Path(path).name)
     try:
-        return [None, *_answer(model, partial(take_in, path, limits), threshold, pixel_size)]
+        return [None, *_answer(finder, Job(str(path), name, threshold, pixel_size))]
     finally:
         _forget(Path(path))
 
 
-def _answer_example(model: Model, threshold: float, pixel_size: str) -> list[Any]:
-    def draw() -> Upload:
-        return Upload("drawn_example.png", draw_smear(**EXAMPLE).image)
-
-    return _answer(model, draw, threshold, pixel_size)
+def _answer_example(finder: Finder, threshold: float, pixel_size: str) -> list[Any]:
+    return _answer(finder, Job("", "", threshold, pixel_size))
 
 
-def _answer(model: Model, get: Any, threshold: float, pixel_size: str) -> list[Any]:
+def _answer(finder: Finder, job: Job) -> list[Any]:
     """Findings, view and buttons; where it fails no findings and the reason."""
     try:
-        upload = get()
-        findings = find_cells(model, upload.image, upload.name)
-        notes = f"the first of {upload.pages} pages" if upload.pages > 1 else ""
-        view = result_html(findings, upload.image, threshold, _valid(pixel_size), notes)
+        findings, view = finder.find(job)
     except Exception as error:  # the page must say it, whatever it is
-        if not isinstance(error, ValueError):
+        if not isinstance(error, (ValueError, RuntimeError)):
             LOG.exception("could not find the cells of an image")
         text = str(error) or type(error).__name__
         return [None, error_html(text), *[gr.update(interactive=False)] * len(KINDS)]
@@ -199,17 +189,17 @@ def _answer_download(
     return json.dumps({"name": name, "type": KINDS[kind][1], "base64": text})
 
 
-def _valid(text: str) -> float | None:
-    """The pixel size; None for a wrong one, which the page points out itself."""
-    try:
-        return check_pixel_size(text)
-    except ValueError:
-        return None
-
-
 def _forget(path: Path) -> None:
-    """Delete an upload with the folder that Gradio made for it, and the empty file beside it."""
-    shutil.rmtree(path.parent, ignore_errors=True)
+    """Delete an upload, and the folder that Gradio made for its content, unless others are in it.
+
+    With it go files without content that uploads leave beside the folder, once they are old: a
+    younger one may be another's that has just begun.
+    """
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
     for stray in path.parent.parent.glob("tmp*"):
-        if stray.is_file() and stray.stat().st_size == 0:
-            stray.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            state = stray.stat()
+            if state.st_size == 0 and time.time() - state.st_mtime > STRAY_SECONDS:
+                stray.unlink()

@@ -18,6 +18,9 @@ class Limits:
     Attributes:
         upload_mb: largest file, in MB of 2^20 bytes, as Gradio counts.
         megapixels: largest image, in millions of pixels, of its first page.
+        read_seconds: that reading an image may take.
+        seconds: that finding its cells may take.
+        memory_gb: GB of 10^9 bytes that the process that does both may hold, model and all.
 
     Raises:
         ValueError: a limit that is not positive.
@@ -25,9 +28,12 @@ class Limits:
 
     upload_mb: float = 100
     megapixels: float = 40
+    read_seconds: float = 30
+    seconds: float = 600
+    memory_gb: float = 8
 
     def __post_init__(self) -> None:
-        if not (self.upload_mb > 0 and self.megapixels > 0):
+        if not all(limit > 0 for limit in vars(self).values()):
             raise ValueError(f"limits must be above 0, got {self}")
 
 
@@ -46,18 +52,21 @@ class Upload:
     pages: int = 1
 
 
-def take_in(path: str | Path, limits: Limits) -> Upload:
+def take_in(path: str | Path, limits: Limits, name: str = "") -> Upload:
     """Read an uploaded image; its size is looked up before any pixel is decoded.
+
+    Args:
+        name: what the user calls it; "" = as the file is called.
 
     Raises:
         ValueError: too large, another format, or damaged; the message names the file, not where it
             lies, and the remedy.
     """
     path = Path(path)
-    name = path.name
+    name = printable(name or path.name)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"the page does not read {name}; it takes {', '.join(SUFFIXES)}")
-    megabytes = path.stat().st_size / 2**20
+    megabytes = path.stat().st_size / 2**20 if path.is_file() else 0
     if megabytes > limits.upload_mb:
         raise ValueError(
             f"the file {name} has {megabytes:.1f} MB, more than the {limits.upload_mb:g} MB "
@@ -73,4 +82,6 @@ def take_in(path: str | Path, limits: Limits) -> Upload:
             )
         return Upload(name, read_image(path), pages)
     except ValueError as error:
-        raise ValueError(f"the {error}".replace(printable(path), printable(name))) from error
+        raise ValueError(f"the {error}".replace(printable(path), name)) from error
+    except OSError as error:
+        raise ValueError(f"the file {name} is gone ({error.strerror}); drop it again") from error

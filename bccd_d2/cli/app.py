@@ -10,6 +10,7 @@ Gradio: pip install 'bccd_d2[app]'.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import signal
 import threading
@@ -32,6 +33,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=0, help="default: the first free one from 7860")
     add("--max-upload-mb", type=float, default=100, help="largest file (default 100)")
     add("--max-megapixels", type=float, default=40, help="largest image (default 40)")
+    add("--max-seconds", type=float, default=600, help="for finding an image's cells (default 600)")
+    add("--max-memory-gb", type=float, default=8, help="of model and image (default 8)")
     add("--open", action="store_true", help="show the page in the browser")
     return parser
 
@@ -48,12 +51,20 @@ def _serve(args: argparse.Namespace) -> None:
     from bccd_d2.app.server import ServeOptions, serve
     from bccd_d2.app.upload import Limits
 
-    limits = Limits(args.max_upload_mb, args.max_megapixels)
-    model = load_pretrained(args.weights, config_file=args.config_file, device=args.device)
-    served = serve(model, limits, ServeOptions(args.host, args.port, args.open))
+    limits = Limits(
+        args.max_upload_mb,
+        args.max_megapixels,
+        seconds=args.max_seconds,
+        memory_gb=args.max_memory_gb,
+    )
+    options = ServeOptions(args.host, args.port, args.open)
+    load = functools.partial(
+        load_pretrained, args.weights, config_file=args.config_file, device=args.device
+    )
+    served = serve(load, limits, options)
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        print(f"{model.name} at {served.url} (Ctrl-C stops it)", flush=True)
+        print(f"{served.name} at {served.url} (Ctrl-C stops it)", flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:
         print("stopped")

@@ -30,7 +30,7 @@ _REMEDIES = {
     errno.EIO: "the disk or network drive fails; copy the data elsewhere",
 }
 _RAISED = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception): ", re.M)
-_KINDS = (ValueError, KeyError, OSError, ImportError, MemoryError)
+_KINDS = (ValueError, KeyError, OSError, ImportError, MemoryError, FloatingPointError)
 _NAMES = {"OutOfMemoryError", "ProcessRaisedException", "ProcessExitedException"}  # of torch
 
 

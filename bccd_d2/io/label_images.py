@@ -6,7 +6,6 @@ exactly when cells do not overlap.
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import tokenize
@@ -30,6 +29,7 @@ from bccd_d2.io.images import (
     turned_upright,
     upright,
 )
+from bccd_d2.io.records import read_rows
 from bccd_d2.io.text import printable
 from bccd_d2.io.tiff_header import MAX_BYTES, check_page, is_tiff, open_tiff
 from bccd_d2.io.tiff_pages import find_planes
@@ -318,22 +318,17 @@ def read_label_scores(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"scores {path} do not exist")
+    columns = {"image": str, "label": int, "score": float}
     rows: dict[str, dict[int, float]] = {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        table = csv.DictReader(stream)
-        for number, row in enumerate(table, start=2):
-            try:
-                image, label, score = row["image"], int(row["label"]), float(row["score"])
-            except (KeyError, TypeError, ValueError):
-                raise ValueError(
-                    f"{path}, line {number}: needs image, label (a whole number) and score"
-                ) from None
-            if not 0 <= score <= 1 or label in rows.setdefault(image, {}):
-                raise ValueError(
-                    f"{path}, line {number}: score {score} of label {label} of {image} is outside "
-                    "[0, 1], or the label's second"
-                )
-            rows[image][label] = score
+    remedy = "every line needs image, label (a whole number) and score"
+    for row in read_rows(path, columns, remedy, ours=False):
+        image, label, score = (row[name] for name in columns)
+        if not 0 <= score <= 1 or label in rows.setdefault(image, {}):
+            raise ValueError(
+                f"{path}: score {score} of label {label} of {printable(image)} is outside [0, 1], "
+                "or the label's second"
+            )
+        rows[image][label] = score
     for image, scores in rows.items():
         if sorted(scores) != list(range(1, len(scores) + 1)):
             raise ValueError(f"{path}: the labels of {image} are not numbered 1 to {len(scores)}")

@@ -113,19 +113,24 @@ def read_yaml(path: str | Path, shape: Any, remedy: str) -> Any:
 
 
 def read_rows(
-    path: str | Path, columns: Mapping[str, type], remedy: str, others: type = str
+    path: str | Path,
+    columns: Mapping[str, type],
+    remedy: str,
+    others: type = str,
+    ours: bool = True,
 ) -> list[dict[str, Any]]:
     """The rows of a CSV file with a head, as numbers or text; [] for a head alone.
 
     Args:
         columns: name -> str, int or float; each must be there in every row.
         others: the same for all other columns.
+        ours: this package wrote it, so a last line without an end is cut.
 
     Raises:
         FileNotFoundError, ValueError: see `read_text`; or a row is cut or of another kind.
     """
     lines = read_text(path, remedy).splitlines(keepends=True)
-    if not lines or not lines[-1].endswith(("\n", "\r")):
+    if ours and (not lines or not lines[-1].endswith(("\n", "\r"))):
         raise ValueError(f"{path} is cut short: its last line does not end; {remedy}")
     rows = []
     try:
@@ -136,14 +141,22 @@ def read_rows(
                 raise ValueError(f"line {table.line_num} lacks {', '.join(missing)}")
             if None in row:
                 raise ValueError(f"line {table.line_num} has more values than the head")
-            values = {k: columns.get(k, others)(from_csv_text(v)) for k, v in row.items()}
-            bad = [k for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)]
-            if bad:
-                raise ValueError(f"line {table.line_num}: {bad[0]} is no finite number")
-            rows.append(values)
+            kinds = {name: columns.get(name, others) for name in row}
+            rows.append({k: _cell(k, v, kinds[k], table.line_num) for k, v in row.items()})
     except (ValueError, TypeError, csv.Error) as error:
         raise ValueError(f"{path} is broken ({_short(error)}); {remedy}") from error
     return rows
+
+
+def _cell(name: str, text: str, kind: type, line: int) -> Any:
+    """A cell's value."""
+    try:
+        value = kind(from_csv_text(text))
+    except ValueError:
+        value = math.nan
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"line {line}: {name} must be {_NAMES[kind]}, got {text[:40]!r}")
+    return value
 
 
 def check(value: Any, shape: Any, field: str = "") -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic, write_png_atomic
 from bccd_d2.io.label_images import write_label_map
+from bccd_d2.io.processes import end_with_parent
 from bccd_d2.synth.smear import Smear, check_arguments, draw_smear
 
 MANIFEST = "smears.json"
@@ -146,9 +147,14 @@ def _run(jobs: list[_Job], workers: int | None) -> None:
             _write(job)
         return
     # spawn: a fork of a process that runs OpenMP threads (torch, say) may hang.
-    with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker) as pool:
         for _ in pool.map(_write, jobs, chunksize=2):
             pass
+
+
+def _begin_worker() -> None:
+    cv2.setNumThreads(1)
+    end_with_parent()
 
 
 def _write(job: _Job) -> None:

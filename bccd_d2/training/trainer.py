@@ -75,6 +75,9 @@ class CellTrainer(TrainerBase):
                     self.run_step()
                     self.after_step()
                     self.iter += 1
+            except (ValueError, OSError):  # such as an unreadable image: the message says it all
+                logger.error("stopped at iteration %d", self.iter)
+                raise
             except Exception:
                 logger.exception("stopped at iteration %d", self.iter)
                 raise

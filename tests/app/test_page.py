@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -12,9 +14,27 @@ import pytest
 
 pytest.importorskip("gradio", reason="needs gradio: pip install 'bccd_d2[app]'")
 
+from page_stand_in import DarkParts
+
 from bccd_d2.app import page
 from bccd_d2.app.server import ServeOptions, serve
 from bccd_d2.app.upload import Limits
+from bccd_d2.app.worker import look
+
+
+class Here:
+    """Looks at images in this process."""
+
+    def __init__(self, model) -> None:
+        self.model = model
+
+    def find(self, job):
+        return look(self.model, Limits(), job)
+
+
+@pytest.fixture
+def finder(model) -> Here:
+    return Here(model)
 
 
 @pytest.fixture
@@ -27,37 +47,54 @@ def uploaded(tmp_path, image) -> Path:
     return path
 
 
-def test_an_upload_is_answered_and_deleted(model, uploaded):
-    field, findings, view, *buttons = page._answer_upload(model, Limits(), uploaded, 0.5, "0.1")
+def test_an_upload_is_answered_and_deleted(finder, model, uploaded):
+    field, findings, view, *buttons = page._answer_upload(finder, uploaded, 0.5, "0.1")
     assert field is None and model.calls == 1
     assert f'<span class="number">{findings.counts(0.5).cells}</span>' in view
     assert "smear.png" in view and "per mm²" in view
     assert [button["interactive"] for button in buttons] == [True] * 4
-    assert list(uploaded.parents[1].iterdir()) == []
+    assert [path.name for path in uploaded.parents[1].iterdir()] == ["tmpabc"]  # of another's
 
 
-def test_a_bad_upload_is_explained_and_deleted(model, uploaded):
+def test_finishing_one_upload_leaves_those_of_others(finder, uploaded):
+    """The same picture of two users lies in one folder, for Gradio names that by the content."""
+    mine = uploaded.with_name(f"{'a' * 32}_smear.png")
+    uploaded.rename(mine)
+    other = mine.with_name(f"{'b' * 32}_smear.png")
+    shutil.copy(mine, other)
+    old = uploaded.parents[1] / "tmpold"
+    old.touch()
+    os.utime(old, (0, 0))
+    _, findings, view, *_ = page._answer_upload(finder, mine, 0.5, "")
+    assert findings.name == "smear.png" and "aaaa" not in view
+    assert other.is_file() and not mine.exists() and not old.exists()
+    _, findings, *_ = page._answer_upload(finder, other, 0.5, "")
+    assert findings is not None
+    _, findings, view, *_ = page._answer_upload(finder, other, 0.5, "")  # it is gone by now
+    assert findings is None and "smear.png" in view and str(other.parent) not in view
+
+
+def test_a_bad_upload_is_explained_and_deleted(finder, uploaded):
     uploaded.write_bytes(b"no image")
-    _, findings, view, *buttons = page._answer_upload(model, Limits(), uploaded, 0.5, "")
+    _, findings, view, *buttons = page._answer_upload(finder, uploaded, 0.5, "")
     assert findings is None and 'role="alert"' in view and "smear.png is unreadable" in view
     assert [button["interactive"] for button in buttons] == [False] * 4
-    assert list(uploaded.parents[1].iterdir()) == []
+    assert [path.name for path in uploaded.parents[1].iterdir()] == ["tmpabc"]  # of another's
 
 
-def test_a_failing_model_is_shown_not_hidden(model, uploaded, caplog):
+def test_a_failing_model_is_shown_not_hidden(finder, model, uploaded):
     def fail(image, score_threshold=None):
         raise RuntimeError("out of memory <now>")
 
     model.predict = fail
-    _, findings, view, *_ = page._answer_upload(model, Limits(), uploaded, 0.5, "")
+    _, findings, view, *_ = page._answer_upload(finder, uploaded, 0.5, "")
     assert findings is None and "Out of memory &lt;now&gt;" in view
-    assert "could not find the cells" in caplog.text
 
 
-def test_a_wrong_pixel_size_spoils_no_result_but_the_file(model, uploaded):
+def test_a_wrong_pixel_size_spoils_no_result_but_the_file(finder, uploaded):
     import gradio
 
-    _, findings, view, *_ = page._answer_upload(model, Limits(), uploaded, 0.5, "none")
+    _, findings, view, *_ = page._answer_upload(finder, uploaded, 0.5, "none")
     assert "per megapixel" in view
     with pytest.raises(gradio.Error, match="micrometres above 0"):
         page._answer_download("csv", findings, 0.5, "none")
@@ -68,20 +105,20 @@ def test_a_wrong_pixel_size_spoils_no_result_but_the_file(model, uploaded):
     assert base64.b64decode(answer["base64"]) == findings.file("csv", 0.5, 0.1)[1]
 
 
-def test_the_drawn_example_needs_no_file(model):
-    findings, view, *_ = page._answer_example(model, 0.5, "")
+def test_the_drawn_example_needs_no_file(finder):
+    findings, view, *_ = page._answer_example(finder, 0.5, "")
     assert findings.name == "drawn_example.png" and "800 × 600 px" in view
 
 
-def test_a_taken_port_is_said(model):
+def test_a_taken_port_is_said():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(OSError, match="port"):
-            serve(model, options=ServeOptions(port=taken.getsockname()[1]))
+            serve(DarkParts, options=ServeOptions(port=taken.getsockname()[1]))
 
 
-def test_served_on_loopback_until_closed(model, monkeypatch):
+def test_served_on_loopback_until_closed(monkeypatch):
     asked, connect = [], socket.socket.connect
 
     def recorded(self, address):
@@ -92,7 +129,7 @@ def test_served_on_loopback_until_closed(model, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    served = serve(model, options=ServeOptions(port=port))
+    served = serve(DarkParts, options=ServeOptions(port=port))
     try:
         assert served.url == f"http://127.0.0.1:{port}/"
         assert Path(served.folder).is_dir()

@@ -46,6 +46,10 @@ def test_served_until_it_is_told_to_stop(tmp_path):
     call = [sys.executable, str(REPO / "tools" / "app.py"), "--port", str(port), "--device", "cpu",
             "--config-file", str(REPO / "configs" / "otsu_watershed.yaml")]  # fmt: skip
     scratch = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(REPO)}
+    killed, others = tmp_path / "bccd_d2_app_killed", tmp_path / "bccd_d2_appendix"
+    for left in (killed, others):  # by a server that was killed; by another program
+        (left / "uploads").mkdir(parents=True)
+        (left / "uploads" / "smear.png").write_bytes(b"x")
     with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=scratch) as process:
         try:
             line = process.stdout.readline()
@@ -53,9 +57,11 @@ def test_served_until_it_is_told_to_stop(tmp_path):
             [folder] = tmp_path.glob("bccd_d2_app_*")
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
                 assert "Cells of a blood smear" in page.read().decode()
-            assert list(folder.rglob("*.*")) == []
+            assert [path.name for path in folder.iterdir() if path.is_file()] == [".in_use.json"]
+            assert list((folder / "uploads").rglob("*.*")) == []
+            assert not killed.exists() and others.exists()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) == 0
+            assert process.wait(timeout=10) == 0
         finally:
             process.kill()
     assert not folder.exists()

@@ -29,7 +29,8 @@ def arguments(route: str, evil: Path, repo: Path, small: list[str]) -> tuple[str
     """The tool of a route and its command line."""
     out = evil.parent / "out"
     config = ["--config-file", str(repo / CONFIG)]
-    options = [*small, "OUTPUT_DIR", str(out), "SOLVER.MAX_ITER", "1"]
+    options = [*small, "OUTPUT_DIR", str(out), "SOLVER.MAX_ITER", "1",
+               "SOLVER.WARMUP_ITERS", "0"]  # fmt: skip
     weights = ["MODEL.WEIGHTS", str(evil)]
     yaml = evil.parent / "given.yaml"
     yaml.write_text(f"_BASE_: {repo / CONFIG}\nMODEL:\n  WEIGHTS: {evil}\n")

@@ -82,7 +82,7 @@ class ImageRecord:
         pixel_sum: (3,) float64, red, green, blue.
         pixel_square_sum: (3,) float64.
         image_hash: (32,) uint8, packed 256-bit perceptual hash.
-        reading: how the mask file was read, see `mask_files.MaskFile`.
+        reading: how the mask file was read, see `mask_files.MaskFile`; "annotations" for others.
         ignored_pixels: of the mask file, that belong to no cell by an option.
         value_range: what became 0 to 255 in the image, see `io.value_range.ValueRange`.
         kind: "masks", "boxes" or "points": what areas and boxes were measured on; points have none.

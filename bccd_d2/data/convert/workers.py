@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,7 @@ from bccd_d2.data.convert.annotated import convert_annotated
 from bccd_d2.data.convert.annotated_pairs import AnnotatedPair
 from bccd_d2.data.convert.image import ImageRecord, LabelOptions, convert_pair
 from bccd_d2.data.convert.pairing import Pair, Skip
+from bccd_d2.io.processes import end_with_parent
 
 
 def convert_pairs(
@@ -88,15 +88,7 @@ def _finished(waiting: dict[Future, int]) -> list[tuple[int, ImageRecord | Skip]
 
 def _begin_worker() -> None:
     cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would else finish its queue, and write into the folder."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def _cores() -> int:

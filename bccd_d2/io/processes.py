@@ -1,0 +1,32 @@
+"""Processes that end with those they work for."""
+
+from __future__ import annotations
+
+import os
+import threading
+from multiprocessing import parent_process
+from pathlib import Path
+
+
+def end_with_parent() -> None:
+    """Have this spawned process end at once when its parent does, however that ends.
+
+    A worker whose parent was killed would else finish its queue, and write into its folder.
+    """
+    threading.Thread(target=_watch, name="end_with_parent", daemon=True).start()
+
+
+def resident_bytes(process: int) -> int:
+    """The memory that a process holds; 0 where the system does not tell or it has ended."""
+    try:
+        pages = Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1]
+    except (OSError, IndexError):
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _watch() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
