@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd_d2.io.files import printable
 from bccd_d2.io.images import SUFFIXES, image_size, read_image
+from bccd_d2.io.text import printable
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _cross_validate(args: argparse.Namespace) -> None:
-    from bccd_d2.evaluation.evaluators import format_scores
     from bccd_d2.evaluation.folds import spread_table
+    from bccd_d2.evaluation.table import format_scores
     from bccd_d2.experiments.cross_validation import cross_validate
     from bccd_d2.inference.merge import merge
     from bccd_d2.training.launch import Processes, device_type

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from bccd_d2.evaluation.evaluators import format_scores
+    from bccd_d2.evaluation.table import format_scores
     from bccd_d2.experiments.run_cache import ensure_evaluated, ensure_trained
     from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
     from bccd_d2.report.gallery import draw_predictions

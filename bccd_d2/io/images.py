@@ -19,7 +19,8 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps
 
-from bccd_d2.io.files import UnreadableError, opened, printable
+from bccd_d2.io.files import UnreadableError, opened
+from bccd_d2.io.text import printable
 from bccd_d2.io.tiff_header import check_page, check_size, is_tiff, open_tiff
 from bccd_d2.io.tiff_pages import Plane, Planes, find_planes
 from bccd_d2.io.tiff_pixels import TiffPixels

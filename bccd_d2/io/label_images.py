@@ -10,6 +10,7 @@ import os
 import re
 import tokenize
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from bccd_d2.io.atomic import write_png_atomic
-from bccd_d2.io.files import UnreadableError, opened, printable
+from bccd_d2.io.files import UnreadableError, opened
 from bccd_d2.io.images import (
     SUFFIXES,
     by_pillow,
@@ -29,6 +30,7 @@ from bccd_d2.io.images import (
     upright,
 )
 from bccd_d2.io.records import read_rows
+from bccd_d2.io.text import printable
 from bccd_d2.io.tiff_header import MAX_BYTES, check_page, is_tiff, open_tiff
 from bccd_d2.io.tiff_pages import find_planes
 
@@ -86,6 +88,12 @@ def same_name(stem: str) -> str:
     return unicodedata.normalize("NFC", stem)
 
 
+def label_images_of(paths: Sequence[Path]) -> list[Path]:
+    """The files without Cellpose's ``_seg.npy``, which holds no array, where there are others."""
+    kept = [path for path in paths if not path.name.lower().endswith("_seg.npy")]
+    return kept or list(paths)
+
+
 def find_label_file(folder: str | Path, stem: str) -> Path:
     """The label image of an image: its stem, or that with a usual addition such as ``_cp_masks``.
 
@@ -102,6 +110,7 @@ def find_label_file(folder: str | Path, stem: str) -> Path:
     plain = [path for path in files if same_name(path.stem) == wanted]
     found = [path for path in files if same_name(image_stem(path.stem)) == wanted]
     found += [path for path in plain if not found or not _is_colour(path)]
+    found = label_images_of(found)
     if not found:
         raise FileNotFoundError(
             f"no label image of {printable(stem)} in {printable(folder)}; looked for "

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from bccd_d2.io.files import UnreadableError, explain, opened, printable
+from bccd_d2.io.files import UnreadableError, explain, opened
 from bccd_d2.io.images import (
     by_pillow,
     check_colours,
@@ -22,6 +22,7 @@ from bccd_d2.io.images import (
     read_plane,
     shown,
 )
+from bccd_d2.io.text import printable
 from bccd_d2.io.tiff_header import check_chain, check_page, is_tiff, open_tiff
 from bccd_d2.io.tiff_pages import Plane, find_planes
 from bccd_d2.io.tiff_pixels import TiffPixels

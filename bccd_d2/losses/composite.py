@@ -19,35 +19,19 @@ from dataclasses import dataclass
 
 import torch
 
-from bccd_d2.losses.distance import boundary_loss
-from bccd_d2.losses.flow import flow_cosine, flow_mse
-from bccd_d2.losses.pixel import (
-    cross_entropy,
-    focal_bce,
-    hard_bce,
-    mean_square,
-    quality_focal,
-    weighted_bce,
-)
-from bccd_d2.losses.region import dice_loss, tversky_loss
-from bccd_d2.losses.skeleton import cldice_loss
+from bccd_d2.losses.flow import flow_mse
+from bccd_d2.losses.pixel import focal_bce, mean_square, weighted_bce
+from bccd_d2.losses.region import dice_loss
 
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "bce": weighted_bce,
     "focal": focal_bce,
-    "quality_focal": quality_focal,
-    "hard_bce": hard_bce,
     "mse": mean_square,
-    "ce": cross_entropy,
     "dice": dice_loss,
-    "tversky": tversky_loss,
-    "cldice": cldice_loss,
-    "boundary": boundary_loss,
     "flow_mse": flow_mse,
-    "flow_cosine": flow_cosine,
 }
 # What takes the map that raises some pixels; the others count pixels or do not count them.
-PIXELWISE = {"bce", "focal", "quality_focal", "hard_bce", "mse", "ce"}
+PIXELWISE = {"bce", "focal", "mse"}
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TERM = re.compile(rf"(?:(?P<factor>{_NUMBER})\s*\*)?\s*(?P<name>\w+)\s*(?:\((?P<given>[^()]*)\))?")
 _GIVEN = re.compile(rf"(\w+)\s*=\s*({_NUMBER})")
@@ -79,7 +63,7 @@ class Composite:
 
         Args:
             logits: (B, C, H, W), or what the losses named take; half precision is widened.
-            target: the same shape; "ce" wants (B, H, W) classes.
+            target: the same shape.
             weight: >= 0, broadcastable to the target; raises pixels in the pixel-wise losses
                 (`PIXELWISE`) and is nothing to the others.
             mask: 0 or 1, broadcastable likewise; pixels at 0 count in no loss. Flows want the
@@ -106,8 +90,8 @@ class Composite:
 def composite(spec: str) -> Composite:
     """The sum of losses that ``spec`` describes.
 
-    >>> str(composite("dice + .5*tversky(alpha=.3, beta=.7)"))
-    '1*dice + 0.5*tversky(alpha=0.3, beta=0.7)'
+    >>> str(composite("dice + .5*focal(alpha=.3)"))
+    '1*dice + 0.5*focal(alpha=0.3)'
 
     Args:
         spec: terms ``[factor*]name[(number=value, ...)]`` joined by ``+``; names of `LOSSES`,
@@ -141,13 +125,8 @@ def _term(text: str, spec: str) -> Term:
 
 
 def _numbers(name: str, given: str | None, spec: str) -> tuple[tuple[str, float], ...]:
-    """The numbers of one term, whole where the loss's default is."""
     parameters = inspect.signature(LOSSES[name]).parameters
-    known = {
-        key: type(value.default)
-        for key, value in parameters.items()
-        if isinstance(value.default, (int, float))
-    }
+    known = [key for key, value in parameters.items() if isinstance(value.default, float)]
     numbers: dict[str, float] = {}
     for item in (given or "").split(",") if (given or "").strip() else []:
         found = _GIVEN.fullmatch(item.strip())
@@ -156,8 +135,5 @@ def _numbers(name: str, given: str | None, spec: str) -> tuple[tuple[str, float]
                 f"loss spec {spec!r}: {name} cannot take {item.strip()!r}; "
                 f"wanted number=value, once each, of {sorted(known)}"
             )
-        key, value = found[1], float(found[2])
-        if known[key] is int and value != int(value):
-            raise ValueError(f"loss spec {spec!r}: {key} of {name} must be whole, got {value}")
-        numbers[key] = known[key](value)
+        numbers[found[1]] = float(found[2])
     return tuple(numbers.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch.nn import functional as F
 
 from bccd_d2.losses.pixel import weighted_mean
 
@@ -29,23 +28,6 @@ def flow_mse(
     """
     _check(flow, target)
     return weighted_mean(((flow - target) ** 2).sum(1), _flat(weight))
-
-
-def flow_cosine(
-    flow: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Mean of 1 - cosine of the angle between vectors, a scalar in [0, 2]; lengths do not count.
-
-    Pixels whose target is 0 (background, centres) have no direction and are left out; if none
-    remain the loss is 0, with a gradient of 0. A prediction of 0 costs 1. Since lengths are free
-    it wants `flow_mse` beside it where flows are followed without scaling them.
-
-    Arguments and errors are those of `flow_mse`.
-    """
-    _check(flow, target)
-    away = 1 - F.cosine_similarity(flow, target, dim=1, eps=1e-6)
-    counts = (target != 0).any(1).to(away.dtype)
-    return weighted_mean(away, counts if weight is None else counts * _flat(weight))
 
 
 def _flat(weight: torch.Tensor | None) -> torch.Tensor | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bccd_d2.io.dataset_file import image_root, read_description, split_json
+from bccd_d2.io.dataset_file import image_root, max_value, read_description, split_json
 from bccd_d2.io.images import read_image
 from bccd_d2.io.records import confined, read_json
 from bccd_d2.masks.cells import Cells
@@ -44,7 +44,7 @@ def draw_predictions(
     threshold = read_json(evaluation / "scores.json", shape, EVALUATE_AGAIN)["score_threshold"]
     sizes = {image.entry["id"]: image.size for image in truth}
     predicted = read_results(evaluation / "coco_instances_results.json", sizes)
-    given = description.get("options", {}).get("max_value")
+    given = max_value(description)
     pictures = []
     for image in truth:
         pixels = read_image(confined(root, image.entry["file_name"]), max_value=given)

@@ -47,7 +47,7 @@ def test_every_shipped_switch_can_be_planned(tmp_path):
     ("text", "match"),
     [
         ("base: {INPUT.CLAHE: 1}", "other than 'base'"),
-        ("[]", "must map"),
+        ("[]", "must be an object"),
         ("a: 3", "a must be"),
         ("a: {INPUT.CLAHEE: 3}", "INPUT.CLAHE"),
         ("a: {INPUT.EXTRA.ELASTIC: 99}", "elastic"),

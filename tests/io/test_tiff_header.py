@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from bccd_d2.data.convert.truth import read_truth
+from bccd_d2.data.convert.mask_files import read_mask_file
 from bccd_d2.io import tiff_header
 from bccd_d2.io.images import planes, read_image
 from bccd_d2.io.label_images import read_label_file
@@ -26,7 +26,7 @@ READERS = {
     "windows": TiffWindows,
     "either": open_image,
     "label": read_label_file,
-    "mask": read_truth,
+    "mask": read_mask_file,
 }
 DEEP = np.arange(60 * 80, dtype=np.uint16).reshape(60, 80)
 
@@ -148,7 +148,7 @@ def test_a_large_header_on_a_small_png_is_refused(tmp_path):
     data[16:24] = struct.pack(">II", 13_000, 13_000)
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     (tmp_path / "a.png").write_bytes(data)
-    for read in (read_image, planes, read_label_file, read_truth):
+    for read in (read_image, planes, read_label_file, read_mask_file):
         with pytest.raises(ValueError, match="a.png.*13000 x 13000 px.*too few"):
             read(tmp_path / "a.png")
     data[16:24] = struct.pack(">II", 60_000, 60_000)

@@ -5,18 +5,10 @@ import math
 import pytest
 import torch
 
-from bccd_d2.losses.pixel import (
-    cross_entropy,
-    focal_bce,
-    hard_bce,
-    mean_square,
-    pixel_weights,
-    quality_focal,
-    weighted_bce,
-)
+from bccd_d2.losses.pixel import focal_bce, mean_square, pixel_weights, weighted_bce
 
 LOG2 = math.log(2)
-BINARY = (weighted_bce, focal_bce, quality_focal, hard_bce, mean_square)
+BINARY = (weighted_bce, focal_bce, mean_square)
 
 
 @pytest.mark.parametrize("value, weight", [(1.0, 0.25), (0.0, 0.75)])
@@ -52,12 +44,10 @@ def test_no_pixel_that_counts_costs_nothing(loss):
 
 @pytest.mark.parametrize("loss", BINARY)
 def test_weights_of_zero_are_as_if_the_pixels_were_not_there(loss):
-    options = {"share": 0.5} if loss is hard_bce else {}
     logits, target = torch.randn(1, 8), (torch.rand(1, 8) < 0.5).float()
     weight = torch.tensor([[1.0] * 4 + [0.0] * 4])
-    whole = loss(logits, target, weight=weight, **options)
-    options = {"share": 1.0} if loss is hard_bce else {}
-    assert whole.item() == pytest.approx(loss(logits[:, :4], target[:, :4], **options).item())
+    whole = loss(logits, target, weight=weight)
+    assert whole.item() == pytest.approx(loss(logits[:, :4], target[:, :4]).item())
 
 
 @pytest.mark.parametrize("loss", BINARY)
@@ -65,43 +55,6 @@ def test_an_empty_target_asks_for_nothing(loss):
     target = torch.zeros(2, 1, 4, 4)
     assert loss(torch.full_like(target, -50.0), target).item() == pytest.approx(0, abs=1e-6)
     assert loss(torch.full_like(target, 50.0), target).item() > 0.5
-
-
-def test_quality_focal_is_focal_for_hard_targets_and_zero_at_soft_ones():
-    logits, target = torch.linspace(-3, 3, 8)[None], torch.tensor([[0.0, 1.0] * 4])
-    half = focal_bce(logits, target, alpha=0.5)
-    assert quality_focal(logits, target).item() == pytest.approx(2 * half.item(), rel=1e-5)
-    soft = torch.tensor([[0.2, 0.5, 0.9]])
-    assert quality_focal(torch.logit(soft), soft).item() == pytest.approx(0, abs=1e-9)
-    # |.25 - .5|^2 times the cross-entropy log 2 of a chance of one half
-    value = quality_focal(torch.zeros(1, 1), torch.full((1, 1), 0.25))
-    assert value.item() == pytest.approx(0.0625 * LOG2)
-
-
-def test_hard_pixels_alone_have_a_gradient():
-    logits = torch.tensor([[0.0, 2.0, -1.0, 5.0], [0.0, 0.1, 0.2, 0.3]], requires_grad=True)
-    value = hard_bce(logits, torch.zeros(2, 4), share=0.25)
-    value.backward()
-    worst = (math.log1p(math.exp(5)) + math.log1p(math.exp(0.3))) / 2
-    assert value.item() == pytest.approx(worst)
-    assert (logits.grad != 0).tolist() == [[False, False, False, True]] * 2
-    assert hard_bce(logits, torch.zeros(2, 4), share=1).item() == pytest.approx(
-        weighted_bce(logits, torch.zeros(2, 4)).item()
-    )
-    assert hard_bce(torch.zeros(1, 3), torch.zeros(1, 3), share=0.01).item() == pytest.approx(LOG2)
-
-
-def test_cross_entropy_by_hand_and_with_nothing_to_count():
-    logits = torch.zeros(1, 3, 2, 2)
-    logits[0, 1, 0, 0] = math.log(2)
-    target = torch.tensor([[[1, 0], [2, -100]]])
-    wanted = (math.log(2) + 2 * math.log(3)) / 3  # 2 of 4 parts, then 1 of 3 twice
-    assert cross_entropy(logits, target).item() == pytest.approx(wanted)
-    weight = torch.tensor([[[3.0, 1.0], [0.0, 5.0]]])
-    wanted = (3 * math.log(2) + math.log(3)) / 4
-    assert cross_entropy(logits, target, weight).item() == pytest.approx(wanted)
-    nothing = torch.full((1, 2, 2), -100)
-    assert cross_entropy(logits, nothing).item() == 0
 
 
 def test_mean_square_by_hand():
@@ -128,13 +81,6 @@ def test_gradient(loss, fill):
     assert torch.autograd.gradcheck(lambda x: loss(x, target, weight=weight), (logits,))
 
 
-def test_cross_entropy_gradient():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 3, 4, generator=generator, dtype=torch.double, requires_grad=True)
-    target = torch.tensor([[0, 1, 2, -100], [1, 1, 0, 2]])
-    assert torch.autograd.gradcheck(lambda x: cross_entropy(x, target), (logits,))
-
-
 @pytest.mark.parametrize("loss", BINARY)
 def test_unequal_or_empty_shapes_are_refused(loss):
     with pytest.raises(ValueError, match="one non-empty shape"):
@@ -147,11 +93,7 @@ def test_numbers_out_of_range_are_refused():
     maps = torch.zeros(1, 3), torch.zeros(1, 3)
     for loss, wrong in (
         (focal_bce, {"alpha": 2}),
-        (quality_focal, {"gamma": 0.5}),
-        (hard_bce, {"share": 0}),
         (weighted_bce, {"pos_weight": 0}),
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             loss(*maps, **wrong)
-    with pytest.raises(ValueError, match=r"\(B, C >= 2, ...\)"):
-        cross_entropy(torch.zeros(1, 3, 4), torch.zeros(1, 5))

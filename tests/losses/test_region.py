@@ -3,14 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bccd_d2.losses.region import dice_loss, tversky_loss
+from bccd_d2.losses.region import dice_loss
 
 
 def test_known_values_at_chance_one_half():
     target = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
     logits = torch.zeros(1, 4)  # TP = FP = FN = 1
     assert dice_loss(logits, target).item() == pytest.approx(1 - 2 / 3)
-    assert tversky_loss(logits, target, 0.25, 1.0).item() == pytest.approx(1 - 2 / 3.25)
 
 
 @pytest.mark.parametrize("sign, expected", [(1, 0.0), (-1, 1 - 1 / 9)])
@@ -34,15 +33,15 @@ def test_gradient(fill):
     logits = torch.randn(shape, generator=generator, dtype=torch.double, requires_grad=True)
     target = torch.rand(shape, generator=generator, dtype=torch.double).round()
     target = target if fill is None else torch.full_like(target, fill)
-    assert torch.autograd.gradcheck(lambda x: tversky_loss(x, target, 0.3, 0.7), (logits,))
+    assert torch.autograd.gradcheck(lambda x: dice_loss(x, target), (logits,))
 
 
 def test_pixels_of_weight_zero_do_not_count():
     logits, target = torch.randn(2, 1, 4, 6), (torch.rand(2, 1, 4, 6) < 0.5).float()
     weight = torch.ones(2, 1, 4, 6)
     weight[..., 4:] = 0
-    masked = tversky_loss(logits, target, 0.3, 0.7, weight=weight)
-    cut = tversky_loss(logits[..., :4], target[..., :4], 0.3, 0.7)
+    masked = dice_loss(logits, target, weight=weight)
+    cut = dice_loss(logits[..., :4], target[..., :4])
     assert masked.item() == pytest.approx(cut.item(), rel=1e-5)
     assert dice_loss(logits, target, weight=0 * weight).item() == 0
 

@@ -297,13 +297,16 @@ def test_the_hubs_are_asked_for_what_the_preset_names(monkeypatch, tmp_path: Pat
     asked = []
     bloom = make_backbone(MODELS["dinobloom_s"], "safetensors")
 
-    def from_hub(name: str, **options: Any) -> State:
-        asked.append((name, options))
-        return bloom
+    save_file(dict(bloom), tmp_path / "model.safetensors")
 
-    monkeypatch.setattr(weights, "load_state_dict_from_hf", from_hub)
+    def from_hub(repository: str, file: str, **options: Any) -> str:
+        asked.append((repository, file, options))
+        return str(tmp_path / file)
+
+    monkeypatch.setattr(weights, "hf_hub_download", from_hub)
     weights.load_vit_weights(ours("dinobloom_s"), get_preset("dinobloom_s").hub)
-    assert asked == [("1aurent/vit_small_patch14_224.dinobloom", {"weights_only": True})]
+    repository = "1aurent/vit_small_patch14_224.dinobloom"
+    assert asked == [(repository, "model.safetensors", {"revision": None})]
 
     registers = MODELS["dinov2_b_reg"]
     theirs = reference(registers, make_backbone(registers, "dinov2"))

@@ -128,6 +128,7 @@ def _record(
         grey_values=0,
         mask_mode=found.kind,
         mask_pixels=0 if label_map is None else int(np.count_nonzero(label_map)),
+        reading="annotations",
         kind=found.kind,
         categories=tuple(found.categories[i] for i in cells),
         ignored_categories=tuple(found.categories[i] for i in np.flatnonzero(found.ignored)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from bccd_d2.data.convert.formats.detect import READERS, read_annotations
 from bccd_d2.data.convert.formats.files import split_of
 from bccd_d2.data.convert.matching import ImageIndex
 from bccd_d2.data.convert.pairing import Pair, Skip, Sources
-from bccd_d2.data.convert.split_lists import SplitLists, read_split_lists
+from bccd_d2.data.convert.split_lists import digest
 
 MERGED = "images whose annotations lie in several files"
 
@@ -27,8 +26,6 @@ class AnnotationSource:
     Attributes:
         option: "coco", "boxes", "points", "geojson" or "seg".
         path: file or folder.
-        splits: a list of names for each split, see `split_lists`; None takes what annotations or
-            folders say, else training images from which validation is drawn.
         classes: a file of class names, for YOLO and points.
         partial: only some of the cells are annotated, so what is not says nothing.
         ignore: categories that are neither cell nor background, such as platelets where red and
@@ -37,28 +34,18 @@ class AnnotationSource:
 
     option: str
     path: str | Path
-    splits: str | Path | None = None
     classes: str | Path | None = None
     partial: bool = False
     ignore: tuple[str, ...] = ()
 
     def recorded(self) -> dict[str, Any]:
         """What decides the result, as dataset.json holds it; no folder of this machine."""
-        texts = {"splits": _digest(self.splits), "classes": _digest(self.classes)}
-        names = {"annotations": self.option, "ignore": list(self.ignore)}
-        return names | {"partial": self.partial, **texts}
-
-
-def _digest(path: str | Path | None) -> str | None:
-    """A hash of the content of a file, or of a folder's text files; None for None."""
-    if path is None:
-        return None
-    folder = Path(path)
-    files = sorted(folder.rglob("*.txt")) if folder.is_dir() else [folder]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + (file.read_bytes() if file.is_file() else b""))
-    return digest.hexdigest()[:16]
+        return {
+            "annotations": self.option,
+            "classes": digest(self.classes),
+            "partial": self.partial,
+            "ignore": list(self.ignore),
+        }
 
 
 def source_of(arguments: dict[str, Any]) -> AnnotationSource | None:
@@ -72,7 +59,7 @@ def source_of(arguments: dict[str, Any]) -> AnnotationSource | None:
     """
     given = {option: arguments.pop(option, None) for option in READERS}
     paths = {option: path for option, path in given.items() if path is not None}
-    names = ("splits", "classes", "partial", "ignore")
+    names = ("classes", "partial", "ignore")
     extra = {name: arguments.pop(name, None) for name in names}
     if len(paths) > 1:
         raise ValueError(f"give one of --{', --'.join(paths)}, not several")
@@ -115,43 +102,22 @@ def find_annotated(images: str | Path, source: AnnotationSource) -> Sources:
         raise ValueError(f"annotations must be one of {READERS}, got {source.option!r}")
     read, skips = read_annotations(source.option, source.path, source.classes)
     read = _with_ignored(read, source)
-    if source.option == "labels" and root.resolve() == Path(source.path).resolve():
-        read = _beside_their_images(read, root)
     index = ImageIndex(root)
     if not index.files:
         raise ValueError(f"images {root} holds no image")
-    lists = read_split_lists(source.splits) if source.splits is not None else None
     matched, more = _match(read, index)
-    skips = skips + more
+    skips = skips + more + index.skips
     kind = dataset_kind(list(matched.values()))
     pairs = []
     for file, shapes in sorted(matched.items()):
-        split = _split(file, shapes, index, lists)
-        if split is None:
-            reason = f"none of the lists of {source.splits} names it; add it to one or remove it"
-            skips.append(Skip(file.as_posix(), "no split", reason))
-            continue
-        stem = index.stem(file)
-        pairs.append(AnnotatedPair(stem, split, file, shapes.file, shapes, kind))
+        split = shapes.split or split_of(file.relative_to(root).parent) or "train"
+        pairs.append(AnnotatedPair(index.stem(file), split, file, shapes.file, shapes, kind))
     skips += _without_annotations(index, matched, source)
-    if lists is not None:
-        skips += lists.unknown([index.stem(file) for file in matched])
     pairs, clashes = _without_clashes(pairs)
     if not pairs:
         first = "".join(f"\n  [{s.kind}] {s.file}: {s.reason}" for s in skips[:5])
         raise ValueError(f"no image of {root} has annotations in {source.path}:{first}")
     return Sources(pairs, skips + clashes, root)
-
-
-def _beside_their_images(read: list[ImageShapes], root: Path) -> list[ImageShapes]:
-    """Label images out of a folder that holds the images too: those with a suffix."""
-    chosen = [shapes for shapes in read if shapes.aliases != (shapes.name,)]
-    if not chosen:
-        raise ValueError(
-            f"{root} holds images and label images, and no name tells them apart; name label "
-            f"images as x_cp_masks.tif or x_labels.png, or put them into a folder of their own"
-        )
-    return chosen
 
 
 def _with_ignored(read: list[ImageShapes], source: AnnotationSource) -> list[ImageShapes]:
@@ -224,16 +190,6 @@ def _merged(parts: Sequence[ImageShapes]) -> ImageShapes:
         split=next((part.split for part in parts if part.split), None),
         notes=notes,
     )
-
-
-def _split(
-    file: Path, shapes: ImageShapes, index: ImageIndex, lists: SplitLists | None
-) -> str | None:
-    """The split that lists, annotations or the image's folder say; "train" where none does."""
-    if lists is not None:
-        return lists.split_of(index.stem(file))
-    inside = file.relative_to(index.root)
-    return shapes.split or split_of(inside.parent) or "train"
 
 
 def _without_annotations(

@@ -37,7 +37,7 @@ def near_duplicates(
     or turned copies are not found.
 
     Args:
-        hashes: (N, 32) uint8 from `bccd_d2.data.convert.image.perceptual_hash`.
+        hashes: (N, 32) uint8 from `bccd_d2.data.convert.hashing.perceptual_hash`.
         most_bits: pairs up to this distance count.
         block: rows compared at once; memory is block x N floats.
     """
@@ -218,8 +218,8 @@ def format_audit(audit: Mapping[str, Any]) -> str:
         cells = (f"{value(summary[name]):>24}" for name in columns)
         lines.append("".join([f"{title:<30}", *cells]))
     found = _finding_lines(audit["findings"])
-    text = "\n".join([*lines, *_annotation_lines(audit), "", *found]) + "\n"
-    return printable(text, lines=True)
+    lines += [*_annotation_lines(audit), "", *found]
+    return "\n".join(map(printable, lines)) + "\n"
 
 
 def _annotation_lines(audit: Mapping[str, Any]) -> list[str]:

@@ -17,10 +17,12 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from bccd_d2.data.convert.hashing import perceptual_hash
+from bccd_d2.data.convert.mask_files import MaskError, MaskFile, MaskOptions, read_mask_file
 from bccd_d2.data.convert.pairing import Pair, Skip
-from bccd_d2.data.convert.truth import Truth, TruthError, TruthOptions, read_single, read_truth
-from bccd_d2.io.files import printable
+from bccd_d2.data.convert.tool_labels import read_single
 from bccd_d2.io.images import planes, read_plane
+from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import ValueRange
 from bccd_d2.masks import labels
 from bccd_d2.masks.clumps import solidities, suspect_clumps
@@ -33,7 +35,6 @@ from bccd_d2.masks.rle import (
     rle_to_polygons,
 )
 
-HASH_SIDE = 16
 MAX_CELLS = 65535
 
 
@@ -54,9 +55,9 @@ class LabelOptions:
     single: bool = False
 
     @property
-    def truth(self) -> TruthOptions:
+    def mask_options(self) -> MaskOptions:
         """Those that say how a mask file is read."""
-        return TruthOptions(
+        return MaskOptions(
             self.mask_kind, self.threshold, self.ignore_values, self.invert, self.min_area
         )
 
@@ -81,7 +82,7 @@ class ImageRecord:
         pixel_sum: (3,) float64, red, green, blue.
         pixel_square_sum: (3,) float64.
         image_hash: (32,) uint8, packed 256-bit perceptual hash.
-        reading: how the mask file was read, see `truth.Truth`.
+        reading: how the mask file was read, see `mask_files.MaskFile`; "annotations" for others.
         ignored_pixels: of the mask file, that belong to no cell by an option.
         value_range: what became 0 to 255 in the image, see `io.value_range.ValueRange`.
         kind: "masks", "boxes" or "points": what areas and boxes were measured on; points have none.
@@ -208,7 +209,7 @@ def _skip(path: Path, kind: str, reason: str) -> Skip:
     return Skip(printable(path.as_posix()), kind, reason)
 
 
-def _cells(truth: Truth, options: LabelOptions) -> Labelled:
+def _cells(truth: MaskFile, options: LabelOptions) -> Labelled:
     if truth.label_map is not None:
         return Labelled.of_labels(truth.label_map)
     return label_cells(
@@ -236,17 +237,17 @@ def read_only_image(
 
 def _read(
     pair: Pair, options: LabelOptions
-) -> tuple[np.ndarray, ValueRange, Truth] | Skip:
+) -> tuple[np.ndarray, ValueRange, MaskFile] | Skip:
     """Image and mask of a pair, or why they cannot be used."""
     given = read_only_image(pair.image, options.max_value)
     if isinstance(given, Skip):
         return given
     image, value_range = given
     try:
-        read = read_single if options.single else read_truth
-        truth = read(pair.mask, options.truth)
+        read = read_single if options.single else read_mask_file
+        truth = read(pair.mask, options.mask_options)
         _check_options(pair.mask, truth, options)
-    except TruthError as error:
+    except MaskError as error:
         return _skip(pair.mask, error.kind, str(error))
     except (ValueError, OSError) as error:
         return _skip(pair.mask, "unreadable mask", str(error))
@@ -256,10 +257,10 @@ def _read(
     return image, value_range, truth
 
 
-def _check_options(path: Path, truth: Truth, options: LabelOptions) -> None:
+def _check_options(path: Path, truth: MaskFile, options: LabelOptions) -> None:
     for name in ("fill_holes", "split_clumps"):
         if truth.label_map is not None and getattr(options, name):
-            raise TruthError(
+            raise MaskError(
                 "label image",
                 f"mask {printable(path)} has one value a cell, and --{name.replace('_', '-')} is "
                 "for binary masks: leave it out, or say --mask-kind binary",
@@ -309,22 +310,6 @@ def measure_image(image: np.ndarray) -> dict[str, Any]:
         "pixel_square_sum": (np.square(mean) + np.square(deviation)) * pixels,
         "image_hash": perceptual_hash(image),
     }
-
-
-def perceptual_hash(image: np.ndarray) -> np.ndarray:
-    """(32,) uint8, 256 bits packed: which of the image's 16x16 lowest DCT frequencies are strong.
-
-    Images that differ in compression, brightness or size have nearly the same bits; unrelated ones
-    differ in about half of them. The frequencies are those of a grey 64x64 copy, compared with
-    their median (Zauner 2010, section 3.2.1; ours keeps 256 in place of 64).
-    """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    step = max(1, min(grey.shape) // 256)
-    near = tuple(max(1, n // step) for n in grey.shape[::-1])
-    small = cv2.resize(grey, near, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(small, (64, 64), interpolation=cv2.INTER_AREA)
-    strengths = cv2.dct(small.astype(np.float32))[:HASH_SIDE, :HASH_SIDE]
-    return np.packbits((strengths > np.median(strengths)).ravel())
 
 
 def _annotations(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bccd_d2.data.convert.image import LabelOptions
-from bccd_d2.data.convert.truth import KINDS
+from bccd_d2.data.convert.mask_files import KINDS
+from bccd_d2.data.convert.split_lists import digest
 
 NOT_IN_RESULT = ("strict", "workers")
 
@@ -33,6 +34,8 @@ class ConvertOptions:
         test_fraction: share carved out as test where no test folder exists, in [0, 1).
         seed: of the splits, folds and of the choice for ``max_images``.
         folds: 0, or how many cross-validation folds of the train folder to write beside the splits.
+        splits: lists of names for each split, see `split_lists`; None takes what folders or
+            annotations say, else training images from which validation is drawn.
         max_images: use at most so many pairs of each folder, a seeded choice.
         strict: any skipped file is an error, and nothing is written.
         workers: processes; None = all cores that this process may use.
@@ -55,6 +58,7 @@ class ConvertOptions:
     test_fraction: float = 0.0
     seed: int = 42
     folds: int = 0
+    splits: str | None = None
     max_images: int | None = None
     strict: bool = False
     workers: int | None = None
@@ -85,11 +89,13 @@ class ConvertOptions:
         Raises:
             ValueError: one of them is not at its default.
         """
-        for name in ("connectivity", "min_area", "fill_holes", "split_clumps", "threshold"):
+        names = ("connectivity", "min_area", "fill_holes", "split_clumps", "threshold", "mask_kind",
+                 "ignore_values", "invert")  # fmt: skip
+        for name in names:
             if getattr(self, name) != getattr(type(self), name):
                 raise ValueError(
-                    f"{name} says how a binary mask becomes cells; annotations say it themselves, "
-                    f"so leave --{name.replace('_', '-')} out"
+                    f"{name} says how a mask becomes cells; annotations say it themselves, so "
+                    f"leave --{name.replace('_', '-').removesuffix('s')} out"
                 )
 
     @property
@@ -99,6 +105,10 @@ class ConvertOptions:
         return LabelOptions(**{name: getattr(self, name) for name in names})
 
     def recorded(self) -> dict[str, Any]:
-        """The options that decide what is written, as dataset.json holds them."""
+        """The options that decide what is written, as dataset.json holds them.
+
+        Of the lists of names a hash: no folder of this machine.
+        """
         everything = dataclasses.asdict(self) | {"ignore_values": list(self.ignore_values)}
+        everything["splits"] = digest(self.splits)
         return {k: v for k, v in everything.items() if k not in NOT_IN_RESULT}

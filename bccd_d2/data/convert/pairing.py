@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bccd_d2.data.convert.truth import TruthError, read_truth
-from bccd_d2.io.files import is_utf8, printable
+from bccd_d2.data.convert.mask_files import MaskError, read_mask_file
+from bccd_d2.io.files import is_utf8
 from bccd_d2.io.images import SUFFIXES, UNREAD_SUFFIXES
-from bccd_d2.io.label_images import ENDINGS, image_stem, plain_stem, same_name
+from bccd_d2.io.label_images import ENDINGS, image_stem, label_images_of, plain_stem, same_name
+from bccd_d2.io.text import printable
 
 SOURCE_SPLITS = ("train", "test")
 
@@ -45,7 +46,7 @@ class Skip:
         file: its path, or the paths of all files concerned, posix.
         kind: "missing mask", "missing image", "same stem", "size mismatch", "unreadable image",
             "unreadable mask", "unread file", "several pages", "too many cells", "failed" or one of
-            `truth.TruthError`.
+            `mask_files.MaskError`.
         reason: a sentence that names the remedy.
     """
 
@@ -176,7 +177,7 @@ def _list_folder(folder: Path, endings: Sequence[str]) -> _Folder:
         elif suffix not in endings and suffix not in UNREAD_SUFFIXES:
             found.others[f"of another type ({printable(suffix) or 'no suffix'})"] += 1
         else:
-            reason = _unread(path, endings)
+            reason = unread(path, endings)
             if reason:
                 found.skips.append(Skip(printable(path.as_posix()), "unread file", reason))
             else:
@@ -184,7 +185,8 @@ def _list_folder(folder: Path, endings: Sequence[str]) -> _Folder:
     return found
 
 
-def _unread(path: Path, endings: Sequence[str]) -> str:
+def unread(path: Path, endings: Sequence[str]) -> str:
+    """Why a file of an image's name cannot be read, with the remedy; "" where it can."""
     if not is_utf8(path):
         return "its name is no UTF-8, which a dataset's json cannot hold; rename it"
     if path.suffix.lower() not in endings:
@@ -235,8 +237,8 @@ def _pair_within(source: str, folder: Path) -> _Found:
 
 def _is_mask(path: Path) -> bool:
     try:
-        read_truth(path)
-    except TruthError as error:
+        read_mask_file(path)
+    except MaskError as error:
         return error.kind != "not binary"
     except (ValueError, OSError):
         return False
@@ -254,7 +256,7 @@ def _pair(
     pairs, skips = [], []
     clashing = _clashes(of_image)
     for stem in sorted(of_image.keys() | masks.keys()):
-        image, mask = of_image.get(stem, []), masks.get(stem, [])
+        image, mask = of_image.get(stem, []), label_images_of(masks.get(stem, []))
         both = ", ".join(printable(p.as_posix()) for p in image + mask)
         if len(image) > 1 or len(mask) > 1:
             reason = "several files share a stem, so what belongs together is unclear; keep one"

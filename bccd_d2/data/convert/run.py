@@ -26,6 +26,7 @@ from bccd_d2.data.convert.annotated_pairs import AnnotationSource, find_annotate
 from bccd_d2.data.convert.image import ImageRecord, LabelOptions
 from bccd_d2.data.convert.options import ConvertOptions
 from bccd_d2.data.convert.pairing import Skip, Sources, find_sources, fingerprint, relative_posix
+from bccd_d2.data.convert.split_lists import with_split_lists
 from bccd_d2.data.convert.workers import convert_pairs
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
@@ -169,12 +170,16 @@ def _find(
     annotations: AnnotationSource | None,
     options: ConvertOptions,
 ) -> Sources:
+    if options.splits is not None and root is not None:
+        raise ValueError("splits goes with images; root has a folder for each split")
     if annotations is None:
-        return find_sources(root, images, masks)
-    if images is None or root is not None or masks is not None:
+        sources = find_sources(root, images, masks)
+    elif images is None or root is not None or masks is not None:
         raise ValueError("annotations go with images, and neither with root nor with masks")
-    options.check_without_masks()
-    return find_annotated(images, annotations)
+    else:
+        options.check_without_masks()
+        sources = find_annotated(images, annotations)
+    return sources if options.splits is None else with_split_lists(sources, options.splits)
 
 
 def _recorded(options: ConvertOptions, annotations: AnnotationSource | None) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bccd_d2.data.convert.formats.files import SPLITS, FormatError, files_of, read_text
-from bccd_d2.data.convert.pairing import Skip
+from bccd_d2.data.convert.pairing import Skip, Sources, relative_posix
 from bccd_d2.io.images import SUFFIXES as IMAGE_SUFFIXES
 
 REST = {"train": "val", "val": "train", "test": "train"}  # of images that one list leaves over
@@ -96,6 +98,41 @@ def read_split_lists(path: str | Path) -> SplitLists:
         if split is not None:
             _add(found, name, split, path)
     return SplitLists(path, found)
+
+
+def with_split_lists(sources: Sources, path: str | Path) -> Sources:
+    """The same images, each in the split that the lists at ``path`` say; others are left out.
+
+    Raises:
+        FileNotFoundError, FormatError: see `read_split_lists`.
+        ValueError: the lists name none of the images.
+    """
+    lists = read_split_lists(path)
+    pairs, skips, stems = [], list(sources.skips), []
+    for pair in sources.pairs:
+        name = Path(relative_posix(pair.image, sources.image_root))
+        stems.append(name.with_suffix("").as_posix())
+        split = lists.split_of(stems[-1])
+        if split is None:
+            reason = f"none of the lists of {path} names it; add it to one or remove it"
+            skips.append(Skip(pair.image.as_posix(), "no split", reason))
+        else:
+            pairs.append(dataclasses.replace(pair, source=split))
+    if sources.pairs and not pairs:
+        raise ValueError(f"the lists of {path} name none of the images, such as {stems[0]}")
+    return dataclasses.replace(sources, pairs=pairs, skips=skips + lists.unknown(stems))
+
+
+def digest(path: str | Path | None) -> str | None:
+    """A hash of the content of a file, or of a folder's text files; None for None."""
+    if path is None:
+        return None
+    folder = Path(path)
+    files = sorted(folder.rglob("*.txt")) if folder.is_dir() else [folder]
+    content = hashlib.sha256()
+    for file in files:
+        content.update(file.name.encode() + (file.read_bytes() if file.is_file() else b""))
+    return content.hexdigest()[:16]
 
 
 def _row(line: str) -> tuple[str, str | None]:

@@ -1,15 +1,22 @@
-"""Label images of other tools, and what is given in their place by mistake."""
+"""Label images where label images are expected, and what is given in their place by mistake."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bccd_d2.data.convert.truth import TruthError, TruthOptions, pieces_of_one, read_truth
-from bccd_d2.io.files import printable
+from bccd_d2.data.convert.mask_files import (
+    MaskError,
+    MaskFile,
+    MaskOptions,
+    is_own_labels,
+    read_mask_file,
+)
+from bccd_d2.io.text import printable
 from bccd_d2.masks.components import label_cells
-from bccd_d2.masks.structure import structure_of
+from bccd_d2.masks.structure import sizeable_pieces, structure_of
 
 
 def read_tool_labels(path: str | Path, components: bool = False) -> np.ndarray:
@@ -26,15 +33,15 @@ def read_tool_labels(path: str | Path, components: bool = False) -> np.ndarray:
     name = f"label image {printable(path)}"
     if components:
         try:
-            return label_cells(read_truth(path, TruthOptions(kind="binary")).mask).label_map
-        except TruthError as error:
+            return label_cells(read_mask_file(path, MaskOptions(kind="binary")).mask).label_map
+        except MaskError as error:
             raise ValueError(
                 f"{name} is no mask of two values, bright on dark, which --components takes: "
                 "leave --components out if it has one value a cell"
             ) from error
     try:
-        found = read_truth(path, TruthOptions(kind="labels"))
-    except TruthError as error:
+        found = read_mask_file(path, MaskOptions(kind="labels"))
+    except MaskError as error:
         raise ValueError(
             f"{name} is not one value a cell: save whole numbers from 0, with 0 for what is no cell"
         ) from error
@@ -52,3 +59,27 @@ def read_tool_labels(path: str | Path, components: bool = False) -> np.ndarray:
                 "or a map of classes? Save one value a cell"
             )
     return found.label_map
+
+
+def read_single(path: str | Path, options: MaskOptions) -> MaskFile:
+    """A file of one value in a folder of label images: one cell, or an error where it is several.
+
+    Raises:
+        MaskError: its value lies in several pieces, so that it may be a binary mask.
+    """
+    found = read_mask_file(path, replace(options, kind="labels"))
+    pieces = pieces_of_one(found)
+    if pieces > 1 and not is_own_labels(Path(path)):
+        raise MaskError(
+            "label image",
+            f"mask {printable(path)} has one value in {pieces} pieces, while others of its folder "
+            "are label images: say what they are with --mask-kind binary or --mask-kind labels, or "
+            "move it",
+        )
+    return found
+
+
+def pieces_of_one(found: MaskFile) -> int:
+    """In how many sizeable pieces the only cell of a label image lies; 0 where it has several."""
+    alone = found.label_map is not None and found.label_map.max(initial=0) == 1
+    return sizeable_pieces(found.foreground) if alone else 0

@@ -26,8 +26,8 @@ from bccd_d2.inference.batch.run import Outcome, run_jobs
 from bccd_d2.inference.batch.sources import Job, find_images, plan_jobs
 from bccd_d2.inference.predictor import PredictOptions
 from bccd_d2.io.atomic import write_json_atomic
-from bccd_d2.io.files import printable
 from bccd_d2.io.lock import hold_folder
+from bccd_d2.io.text import printable
 from bccd_d2.io.tiff_windows import TiffWindows, open_image
 from bccd_d2.io.value_range import ValueRange, mixed_ranges
 from bccd_d2.masks.cells import Cells

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bccd_d2.inference.batch.sources import Job
-from bccd_d2.io.files import printable
+from bccd_d2.io.text import printable
 from bccd_d2.masks.cells import Cells
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bccd_d2.inference.batch.own_files import OwnFolders
-from bccd_d2.io.files import is_utf8, printable
+from bccd_d2.io.files import is_utf8
 from bccd_d2.io.images import SUFFIXES, UNREAD_SUFFIXES, planes
 from bccd_d2.io.label_images import image_stem, plain_stem
+from bccd_d2.io.text import printable
 from bccd_d2.io.tiff_pages import Plane
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bccd_d2.io.dataset_file import image_root, read_description, split_json
+from bccd_d2.io.dataset_file import image_root, max_value, read_description, split_json
 from bccd_d2.io.images import read_image
 from bccd_d2.io.records import confined, read_json
 from bccd_d2.masks.cells import Cells
@@ -118,7 +118,7 @@ def read_dataset(folder: str | Path) -> DatasetFiles:
     root = image_root(folder, description)
     findings = audit["findings"]["suspected_clumps"]
     suspects = {item["file"]: set(item["labels"]) for item in findings}
-    given = description.get("options", {}).get("max_value")
+    given = max_value(description)
     images = {}
     for row in audit["images"]:
         file = row["file"]

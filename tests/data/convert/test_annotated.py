@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import convert_to_coco
@@ -63,6 +64,10 @@ def test_choices_that_do_not_go_together(smears, capsys):
         "give one of --boxes, --points": ["--images", images, "--points", points, "--boxes", "x"],
         "--partial goes with one of": ["--images", images, "--masks", images, "--partial"],
         "neither with root": ["--root", images, "--points", points],
+        "leave --ignore-value out": [
+            "--images", images, "--points", points, "--ignore-value", "5",
+        ],
+        "splits goes with images": ["--root", images, "--splits", points],
         "leave --min-area out": ["--images", images, "--points", points, "--min-area", "5"],
         "is no folder": ["--images", "nowhere", "--points", points],
         "does not exist": ["--images", images, "--points", "nowhere"],
@@ -89,6 +94,28 @@ def test_lists_of_names_leave_nothing_unsaid(smears, capsys):
     assert {k: v["images"] for k, v in counts.items()} == {"train": 3, "val": 1, "test": 1}
 
 
+def test_lists_of_names_serve_masks_too(smears, capsys):
+    lists = smears / "val.txt"
+    lists.write_text("s1\ns2\n")
+    masks = smears / "masks"
+    masks.mkdir()
+    for number in range(8):
+        mask = np.zeros((60, 80), np.uint8)
+        mask[10:30, 10 + number : 30 + number] = 255
+        (masks / f"s{number}.png").write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+    call = ["--images", str(smears / "images"), "--masks", str(masks), "--splits", str(lists)]
+    assert convert_to_coco.main([*call, "--out", str(smears / "out")]) == 0
+    description = json.loads((smears / "out" / "dataset.json").read_text())
+    assert {k: v["images"] for k, v in description["counts"].items()} == {"train": 6, "val": 2}
+    assert description["annotations"] == "masks" and len(description["options"]["splits"]) == 16
+    lists.write_text("other\n")
+    (smears / "test.csv").write_text("other,val\n")
+    call[-1] = str(smears / "test.csv").replace("test.csv", "names.csv")
+    (smears / "names.csv").write_text("name,split\nother,val\n")
+    assert convert_to_coco.main([*call, "--out", str(smears / "out2")]) == 2
+    assert "name none of the images" in capsys.readouterr().err
+
+
 def test_images_of_one_name_but_for_the_ending_are_refused(smears, capsys):
     write_images(smears / "images", "S0.jpg")
     call = ["--images", str(smears / "images"), "--points", str(smears / "points")]
@@ -111,6 +138,28 @@ def test_an_image_is_found_by_what_tools_call_it(tmp_path, name, found):
     assert len(index.files) == 4
     files = index.find([name])
     assert (files == [tmp_path / found]) if found else len(files) != 1
+
+
+def test_names_are_harmless_and_files_that_cannot_be_read_are_listed(smears, capsys):
+    images = smears / "images"
+    (images / "gone.png").symlink_to(smears / "nowhere.png")
+    (images / "slide.czi").write_bytes(b"x")
+    try:
+        (images / os.fsdecode(b"b\xff.png")).write_bytes((images / "s0.png").read_bytes())
+        names = 3
+    except OSError:  # a file system of UTF-8 names only
+        names = 2
+    content = {
+        "images": [{"id": 1, "file_name": "s0.png"}, {"id": 2, "file_name": "x\x1b[2J\n.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 30, 40]}],
+        "categories": [{"id": 7, "name": "red\x1b[31m\ncell"}],
+    }
+    (smears / "coco.json").write_text(json.dumps(content))
+    call = ["--images", str(images), "--coco", str(smears / "coco.json")]
+    assert convert_to_coco.main([*call, "--out", str(smears / "out")]) == 1
+    text = capsys.readouterr().out
+    assert "\x1b" not in text and "red\\x1b[31m\\ncell: 1" in text and "no image x\\x1b[2J" in text
+    assert text.count("[unread file]") == names
 
 
 @pytest.mark.data

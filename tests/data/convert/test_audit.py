@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bccd_d2.data.convert.audit import near_duplicates, percentiles, summarise
-from bccd_d2.data.convert.image import perceptual_hash
+from bccd_d2.data.convert.hashing import perceptual_hash
 from bccd_d2.data.convert.run import ConvertOptions, convert
 
 SIZE = (120, 160)

@@ -169,3 +169,11 @@ def test_a_name_that_is_no_utf8_is_listed_and_the_rest_done(root: Path, tmp_path
     assert [image["file_name"] for image in content["images"]] == ["train/original/good_a.png"]
     skipped = json.loads((tmp_path / "out/audit.json").read_text("utf-8"))["findings"]["skipped"]
     assert all("bad\\xff.png" in skip["file"] for skip in skipped) and len(skipped) == 2
+
+
+def test_a_folder_as_cellpose_leaves_it(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "s0.png")
+    Image.new("L", (8, 8)).save(tmp_path / "s0_cp_masks.png")
+    np.save(tmp_path / "s0_seg.npy", np.array({"masks": 0}, dtype=object), allow_pickle=True)
+    (pair,) = find_sources(images=tmp_path).pairs
+    assert pair.mask.name == find_label_file(tmp_path, "s0").name == "s0_cp_masks.png"

@@ -322,6 +322,7 @@ def test_tool_passes_every_option_on(
         "test_fraction": 0.0,
         "seed": 1,
         "folds": 2,
+        "splits": None,
         "max_images": 8,
     }
     printed = capsys.readouterr().out

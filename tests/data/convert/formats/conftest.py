@@ -76,7 +76,7 @@ def run(images: Path, tmp_path: Path) -> Callable[..., Converted]:
 
     def start(option: str, path: Path, **choices: Any) -> Converted:
         out = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
-        names = ("splits", "classes", "partial", "ignore")
+        names = ("classes", "partial", "ignore")
         source = AnnotationSource(
             option, path, **{k: choices.pop(k) for k in names if k in choices}
         )

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd_d2.io.files import printable
 from bccd_d2.io.label_images import Values, compact_labels, read_values
+from bccd_d2.io.text import printable
 from bccd_d2.masks.colours import (
     background_colour,
     is_grey,
@@ -24,7 +24,6 @@ from bccd_d2.masks.colours import (
 from bccd_d2.masks.structure import (
     Structure,
     looks_inverted,
-    sizeable_pieces,
     structure_of,
 )
 
@@ -32,7 +31,7 @@ KINDS = ("auto", "binary", "labels")
 _LISTED = 5  # values that a message names
 
 
-class TruthError(ValueError):
+class MaskError(ValueError):
     """A mask file that can be meant in several ways, or in none.
 
     Attributes:
@@ -45,7 +44,7 @@ class TruthError(ValueError):
 
 
 @dataclass(frozen=True)
-class TruthOptions:
+class MaskOptions:
     """How mask files are read.
 
     Attributes:
@@ -65,7 +64,7 @@ class TruthOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class MaskFile:
     """A mask file, read: either ``mask`` or ``label_map`` is there.
 
     Attributes:
@@ -90,15 +89,15 @@ class Truth:
         return self.mask if self.label_map is None else self.label_map > 0
 
 
-def read_truth(path: str | Path, options: TruthOptions | None = None) -> Truth:
+def read_mask_file(path: str | Path, options: MaskOptions | None = None) -> MaskFile:
     """The cells of a mask file.
 
     Raises:
         FileNotFoundError: no such file.
-        TruthError: it is ambiguous; the message names what helps (a ValueError).
+        MaskError: it is ambiguous; the message names what helps (a ValueError).
         ValueError: unreadable.
     """
-    options = TruthOptions() if options is None else options
+    options = MaskOptions() if options is None else options
     path = Path(path)
     file, colour = read_values(path, "mask"), None
     if file.values.ndim == 3:
@@ -120,12 +119,14 @@ class _Reading:
     path: Path
     file: Values
     colour: np.ndarray | None  # (H, W, 3) uint8 of a file in colour; a palette is none
-    options: TruthOptions
+    options: MaskOptions
 
-    def truth(self) -> Truth:
+    def truth(self) -> MaskFile:
         kind, colour = self.options.kind, self.colour
         if kind == "auto" and is_own_labels(self.path):
             kind = "labels"
+        if self.options.threshold is not None:
+            self._check_threshold(kind)
         wants_mask = kind == "binary" or self.options.threshold is not None
         if colour is not None and not wants_mask:
             return self._coloured(colour, kind)
@@ -145,8 +146,8 @@ class _Reading:
 
     # -- values ---------------------------------------------------------------------------------
 
-    def _error(self, kind: str, text: str) -> TruthError:
-        return TruthError(kind, f"mask {printable(self.path)} {text}")
+    def _error(self, kind: str, text: str) -> MaskError:
+        return MaskError(kind, f"mask {printable(self.path)} {text}")
 
     def _are_whole(self) -> bool:
         values = self.file.values
@@ -172,9 +173,22 @@ class _Reading:
         except ValueError as error:
             raise self._error("label image", str(error)) from error
 
-    def _as_labels(self, labels: np.ndarray, ignored: int, reading: str = "labels") -> Truth:
+    def _check_threshold(self, kind: str) -> None:
+        """Raise for a label image: some of its cells would be foreground, and touching ones one."""
+        if kind == "auto" and self.colour is None and self._are_whole():
+            labels, _ = self._labels()
+            if labels.max(initial=0) >= 2 and structure_of(labels).are_cells:
+                kind = "labels"
+        if kind == "labels":
+            raise self._error(
+                "label image",
+                "is a label image, one value per cell: leave --threshold "
+                f"{self.options.threshold:g} out, or say --mask-kind binary if it is none",
+            )
+
+    def _as_labels(self, labels: np.ndarray, ignored: int, reading: str = "labels") -> MaskFile:
         count = int(labels.max(initial=0)) + 1
-        return Truth(None, labels, reading, count, self.file.mode, ignored)
+        return MaskFile(None, labels, reading, count, self.file.mode, ignored)
 
     def _refuse_odd(self, labels: np.ndarray, found: Structure) -> None:
         """Raise where all values but a few are cells, as with outlines between cells."""
@@ -196,7 +210,7 @@ class _Reading:
 
     # -- colours --------------------------------------------------------------------------------
 
-    def _coloured(self, colour: np.ndarray, kind: str) -> Truth:
+    def _coloured(self, colour: np.ndarray, kind: str) -> MaskFile:
         """Cells by colour; two colours are a binary mask."""
         packed = packed_colours(colour)
         count = len(np.unique(packed))
@@ -237,7 +251,7 @@ class _Reading:
 
     # -- binary masks ---------------------------------------------------------------------------
 
-    def _as_mask(self, grey: np.ndarray, colours: int = 0) -> Truth:
+    def _as_mask(self, grey: np.ndarray, colours: int = 0) -> MaskFile:
         ignored = self._ignored()
         kept = grey[~ignored]
         values = np.unique(kept)
@@ -246,7 +260,7 @@ class _Reading:
             mask = ~mask & ~ignored
         self._check_polarity(mask, len(values))
         count = colours or len(values)
-        return Truth(mask, None, "binary", count, self.file.mode, int(ignored.sum()))
+        return MaskFile(mask, None, "binary", count, self.file.mode, int(ignored.sum()))
 
     def _divided(self, grey: np.ndarray, values: np.ndarray) -> np.ndarray:
         """(H, W) bool, the bright pixels."""
@@ -297,17 +311,22 @@ class _Reading:
             ignored = (*self.options.ignore_values, last)
             if self._has_cells(replace(self.options, threshold=None, ignore_values=ignored)):
                 ways.append(f"if {last} marks pixels to ignore: --ignore-value {last}")
+        if whole and values[0] > 0 and len(values) > 2:
+            ignored = (*self.options.ignore_values, int(values[0]))
+            if self._has_cells(replace(self.options, threshold=None, ignore_values=ignored)):
+                ways.append(f"if {ignored[-1]} is the background: --ignore-value {ignored[-1]}")
         threshold = _likely_threshold(values, whole)
         for extra, invert in (("", self.options.invert), (" --invert", True)):
             if self._has_cells(replace(self.options, threshold=threshold, invert=invert)):
                 option = f"--threshold {threshold:g}{extra}"
                 ways.append(f"say from which value on a pixel is cell: {option}")
                 break
-        if whole and structure_of(self._labels()[0]).solid.mean() >= 0.5:
+        one_each = whole and self.file.values.min() <= 0
+        if one_each and structure_of(self._labels()[0]).solid.mean() >= 0.5:
             ways.append("if each value is one cell: --mask-kind labels")
         return "; " + ", or ".join(ways) if ways else ": export it with two values, or one a cell"
 
-    def _has_cells(self, options: TruthOptions) -> bool:
+    def _has_cells(self, options: MaskOptions) -> bool:
         try:
             found = replace(self, options=options).truth()
         except ValueError:
@@ -324,27 +343,3 @@ def _likely_threshold(values: np.ndarray, whole: bool) -> float:
     if not whole and high <= 1:
         return (low + high) / 2
     return 128.0 if 129 <= high <= 255 and low < 128 else float(int(low + high + 1) // 2)
-
-
-def read_single(path: str | Path, options: TruthOptions) -> Truth:
-    """A file of one value in a folder of label images: one cell, or an error where it is several.
-
-    Raises:
-        TruthError: its value lies in several pieces, so that it may be a binary mask.
-    """
-    found = read_truth(path, replace(options, kind="labels"))
-    pieces = pieces_of_one(found)
-    if pieces > 1 and not is_own_labels(Path(path)):
-        raise TruthError(
-            "label image",
-            f"mask {printable(path)} has one value in {pieces} pieces, while others of its folder "
-            "are label images: say what they are with --mask-kind binary or --mask-kind labels, or "
-            "move it",
-        )
-    return found
-
-
-def pieces_of_one(found: Truth) -> int:
-    """In how many sizeable pieces the only cell of a label image lies; 0 where it has several."""
-    alone = found.label_map is not None and found.label_map.max(initial=0) == 1
-    return sizeable_pieces(found.foreground) if alone else 0

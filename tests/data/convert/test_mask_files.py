@@ -12,9 +12,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from bccd_d2.data.convert.mask_files import MaskError, MaskOptions, read_mask_file
 from bccd_d2.data.convert.run import ConvertOptions, convert
 from bccd_d2.data.convert.tool_labels import read_tool_labels
-from bccd_d2.data.convert.truth import TruthError, TruthOptions, read_truth
 from bccd_d2.export.labels import write_label_tiff
 from bccd_d2.io.label_images import compact_labels, read_label_file
 from bccd_d2.masks.cells import Cells
@@ -71,7 +71,7 @@ LABELS = {
 def test_label_images_are_known_as_such(kind, labels, tmp_path):
     suffix, make = LABELS[kind]
     path = save(tmp_path / f"a{suffix}", make(labels))
-    found = read_truth(path)
+    found = read_mask_file(path)
     assert found.mask is None and found.label_map.max() == labels.max()
     same = np.unique(np.stack([labels.ravel(), found.label_map.ravel()]), axis=1)
     assert same.shape[1] == labels.max() + 1  # one to one
@@ -82,7 +82,7 @@ def test_label_images_are_known_as_such(kind, labels, tmp_path):
 
 
 def test_colours_that_come_again_are_cells_by_region(labels, tmp_path):
-    found = read_truth(save(tmp_path / "a.png", coloured(labels, colours=5)))
+    found = read_mask_file(save(tmp_path / "a.png", coloured(labels, colours=5)))
     assert found.reading == "colours"
     np.testing.assert_array_equal(found.foreground, labels > 0)
 
@@ -105,7 +105,7 @@ MASKS = {
 def test_binary_masks_are_binary(kind, labels, tmp_path):
     array = MASKS[kind](labels)
     array = array[..., 0] if array.shape[2] == 1 else array
-    found = read_truth(save(tmp_path / "a.png", array))
+    found = read_mask_file(save(tmp_path / "a.png", array))
     np.testing.assert_array_equal(found.mask, labels > 0)
 
 
@@ -113,11 +113,11 @@ def test_palettes(labels, tmp_path):
     picture = Image.fromarray((labels > 0).astype(np.uint8))
     picture.putpalette([0, 0, 0, 128, 0, 0])
     picture.save(tmp_path / "two.png")
-    np.testing.assert_array_equal(read_truth(tmp_path / "two.png").mask, labels > 0)
+    np.testing.assert_array_equal(read_mask_file(tmp_path / "two.png").mask, labels > 0)
     picture = Image.fromarray(labels.astype(np.uint8))
     picture.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
     picture.save(tmp_path / "many.png")
-    np.testing.assert_array_equal(read_truth(tmp_path / "many.png").label_map, labels)
+    np.testing.assert_array_equal(read_mask_file(tmp_path / "many.png").label_map, labels)
 
 
 def ignored(labels: np.ndarray) -> np.ndarray:
@@ -146,6 +146,7 @@ ODD = {  # kind of mask: its pixels, the kind of error, the first option that is
     "1 and ignored": (ignored, "not binary", "--ignore-value 255"),
     "outlined": (outlined, "label image", "--ignore-value 255"),
     "negative": (lambda m: np.where(m > 0, m, -1), "label image", "--ignore-value -1"),
+    "background of 1": (lambda m: (m + 1).astype(np.uint8), "not binary", "--ignore-value 1"),
     "classes": (lambda m: ((m > 0) * (1 + m % 2)).astype(np.uint8), "not binary",
                 "--ignore-value 2"),
     "soft colours": (lambda m: cv2.GaussianBlur(two((0, 0, 200), (250, 0, 0))(m), (0, 0), 1),
@@ -154,7 +155,7 @@ ODD = {  # kind of mask: its pixels, the kind of error, the first option that is
 }  # fmt: skip
 
 
-def options_of(text: str) -> list[TruthOptions]:
+def options_of(text: str) -> list[MaskOptions]:
     """Each remedy that a message names."""
     found = []
     for words in re.findall(r"--(?:[a-z-]+(?: -?[\d.]+\d|\s-?\d)?(?: --invert)?)", text):
@@ -168,7 +169,7 @@ def options_of(text: str) -> list[TruthOptions]:
                 given["kind"] = "labels"
             else:
                 given["invert"] = option == "invert"
-        found.append(TruthOptions(**given))
+        found.append(MaskOptions(**given))
     return found
 
 
@@ -177,33 +178,43 @@ def test_every_remedy_that_is_named_works_on_that_very_file(kind, labels, tmp_pa
     make, error, option = ODD[kind]
     array = make(labels)
     path = save(tmp_path / ("a.npy" if array.dtype.kind in "fi" else "a.png"), array)
-    with pytest.raises(TruthError) as refused:
-        read_truth(path)
+    with pytest.raises(MaskError) as refused:
+        read_mask_file(path)
     assert refused.value.kind == error and str(path) in str(refused.value)
     remedies = options_of(str(refused.value))
     assert option in str(refused.value) and remedies
     for remedy in remedies:
-        found = read_truth(path, remedy)
+        found = read_mask_file(path, remedy)
         if kind != "white":
             assert found.foreground.any() and not found.foreground.all()
-    first = read_truth(path, remedies[0]).foreground
+    first = read_mask_file(path, remedies[0]).foreground
     if kind not in ("white", "classes", "outlined", "1 and ignored"):
         overlap = (first & (labels > 0)).sum() / (first | (labels > 0)).sum()
         assert overlap > 0.95
 
 
-def test_a_threshold_above_all_values_is_named_not_applied(labels, tmp_path):
+@pytest.mark.parametrize("threshold", [1, 5, 128])
+def test_a_threshold_for_a_label_image_is_refused(threshold, labels, tmp_path):
     path = save(tmp_path / "a.png", labels.astype(np.uint8))
-    with pytest.raises(TruthError, match="reaches up to .* only, so --threshold 128 leaves no"):
-        read_truth(path, TruthOptions(threshold=128))
-    np.testing.assert_array_equal(read_truth(path).label_map, labels)
+    for kind in ("auto", "labels"):
+        with pytest.raises(MaskError, match="is a label image.*leave --threshold .* out"):
+            read_mask_file(path, MaskOptions(kind=kind, threshold=threshold))
+    np.testing.assert_array_equal(read_mask_file(path).label_map, labels)
+
+
+def test_a_threshold_above_all_values_is_named_not_applied(labels, tmp_path):
+    path = save(tmp_path / "a.png", (labels > 0).astype(np.uint8))
+    with pytest.raises(MaskError, match="reaches up to 1 only, so --threshold 128 leaves no cell; "
+                                        "leave it out"):  # fmt: skip
+        read_mask_file(path, MaskOptions(threshold=128))
+    np.testing.assert_array_equal(read_mask_file(path).mask, labels > 0)
 
 
 def test_a_right_mask_given_as_inverted_is_named(labels, tmp_path):
     path = save(tmp_path / "a.png", (labels > 0).astype(np.uint8) * 255)
-    with pytest.raises(TruthError, match="leave --invert out"):
-        read_truth(path, TruthOptions(invert=True))
-    assert not read_truth(path, TruthOptions(invert=False)).mask.all()
+    with pytest.raises(MaskError, match="leave --invert out"):
+        read_mask_file(path, MaskOptions(invert=True))
+    assert not read_mask_file(path, MaskOptions(invert=False)).mask.all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -211,18 +222,18 @@ def test_white_is_zero_is_respected_for_masks_and_not_for_labels(dtype, labels, 
     white = np.iinfo(dtype).max
     dark_cells = np.where(labels > 0, 0, white).astype(dtype)
     tifffile.imwrite(tmp_path / "a.tif", dark_cells, photometric="miniswhite")
-    np.testing.assert_array_equal(read_truth(tmp_path / "a.tif").mask, labels > 0)
+    np.testing.assert_array_equal(read_mask_file(tmp_path / "a.tif").mask, labels > 0)
     tifffile.imwrite(tmp_path / "b.tif", white - dark_cells, photometric="miniswhite")
-    with pytest.raises(TruthError, match="--invert"):
-        read_truth(tmp_path / "b.tif")
+    with pytest.raises(MaskError, match="--invert"):
+        read_mask_file(tmp_path / "b.tif")
     tifffile.imwrite(tmp_path / "c.tif", labels.astype(dtype), photometric="miniswhite")
-    np.testing.assert_array_equal(read_truth(tmp_path / "c.tif").label_map, labels)
+    np.testing.assert_array_equal(read_mask_file(tmp_path / "c.tif").label_map, labels)
 
 
 def test_crowded_cells_that_grew_together_are_not_taken_for_background(labels, tmp_path):
     crowded = cv2.dilate((labels > 0).astype(np.uint8), np.ones((25, 25), np.uint8)) * 255
     assert (crowded > 0).mean() > 0.5
-    assert read_truth(save(tmp_path / "a.png", crowded)).mask.sum() == (crowded > 0).sum()
+    assert read_mask_file(save(tmp_path / "a.png", crowded)).mask.sum() == (crowded > 0).sum()
 
 
 # -- through the converter ------------------------------------------------------------------------
