@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from bccd_d2.cli import common
+from bccd_d2.io.text import printable
 
 LISTED = 20  # files that are no inputs, named at the end
 KINDS = ("labels", "coco", "geojson", "csv", "overlay")
@@ -78,14 +79,14 @@ def _predict(args: argparse.Namespace) -> int:
     processes = Processes(device=device_type(args.device))
     summary = launch(predict_batch, processes, BatchOptions(**given))
     for failure in summary.failures:
-        print(f"failed: {failure['file']}: {failure['reason']}", file=sys.stderr)
+        print(printable(f"failed: {failure['file']}: {failure['reason']}"), file=sys.stderr)
     for text in summary.left_out[:LISTED]:
-        print(f"left out: {text}", file=sys.stderr)
+        print(printable(f"left out: {text}"), file=sys.stderr)
     if len(summary.left_out) > LISTED:
         more = len(summary.left_out) - LISTED
         print(f"left out: {more} more, see {summary.output / 'run.json'}", file=sys.stderr)
     for text in summary.warnings:
-        print(f"warning: {text}", file=sys.stderr)
+        print(printable(f"warning: {text}"), file=sys.stderr)
     print(
         f"{summary.done} images done, {summary.skipped} finished before, "
         f"{len(summary.failures)} failed; results in {summary.output}"
