@@ -179,7 +179,7 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
         return with_reference(config), model, OperatingPoint(0.0, "no data: all cells count"), ""
     point = OperatingPoint()
     preprocessing = Preprocessing()
-    parts = {"operating_point": point, PREPROCESSING: preprocessing}
+    parts: dict[str, Any] = {"operating_point": point, PREPROCESSING: preprocessing}
     CellCheckpointer(model, use_average=True, **parts).load(weights, list(parts))
     return preprocessing.given_to(config), model, point, weights
 
