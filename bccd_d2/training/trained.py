@@ -70,6 +70,12 @@ class TrainedModel:
         weights = next(self.net.parameters(), None)
         return "cpu" if weights is None else str(weights.device)
 
+    @property
+    def diameter(self) -> float | None:
+        """px of an image, at zoom 1, across the cells it was trained on; None = it is not known."""
+        given = self.config.INPUT
+        return given.DIAMETER / given.IMAGE_SCALE if given.DIAMETER > 0 else None
+
     def digest(self) -> str:
         """SHA-256 of the weights' file; "" for a model without weights."""
         return file_sha256(self.source) if self.source else ""
