@@ -152,3 +152,63 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path):
     version, loaded = done.stdout.split(maxsplit=1)
     assert version[0].isdigit()
     assert loaded.strip() == "set()"
+
+
+def modules() -> dict[str, str]:
+    """Dotted name of every module of the package, with its source."""
+    found = {}
+    for file in FILES:
+        parts = ("bccd_d2", *Path(file).with_suffix("").parts)
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = (PACKAGE / file).read_text(encoding="utf-8")
+    return found
+
+
+def cycles(sources: dict[str, str]) -> list[list[str]]:
+    """Modules that import each other in a ring, at the top or inside a function."""
+    graph: dict[str, set[str]] = {}
+    for name, source in sources.items():
+        file = name.partition(".")[2].replace(".", "/") + ".py"
+        given = {n if n in sources else n.rpartition(".")[0] for n in imported(source, file)}
+        graph[name] = {n for n in given & sources.keys() if n not in (name, "bccd_d2")}
+    rings = []
+    for start in graph:
+        seen, todo = set(), [(start, [start])]
+        while todo:
+            name, path = todo.pop()
+            for other in graph[name]:
+                if other == start:
+                    rings.append([*path, start])
+                elif other not in seen:
+                    seen.add(other)
+                    todo.append((other, [*path, other]))
+    return rings
+
+
+def test_nothing_imports_itself_by_a_detour():
+    assert cycles(modules()) == []
+
+
+def test_a_ring_is_found_also_where_an_import_is_lazy():
+    sources = {
+        "bccd_d2.a": "from bccd_d2.b import f",
+        "bccd_d2.b": "def f():\n    from bccd_d2 import c",
+        "bccd_d2.c": "import bccd_d2.a",
+        "bccd_d2.d": "import bccd_d2.a",
+    }
+    assert {frozenset(ring) for ring in cycles(sources)} == {
+        frozenset({"bccd_d2.a", "bccd_d2.b", "bccd_d2.c"})
+    }
+
+
+def test_a_shipped_model_loads_without_the_trainer(tmp_path):
+    code = (
+        "import sys; from bccd_d2 import load_pretrained; load_pretrained(device='cpu'); "
+        "print(sorted(n for n in sys.modules if n.startswith(('bccd_d2.training', "
+        "'bccd_d2.experiments', 'bccd_d2.evaluation', 'bccd_d2.report'))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout.strip().splitlines()[-1] == "[]"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from detectron2.config import CfgNode as CN
 
 from bccd_d2.data.augment.extras import ExtraOptions
+from bccd_d2.data.augment.microscope import MicroscopeOptions
 from bccd_d2.data.augment.photometric import PhotometricOptions
 from bccd_d2.data.mapper import MapperOptions
 from bccd_d2.data.preprocess import PreprocessOptions
@@ -56,6 +57,8 @@ def _add_input(config: CN) -> None:
     config.DATASETS.TEST = ("bccd_test",)  # seen by --eval-only alone
     mapper, photometric = MapperOptions(), PhotometricOptions()  # what each key means is said there
     config.INPUT.IMAGE_SCALE = mapper.image_scale
+    # A model's file carries DIAMETER / IMAGE_SCALE; 0 = every image is scaled by IMAGE_SCALE.
+    config.INPUT.DIAMETER = mapper.diameter or 0.0
     config.INPUT.CROP_SIZE = mapper.crop_size[0]
     config.INPUT.SCALE_RANGE = mapper.scale_range
     config.INPUT.CROWD_CANDIDATES = mapper.crowd_candidates
@@ -71,6 +74,7 @@ def _add_input(config: CN) -> None:
     jitter.BLUR = photometric.blur_probability
     jitter.NOISE = photometric.noise_probability
     config.INPUT.EXTRA = CN(keys_of(ExtraOptions()))  # all off
+    config.INPUT.MICROSCOPE = CN(keys_of(MicroscopeOptions()))  # all off
     _add_preprocessing(config.INPUT)
     config.DATALOADER.CACHE_MB = 0  # decoded images kept in memory by each loading process
 
@@ -161,6 +165,9 @@ def _add_dense(config: CN) -> None:
     dense.TILE_BATCH = tiles.batch
     dense.SCORE = answer.score
     dense.BORDER_AREA = answer.border_area
+    dense.BORDER_FIELD = answer.border_field
+    dense.SLIVER_AREA = answer.sliver_area
+    dense.COUNTED = answer.counted
     dense.OUTLINES = answer.outlines
     dense.TARGET = CN(keys_of(EncodeOptions()))  # how maps to learn from are drawn
     dense.DECODE = CN(keys_of(answer.decode))  # how maps become cells

@@ -78,41 +78,42 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
         ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in the label map) and
         ``touches_border``. Images without cells stay in, with an empty list. Crowds and difficult
         cells are left out. In a dataset of boxes or points ``label_file`` is None; points have
-        ``point`` (x, y) in place of ``bbox``.
+        ``point`` (x, y) in place of ``bbox``. ``diameter``, px across a typical cell, where the
+        json has it.
 
     Raises:
         KeyError: the dataset has no such split.
         ValueError: the json is broken.
     """
-    from detectron2.structures import BoxMode
-
     folder = Path(os.path.abspath(folder))
     description = read_description(folder)
     root = image_root(folder, description)
     path = split_json(folder, split, description)
-    fixed = {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS}
-    kind, records = description.get("annotations", "masks"), []
+    kind, white = description.get("annotations", "masks"), max_value(description)
+    records = []
     for image in read_coco(path, boxes=kind != "points"):
         entry = image.entry
         labels = entry.get("label_file")
         if labels is None and kind == "masks":
             raise ValueError(f"{path}: image {entry['id']} has no label_file; {CONVERT_AGAIN}")
-        records.append(
-            {
-                "file_name": str(confined(root, entry["file_name"])),
-                "label_file": labels and str(confined(folder, labels)),
-                "image_id": entry["id"],
-                "height": entry["height"],
-                "width": entry["width"],
-                "max_value": max_value(description),
-                "annotations": [
-                    {key: given[key] for key in _KEPT if key in given} | fixed
-                    for given in image.annotations
-                    if not given.get("iscrowd", 0)
-                ],
-            }
-        )
+        record = {
+            "file_name": str(confined(root, entry["file_name"])),
+            "label_file": labels and str(confined(folder, labels)),
+            "image_id": entry["id"],
+            "max_value": white,
+            "diameter": entry.get("diameter"),
+            "annotations": [_annotation(a) for a in image.annotations if not a.get("iscrowd", 0)],
+        }
+        records.append(record | {side: entry[side] for side in ("height", "width")})
     return records
+
+
+def _annotation(given: Mapping[str, Any]) -> dict[str, Any]:
+    """An annotation as detectron2 has it."""
+    from detectron2.structures import BoxMode
+
+    kept = {key: given[key] for key in _KEPT if key in given}
+    return kept | {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS}
 
 
 def register_dataset(

@@ -17,9 +17,11 @@ import torch
 from detectron2.structures import BitMasks, Boxes, Instances
 
 from bccd_d2.data.augment.extras import ExtraOptions, augment_pair
+from bccd_d2.data.augment.microscope import MicroscopeOptions, microscope
 from bccd_d2.data.augment.photometric import PhotometricOptions, photometric, turn_and_flip
 from bccd_d2.data.augment.stain_jitter import stain_jitter
 from bccd_d2.data.cache import PairReader
+from bccd_d2.data.ignored import largest_label, refuse_ignored, split_ignored
 from bccd_d2.data.preprocess import PreprocessOptions, Preprocessor, resize_image, scaled_size
 from bccd_d2.data.targets import DenseTargets
 from bccd_d2.io.images import read_image
@@ -33,6 +35,8 @@ class MapperOptions:
     Attributes:
         image_scale: the detector's frame: its pixels per pixel of the file. 0.5 = half resolution.
             A fixed factor, not a fixed edge, so that a cell has one size in every image.
+        diameter: px; when set, an image whose dataset dict has a ``diameter`` (px across a typical
+            cell) is scaled so that its cells have this size; others keep ``image_scale``.
         short_edge: px; when set, each image's scale is short_edge / min(height, width) instead.
         scale_range: random factor on top of that scale, log-uniform; training only.
         crop_size: (height, width) of the training crop in the detector's frame; where the scaled
@@ -48,6 +52,7 @@ class MapperOptions:
         rotate90: turn by quarters at random.
         photometric: bounds of colour jitter, blur and noise; training only.
         extras: stain jitter, affine and elastic maps, erasing, copied cells; training only.
+        microscope: light, sensor, focus, grain, resolution and file; training only.
         preprocess: stain normalisation, denoising and CLAHE; always.
         dense: maps in place of boxes and bitmaps in training; None = boxes and bitmaps. Cells are
             drawn however little of them shows.
@@ -55,6 +60,7 @@ class MapperOptions:
     """
 
     image_scale: float = 1.0
+    diameter: float | None = None
     short_edge: int | None = None
     scale_range: tuple[float, float] = (0.8, 1.25)
     crop_size: tuple[int, int] = (512, 512)
@@ -66,6 +72,7 @@ class MapperOptions:
     rotate90: bool = True
     photometric: PhotometricOptions = field(default_factory=PhotometricOptions)
     extras: ExtraOptions = field(default_factory=ExtraOptions)
+    microscope: MicroscopeOptions = field(default_factory=MicroscopeOptions)
     preprocess: PreprocessOptions = field(default_factory=PreprocessOptions)
     dense: DenseTargets | None = None
     cache_mb: float = 0
@@ -79,14 +86,17 @@ class MapperOptions:
             (self.crowd_candidates >= 1, "crowd_candidates must be at least 1"),
             (0 <= self.uniform_probability <= 1, "uniform_probability must lie in [0, 1]"),
             (0 <= self.min_visible <= 1, "min_visible must lie in [0, 1]"),
+            (self.diameter is None or self.diameter > 0, "diameter must be above 0 or None"),
             (self.short_edge is None or self.short_edge > 0, "short_edge must be above 0 or None"),
         ]
         for passed, message in checks:
             if not passed:
                 raise ValueError(message)
 
-    def scale_of(self, height: int, width: int) -> float:
-        """Detector pixels per pixel of a file of this size."""
+    def scale_of(self, height: int, width: int, diameter: float | None = None) -> float:
+        """Detector pixels per pixel of a file of this size, and of cells of this diameter."""
+        if self.diameter is not None and diameter:
+            return self.diameter / diameter
         if self.short_edge is not None:
             return self.short_edge / min(height, width)
         return self.image_scale
@@ -251,12 +261,15 @@ class LabelMapMapper:
             self._rng_owner = os.getpid()
         return self._rng
 
+    def _scale(self, record: Mapping[str, Any], image: np.ndarray) -> float:
+        return self.options.scale_of(*image.shape[:2], record.get("diameter"))
+
     def _training_crop(self, record: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
         options, rng = self.options, self._generator()
         image, label_map = self._read(record)
-        boxes, areas = cell_table(record, int(label_map.max()))
+        boxes, areas = cell_table(record, largest_label(label_map))
         low, high = np.log(options.scale_range)
-        scale = options.scale_of(*label_map.shape) * float(np.exp(rng.uniform(low, high)))
+        scale = self._scale(record, image) * float(np.exp(rng.uniform(low, high)))
         turns = int(rng.integers(4)) if options.rotate90 else 0
         mirror = bool(rng.integers(2)) if options.flip else False
 
@@ -275,9 +288,11 @@ class LabelMapMapper:
         if options.dense is not None:
             truth["dense"] = options.dense(labels)
         else:
+            refuse_ignored(labels, record["label_file"])
             visible, pixels = options.min_visible, options.min_pixels
             truth["instances"] = make_instances(labels, areas, visible, pixels)
         crop = stain_jitter(crop, rng, options.extras.stain_jitter)
+        crop = microscope(crop, rng, options.microscope)
         return photometric(crop, rng, options.photometric), truth
 
     def _read(self, record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -287,14 +302,12 @@ class LabelMapMapper:
     def _whole_image(self, record: Mapping[str, Any]) -> tuple[np.ndarray, Instances | None]:
         if not self.with_instances:
             image = read_image(record["file_name"], max_value=record.get("max_value"))
-            height, width = image.shape[:2]
-            size = scaled_size(height, width, self.options.scale_of(height, width))
+            size = scaled_size(*image.shape[:2], self._scale(record, image))
             return self._preprocess(resize_image(image, size), image, record["file_name"]), None
         image, label_map = self._read(record)
-        height, width = label_map.shape
-        size = scaled_size(height, width, self.options.scale_of(height, width))
-        labels = resize_labels(label_map, size)
-        nothing_cut = np.zeros(int(label_map.max()) + 1)
+        size = scaled_size(*label_map.shape, self._scale(record, image))
+        labels = split_ignored(resize_labels(label_map, size))[0]
+        nothing_cut = np.zeros(largest_label(label_map) + 1)
         instances = make_instances(labels, nothing_cut, 0.0, self.options.min_pixels)
         return self._preprocess(resize_image(image, size), image, record["file_name"]), instances
 

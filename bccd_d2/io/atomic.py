@@ -18,6 +18,8 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
+PART = ".part"  # ends the names of files that are being written; they begin with a dot
+
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
@@ -31,7 +33,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(PART, f".{path.name[:50]}.", path.parent)
     except OSError as error:
         raise OSError(
             f"cannot write {path}: {error.strerror}. Choose a writable folder."

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bccd_d2.io.atomic import PART
+
 try:
     import fcntl
 except ImportError:  # Windows: folders are not held there
@@ -89,6 +91,7 @@ def _take(path: Path, what: str) -> int:
     earlier = _content(handle)
     if earlier:
         logger.info("%s: process %s that held it is gone", path.parent, earlier.get("process"))
+        _remove_parts(path.parent)
     who = {
         "process": os.getpid(),
         "host": platform.node(),
@@ -99,6 +102,15 @@ def _take(path: Path, what: str) -> int:
     os.pwrite(handle, json.dumps(who).encode(), 0)
     _held[path] = who
     return handle
+
+
+def _remove_parts(folder: Path) -> None:
+    """Delete what a dead process was writing; not in folders below that are held by themselves."""
+    for part in folder.rglob(f".*{PART}"):
+        between = [parent for parent in part.parents if folder in parent.parents]
+        if not any((parent / LOCK).exists() for parent in between):
+            with contextlib.suppress(OSError):
+                part.unlink()
 
 
 def _opened(path: Path) -> int:

@@ -141,14 +141,23 @@ def read_rows(
                 raise ValueError(f"line {table.line_num} lacks {', '.join(missing)}")
             if None in row:
                 raise ValueError(f"line {table.line_num} has more values than the head")
-            values = {k: columns.get(k, others)(from_csv_text(v)) for k, v in row.items()}
-            bad = [k for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)]
-            if bad:
-                raise ValueError(f"line {table.line_num}: {bad[0]} is no finite number")
-            rows.append(values)
+            kinds = {name: columns.get(name, others) for name in row}
+            rows.append({k: _cell(k, v, kinds[k], table.line_num) for k, v in row.items()})
     except (ValueError, TypeError, csv.Error) as error:
         raise ValueError(f"{path} is broken ({_short(error)}); {remedy}") from error
     return rows
+
+
+def _cell(name: str, text: str, kind: type, line: int) -> Any:
+    """A cell's value."""
+    try:
+        value = kind(from_csv_text(text))
+    except ValueError:
+        value = math.nan
+    if isinstance(value, float) and not math.isfinite(value):
+        wanted = _NAMES.get(kind, "a finite number")
+        raise ValueError(f"line {line}: {name} must be {wanted}, got {text[:40]!r}")
+    return value
 
 
 def check(value: Any, shape: Any, field: str = "") -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bccd_d2.io.records import check, confined, read_json
-from bccd_d2.masks.rle import rle_from_json
-from bccd_d2.masks.runs import rle_runs
+from bccd_d2.masks.rle import rle_from_json, rle_runs
 
 CONVERT_AGAIN = "convert the dataset again"
 EVALUATE_AGAIN = "evaluate again"

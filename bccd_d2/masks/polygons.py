@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from bccd_d2.masks.rle import compress_runs, rle_from_json
-from bccd_d2.masks.runs import Rle
+from bccd_d2.masks.rle import Rle, compress_runs, rle_from_json
 
 
 def polygon_to_rle(rings: Sequence[np.ndarray], image_size: tuple[int, int]) -> Rle:

@@ -163,6 +163,9 @@ def answer_options(cfg: Any) -> AnswerOptions:
         score=dense.SCORE,
         outlines=dense.OUTLINES,
         border_area=dense.BORDER_AREA,
+        border_field=dense.BORDER_FIELD,
+        sliver_area=dense.SLIVER_AREA,
+        counted=dense.COUNTED,
         max_cells=cfg.TEST.DETECTIONS_PER_IMAGE,
     )
 

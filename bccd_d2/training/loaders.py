@@ -12,6 +12,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from bccd_d2.data.augment.extras import ExtraOptions
+from bccd_d2.data.augment.microscope import MicroscopeOptions
 from bccd_d2.data.augment.photometric import PhotometricOptions
 from bccd_d2.data.mapper import LabelMapMapper, MapperOptions
 from bccd_d2.data.targets import DenseTargets
@@ -23,8 +24,10 @@ from bccd_d2.training.sampler import Positions, Samples
 def mapper_options(config: Any) -> MapperOptions:
     """``config.INPUT`` as the mapper's options."""
     given, jitter, extra = config.INPUT, config.INPUT.JITTER, config.INPUT.EXTRA
+    other = {key.lower(): value for key, value in given.MICROSCOPE.items()}
     return MapperOptions(
         image_scale=given.IMAGE_SCALE,
+        diameter=given.DIAMETER or None,
         scale_range=tuple(given.SCALE_RANGE),
         crop_size=(given.CROP_SIZE, given.CROP_SIZE),
         crowd_candidates=given.CROWD_CANDIDATES,
@@ -47,6 +50,7 @@ def mapper_options(config: Any) -> MapperOptions:
             erase=extra.ERASE,
             stain_jitter=extra.STAIN_JITTER,
         ),
+        microscope=MicroscopeOptions(**other),
         preprocess=preprocess_options(config),
         dense=dense_targets(config),
         cache_mb=config.DATALOADER.CACHE_MB,
@@ -134,7 +138,7 @@ def validation_batches(config: Any) -> list[list[dict]]:
     plain = config.clone()
     plain.defrost()
     plain.INPUT.SCALE_RANGE = (1.0, 1.0)
-    for group in (plain.INPUT.JITTER, plain.INPUT.EXTRA):
+    for group in (plain.INPUT.JITTER, plain.INPUT.EXTRA, plain.INPUT.MICROSCOPE):
         for key, value in group.items():
             group[key] = type(value)(0)
     mapper = LabelMapMapper(mapper_options(plain), is_train=True, seed=1)

@@ -139,6 +139,7 @@ def main(samples: Path, progress: Path, first: int, count: int, targets: list[st
             root = samples / name
             files = [path for path in sorted(root.rglob("*")) if _is_target(path)]
             originals = {path: path.read_bytes() for path in files}
+            READERS[name](files[0])  # imports what is heavy before the clock runs
             for seed in range(first, first + count):
                 rng = np.random.default_rng((seed, sum(name.encode())))
                 file = files[rng.integers(len(files))]
@@ -159,7 +160,9 @@ def report(name: str, seed: int, file: Path, content: bytes, wrong: str) -> None
     """Print one failure, and keep the mutant beside the samples."""
     kept: Any = file.parent / f"failed_{name}_{seed}{file.suffix}.bin"
     kept.write_bytes(content)
-    print(json.dumps({"reader": name, "seed": seed, "file": file.name, "wrong": wrong}), flush=True)
+    said = {"reader": name, "seed": seed, "file": file.name, "wrong": wrong}
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
 
 
 def _is_target(path: Path) -> bool:

@@ -59,10 +59,10 @@ def test_scores_come_back_in_the_order_of_labels(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,score\na,0.5\n", "line 2: needs image, label"),
-        ("image,label,score\na,1,high\n", "line 2: needs image, label"),
+        ("image,score\na,0.5\n", "line 2 lacks label.*needs image, label"),
+        ("image,label,score\na,1,high\n", "line 2: score must be a finite number.*needs image"),
         ("image,label,score\na,1,1.5\n", r"outside \[0, 1\]"),
-        ("image,label,score\na,1,0.5\na,1,0.5\n", "line 3.*second"),
+        ("image,label,score\na,1,0.5\na,1,0.5\n", "label 1 of a.*second"),
         ("image,label,score\na,2,0.5\n", "not numbered 1 to 1"),
     ],
 )

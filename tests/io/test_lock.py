@@ -45,8 +45,15 @@ def test_the_other_process_is_named_and_a_dead_one_is_taken_over(tmp_path, other
     os.kill(other.pid, signal.SIGKILL)
     other.wait()
     assert json.loads((tmp_path / LOCK).read_text())["process"] == other.pid  # left by the dead
-    with hold_folder(tmp_path, "prediction"):
+    below, held = tmp_path / "labels", tmp_path / "evaluation"
+    for folder in (below, held):
+        folder.mkdir()
+        (folder / ".a.png.x1.part").write_text("half")
+        (folder / ".a.part.png").write_text("mine")
+    with hold_folder(held, "evaluation"), hold_folder(tmp_path, "prediction"):
         assert json.loads((tmp_path / LOCK).read_text())["process"] == os.getpid()
+    assert [path.name for path in below.iterdir()] == [".a.part.png"]
+    assert (held / ".a.png.x1.part").exists()
     assert not (tmp_path / LOCK).exists()
 
 

@@ -76,8 +76,8 @@ def test_json(tmp_path: Path, content: bytes, reason: str) -> None:
         ("name,x\na,1\nb\n", "line 3 lacks x"),
         ("name,x\na,1,2\n", "line 2 has more values"),
         ("name\na\n", "line 2 lacks x"),
-        ("name,x\na,b\n", "could not convert"),
-        ("name,x\na,nan\n", "x is no finite number"),
+        ("name,x\na,b\n", "line 2: x must be a finite number, got 'b'"),
+        ("name,x\na,nan\n", "line 2: x must be a finite number"),
         ('name,x\na,"1\n', "is broken"),
     ],
 )

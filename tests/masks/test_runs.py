@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from bccd_d2.masks.rle import encode_crop, rle_to_json
-from bccd_d2.masks.runs import rle_runs
+from bccd_d2.masks.rle import encode_crop, rle_runs, rle_to_json
 
 
 def unpacked(rle: dict) -> np.ndarray:

@@ -106,7 +106,7 @@ def find_annotated(images: str | Path, source: AnnotationSource) -> Sources:
     if not index.files:
         raise ValueError(f"images {root} holds no image")
     matched, more = _match(read, index)
-    skips = skips + more
+    skips = skips + more + index.skips
     kind = dataset_kind(list(matched.values()))
     pairs = []
     for file, shapes in sorted(matched.items()):

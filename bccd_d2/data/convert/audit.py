@@ -10,6 +10,7 @@ import numpy as np
 
 from bccd_d2.data.convert.image import ImageRecord
 from bccd_d2.data.convert.pairing import Skip, relative_posix
+from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import mixed_ranges, summarise_ranges
 
 SAME_IMAGE_BITS = 40
@@ -217,7 +218,8 @@ def format_audit(audit: Mapping[str, Any]) -> str:
         cells = (f"{value(summary[name]):>24}" for name in columns)
         lines.append("".join([f"{title:<30}", *cells]))
     found = _finding_lines(audit["findings"])
-    return "\n".join([*lines, *_annotation_lines(audit), "", *found]) + "\n"
+    lines += [*_annotation_lines(audit), "", *found]
+    return "\n".join(map(printable, lines)) + "\n"
 
 
 def _annotation_lines(audit: Mapping[str, Any]) -> list[str]:

@@ -8,8 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bccd_d2.data.convert.pairing import Skip, unread
 from bccd_d2.io.images import SUFFIXES as IMAGE_SUFFIXES
+from bccd_d2.io.images import UNREAD_SUFFIXES
 from bccd_d2.io.label_images import image_stem
+from bccd_d2.io.text import printable
 
 NO_IMAGES = ("mask", "masks", "label", "labels", "annotations", "ground_truth")
 LABEL_STUDIO = re.compile(r"^[0-9a-f]{8}-(.+)$")
@@ -24,11 +27,22 @@ class ImageIndex:
 
     Args:
         root: the folder.
+
+    Attributes:
+        files: the images, sorted.
+        skips: files that seem to be images, and why they cannot be read.
     """
 
     def __init__(self, root: Path) -> None:
-        self.files = sorted(_images(root))
         self.root = root
+        self.files: list[Path] = []
+        self.skips: list[Skip] = []
+        for file in sorted(_images(root)):
+            reason = unread(file, IMAGE_SUFFIXES)
+            if reason:
+                self.skips.append(Skip(printable(file.as_posix()), "unread file", reason))
+            else:
+                self.files.append(file)
         self._places: dict[str, list[Path]] = defaultdict(list)
         for file in self.files:
             inside = _key(file.relative_to(root).as_posix())
@@ -84,7 +98,8 @@ def _images(root: Path) -> Iterator[Path]:
     for file in root.rglob("*"):
         inside = file.relative_to(root)
         hidden = any(part.startswith(".") for part in inside.parts)
-        if hidden or file.suffix.lower() not in IMAGE_SUFFIXES or not file.is_file():
+        named = file.suffix.lower() in (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES)
+        if hidden or not named or file.is_dir():
             continue
         if any(part.lower() in NO_IMAGES for part in inside.parts[:-1]):
             continue

@@ -177,7 +177,7 @@ def _list_folder(folder: Path, endings: Sequence[str]) -> _Folder:
         elif suffix not in endings and suffix not in UNREAD_SUFFIXES:
             found.others[f"of another type ({printable(suffix) or 'no suffix'})"] += 1
         else:
-            reason = _unread(path, endings)
+            reason = unread(path, endings)
             if reason:
                 found.skips.append(Skip(printable(path.as_posix()), "unread file", reason))
             else:
@@ -185,7 +185,8 @@ def _list_folder(folder: Path, endings: Sequence[str]) -> _Folder:
     return found
 
 
-def _unread(path: Path, endings: Sequence[str]) -> str:
+def unread(path: Path, endings: Sequence[str]) -> str:
+    """Why a file of an image's name cannot be read, with the remedy; "" where it can."""
     if not is_utf8(path):
         return "its name is no UTF-8, which a dataset's json cannot hold; rename it"
     if path.suffix.lower() not in endings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.decode import DecodeOptions, cell_scores, decode
 from bccd_d2.masks.encode import encode_distance
 from bccd_d2.masks.flows import flow_errors
-from bccd_d2.masks.labels import cell_areas, cell_touches_border
+from bccd_d2.masks.labels import cell_areas, cell_touches_border, relabel
 from bccd_d2.masks.resize import redraw, resize_label_map
 from bccd_d2.modeling.instances import instances_of
 
@@ -33,6 +33,14 @@ class AnswerOptions:
             maps' own pixels.
         border_area: px of the maps; the score of a cell that the image's edge cuts is multiplied
             by its area over this where that is less than 1, see `completeness`; 0 = never.
+        border_field: px of the maps; that discount is for images whose shorter side has at least
+            so many: in a large field slivers at the edge add nothing and annotators leave them out,
+            in a crop of a few cells all that shows is wanted.
+        sliver_area: px of the maps; least area of cells that the edge cuts, in place of
+            ``decode.min_area``, which is that of whole cells; 0 = no exception.
+        counted: the power of the mean of the "counted" map inside a cell that its score is
+            multiplied by; 0 = every cell counts. It is what annotators of such images leave out:
+            slivers at the border, cells hidden by others.
         max_cells: the best-scored are kept.
 
     Raises:
@@ -43,6 +51,9 @@ class AnswerOptions:
     score: str = "probability"
     outlines: str = "image"
     border_area: float = 0.0
+    border_field: float = 0.0
+    sliver_area: int = 0
+    counted: float = 0.0
     max_cells: int = 300
 
     def __post_init__(self) -> None:
@@ -50,8 +61,10 @@ class AnswerOptions:
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"MODEL.DENSE.{name.upper()} must be of {known}, got {value!r}")
-        if self.border_area < 0:
-            raise ValueError(f"MODEL.DENSE.BORDER_AREA must be at least 0, got {self.border_area}")
+        for name in ("border_area", "border_field", "sliver_area", "counted"):
+            if getattr(self, name) < 0:
+                value = getattr(self, name)
+                raise ValueError(f"MODEL.DENSE.{name.upper()} must be at least 0, got {value}")
 
 
 def to_instances(
@@ -68,16 +81,29 @@ def to_instances(
         ``pred_classes`` (0) and ``pred_rles`` (a list).
     """
     maps = {name: x if name == "flow" else x[0] for name, x in maps.items()}
-    label_map = decode(maps, options.decode)
+    label_map = _cells(maps, options)
     scores = cell_scores(label_map, maps["cell"])
     if options.score == "agreement":
         scores = scores * agreement(label_map, maps)
-    scores = scores * completeness(label_map, options.border_area)
+    if min(label_map.shape) >= options.border_field:
+        scores = scores * completeness(label_map, options.border_area)
+    if options.counted and "counted" in maps:
+        scores = scores * cell_scores(label_map, maps["counted"]) ** options.counted
     size = int(image_size[0]), int(image_size[1])
     label_map = _in_frame(label_map, maps["cell"], size, options)
     present = np.bincount(label_map.ravel(), minlength=len(scores) + 1)[1:] > 0
     cells = Cells.from_label_map(label_map, scores[present].clip(0, 1))
     return instances_of(cells, options.max_cells)
+
+
+def _cells(maps: Mapping[str, np.ndarray], options: AnswerOptions) -> np.ndarray:
+    """The label map (h, w) of whole cells and of slivers at the edge, each above its least area."""
+    whole = options.decode.min_area
+    if not 0 < options.sliver_area < whole:
+        return decode(maps, options.decode)
+    label_map = decode(maps, replace(options.decode, min_area=options.sliver_area))
+    small = (cell_areas(label_map) < whole) & ~cell_touches_border(label_map)
+    return relabel(np.where(np.concatenate(([False], small))[label_map], 0, label_map))
 
 
 def _in_frame(

@@ -7,6 +7,8 @@
 | centre   | 1        | at a cell's centre                           | probability        |
 | distance | 1        | distance to the outside, [0, 1] in each cell | distance, [0, 1]   |
 | flow     | 2        | unit vector (dy, dx) towards the centre      | vector             |
+| counted  | 1        | of a cell that annotators count, see         | probability        |
+|          |          | `data.ignored`; the others teach nothing     |                    |
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-CHANNELS = {"cell": 1, "boundary": 1, "centre": 1, "distance": 1, "flow": 2}
+CHANNELS = {"cell": 1, "boundary": 1, "centre": 1, "distance": 1, "flow": 2, "counted": 1}
 
 
 class DenseHeads(nn.Module):

@@ -75,6 +75,8 @@ class DenseLosses(nn.Module):
             mask = valid
             if head == "flow":
                 mask = targets["cell"] if valid is None else targets["cell"] * valid
+            elif head == "counted":
+                mask = (targets[head] >= 0).float()  # its own unknown pixels, also in the padding
             weight = self._pixel_weights(targets) if head == "cell" else None
             found[head] = loss(logits[head], targets[head], weight=weight, mask=mask)
         return {f"loss_{head}": value for head, value in self.weights(found).items()}

@@ -37,7 +37,8 @@ class DenseSegmentor(nn.Module):
         answer: how maps become cells; None = as `AnswerOptions` has it.
 
     Each input is a dict with ``image`` (3, H, W) uint8 RGB; for training also ``dense``, the maps
-    of `masks.encode` by name as tensors (H, W), or (2, H, W) of the flow; at inference
+    of `masks.encode` by name as tensors (H, W), or (2, H, W) of the flow, and "valid" where some of
+    its pixels count in no loss; at inference
     ``height`` and ``width``, the frame in which it answers. Images of a batch may differ in size;
     smaller ones are padded with the mean colour, which counts in no loss.
     """
@@ -130,7 +131,7 @@ class DenseSegmentor(nn.Module):
             raise KeyError("DenseSegmentor learns from 'dense' maps: see MapperOptions.dense")
         size = images.shape[-2:]
         targets = {
-            name: torch.stack([_padded(g["dense"][name], size) for g in batched_inputs])
+            name: torch.stack([_padded(g["dense"][name], size, name) for g in batched_inputs])
             for name in self.losses.targets
         }
         targets = {name: target.to(self.device) for name, target in targets.items()}
@@ -140,11 +141,15 @@ class DenseSegmentor(nn.Module):
     def _valid(
         self, batched_inputs: list[dict[str, Any]], size: Sequence[int]
     ) -> torch.Tensor | None:
-        """(B, 1, H, W): 0 where an image was padded; None where none was."""
+        """(B, 1, H, W): 0 where an image was padded or unlabelled; None where none was."""
+        valid = [g["dense"].get("valid") for g in batched_inputs]
         images = [given["image"] for given in batched_inputs]
-        if all(image.shape[-2:] == size for image in images):
+        if all(v is None for v in valid) and all(x.shape[-2:] == size for x in images):
             return None
-        whole = [_padded(torch.ones(image.shape[-2:]), size) for image in images]
+        whole = [
+            _padded(torch.ones(image.shape[-2:]) if counts is None else counts, size)
+            for image, counts in zip(images, valid, strict=True)
+        ]
         return torch.stack(whole).to(self.device)
 
     def _instances(self, given: dict[str, Any]) -> Instances:
@@ -154,7 +159,8 @@ class DenseSegmentor(nn.Module):
         return to_instances(maps, size, self.answer)
 
 
-def _padded(target: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """(C, H, W) of the wanted size; zeros, background, at the bottom and the right."""
+def _padded(target: torch.Tensor, size: Sequence[int], name: str = "") -> torch.Tensor:
+    """(C, H, W) of the wanted size; background, or unknown, at the bottom and the right."""
     target = target if target.ndim == 3 else target[None]
-    return F.pad(target, (0, size[1] - target.shape[-1], 0, size[0] - target.shape[-2]))
+    more = (0, size[1] - target.shape[-1], 0, size[0] - target.shape[-2])
+    return F.pad(target, more, value=-1.0 if name == "counted" else 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import convert_to_coco
@@ -137,6 +138,28 @@ def test_an_image_is_found_by_what_tools_call_it(tmp_path, name, found):
     assert len(index.files) == 4
     files = index.find([name])
     assert (files == [tmp_path / found]) if found else len(files) != 1
+
+
+def test_names_are_harmless_and_files_that_cannot_be_read_are_listed(smears, capsys):
+    images = smears / "images"
+    (images / "gone.png").symlink_to(smears / "nowhere.png")
+    (images / "slide.czi").write_bytes(b"x")
+    try:
+        (images / os.fsdecode(b"b\xff.png")).write_bytes((images / "s0.png").read_bytes())
+        names = 3
+    except OSError:  # a file system of UTF-8 names only
+        names = 2
+    content = {
+        "images": [{"id": 1, "file_name": "s0.png"}, {"id": 2, "file_name": "x\x1b[2J\n.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 30, 40]}],
+        "categories": [{"id": 7, "name": "red\x1b[31m\ncell"}],
+    }
+    (smears / "coco.json").write_text(json.dumps(content))
+    call = ["--images", str(images), "--coco", str(smears / "coco.json")]
+    assert convert_to_coco.main([*call, "--out", str(smears / "out")]) == 1
+    text = capsys.readouterr().out
+    assert "\x1b" not in text and "red\\x1b[31m\\ncell: 1" in text and "no image x\\x1b[2J" in text
+    assert text.count("[unread file]") == names
 
 
 @pytest.mark.data

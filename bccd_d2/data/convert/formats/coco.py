@@ -28,8 +28,7 @@ from bccd_d2.data.convert.formats.files import (
 )
 from bccd_d2.data.convert.pairing import Skip
 from bccd_d2.masks.polygons import ring_area
-from bccd_d2.masks.rle import rle_from_json
-from bccd_d2.masks.runs import Rle, rle_runs
+from bccd_d2.masks.rle import Rle, rle_from_json, rle_runs
 
 HOLES = "rings inside another ring, taken as its holes"
 BRUSH = "brush masks that CVAT marks as crowds, taken as cells"

@@ -18,8 +18,7 @@ from pycocotools import mask as coco_mask
 
 from bccd_d2.data.convert.formats.files import FormatError, Ring
 from bccd_d2.masks.polygons import polygon_to_rle
-from bccd_d2.masks.rle import label_map_to_rles, rle_box
-from bccd_d2.masks.runs import Rle
+from bccd_d2.masks.rle import Rle, label_map_to_rles, rle_box
 
 KINDS = ("masks", "boxes", "points")
 SLACK = 0.5  # px; tools round, so this much outside the image is nobody's mistake

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 Ring = np.ndarray  # (K, 2) float x, y
+FAR = 1e9  # px; what lies further out is no coordinate
 
 
 class FormatError(ValueError):
@@ -104,7 +105,7 @@ def numbers(values: Any, count: int, file: Path, where: str) -> tuple[float, ...
         found = tuple(float(value) for value in values)
     except (TypeError, ValueError):
         found = ()
-    if len(found) != count or not all(map(math.isfinite, found)):
+    if len(found) != count or not all(math.isfinite(v) and abs(v) < FAR for v in found):
         raise FormatError(
             file, where, f"must be {count} finite numbers, got {str(values)[:60]!r}",
             "correct it or remove the entry",
@@ -121,7 +122,7 @@ def ring_of(values: Any, file: Path, where: str) -> Ring:
     try:
         points = np.asarray(values, dtype=np.float64)
         points = points.reshape(-1, 2) if points.ndim == 1 else points[:, :2]
-        good = points.ndim == 2 and len(points) >= 3 and bool(np.isfinite(points).all())
+        good = points.ndim == 2 and len(points) >= 3 and bool((np.abs(points) < FAR).all())
     except (TypeError, ValueError, IndexError):
         good = False
     if not good:

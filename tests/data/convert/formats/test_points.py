@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-
+import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
 from bccd_d2.data.catalog import load_split
+from bccd_d2.export.table import measure, write_csv
+from bccd_d2.masks.cells import Cells
+
+from .conftest import HEIGHT, WIDTH
 
 
 def test_points_a_file_an_image(run, tmp_path):
@@ -62,14 +65,13 @@ def test_names_of_classes(run, tmp_path):
 
 
 def test_the_table_of_predictions_goes_back_in(run, tmp_path):
-    """cells.csv of a prediction has centroids among many columns."""
-    path = tmp_path / "a.csv"
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["id", "score", "area", "centroid_x", "centroid_y", "note"])
-        writer.writerow([1, 0.9, 300, 22.25, 8.5, "1,5"])
+    """It has centroids among many columns; a cell's centroid lies in the cell."""
+    label_map = np.zeros((HEIGHT, WIDTH), np.int32)
+    label_map[4:13, 20:25], label_map[30:50, 40:60] = 1, 2
+    cells = Cells.from_label_map(label_map)
+    path = write_csv(tmp_path / "a.csv", measure(cells, np.zeros((HEIGHT, WIDTH, 3), np.uint8)))
     found = run("points", path)
-    assert found.cells["a.png"][0]["point"] == [22.25, 8.5]
+    assert [one["point"] for one in found.cells["a.png"]] == [[22.5, 8.5], [50, 40]]
 
 
 @pytest.mark.parametrize(

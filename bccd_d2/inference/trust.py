@@ -1,0 +1,208 @@
+"""Is this answer to be trusted? Checks of an image and its cells that need no truth.
+
+Each check gives a number, in [0, 1] where 0 is good; together they give a score, the chance that
+the outlines are fine, and the reasons in words for those that stand out. None runs a model: what
+another look at the image says is handed in.
+
+| check | what it measures |
+| --- | --- |
+| unexplained | share of the stained area that no outline covers |
+| unstained | share of the outlined cells that hold hardly any stain |
+| doubt | 1 minus the mean score of the cells, by area |
+| faint | share of the candidates that stayed below the threshold |
+| size | how far the cells' median diameter is from the one that the image was scaled for |
+| spread | how far the diameters of the cells differ |
+| unsized | 1 minus the agreement of the looks that estimated the size; 1 = no size found |
+| blur | how soft the outlines' edges are, for the size of the cells |
+| crowding | share of the image that is stained |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from bccd_d2.inference.diameter import DiameterEstimate
+from bccd_d2.inference.predictor import check_image
+from bccd_d2.masks.cells import Cells
+
+CHECKS = ("unexplained", "unstained", "doubt", "faint", "size", "spread", "unsized", "blur",
+          "crowding")  # fmt: skip
+_LEAST_CONTRAST = 12.0  # grey levels between stain and background, below which there is no stain
+_LOOK = 512  # px of the longer side at which stain is measured
+_WORTH_SAYING = 0.7  # of the score's logit
+WEIGHTS = dict.fromkeys(CHECKS, -1.0)
+USUAL = dict.fromkeys(CHECKS, 0.1)
+BIAS = 0.0
+REASONS = {
+    "unexplained": "{:.0%} of the stained area has no outline",
+    "unstained": "{:.0%} of the outlines hold hardly any stain",
+    "doubt": "the outlines fit badly (mean doubt {:.2f})",
+    "faint": "{:.0%} of what might be cells scored too low to be reported",
+    "size": "the cells found are not of the size that was assumed",
+    "spread": "the cells' sizes differ widely",
+    "unsized": "the size of the cells is uncertain",
+    "blur": "the image is out of focus",
+    "crowding": "{:.0%} of the image is stained: cells overlap",
+}
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the checks say.
+
+    Attributes:
+        score: chance that the outlines are fine, in [0, 1].
+        reasons: sentences for people, the gravest first; empty where nothing stands out.
+        measures: each of `CHECKS`, in [0, 1].
+    """
+
+    score: float
+    reasons: tuple[str, ...]
+    measures: Mapping[str, float]
+
+    def needs_a_look(self, threshold: float = 0.5) -> bool:
+        """Whether a person should check the image."""
+        return self.score < threshold
+
+
+def assess(
+    image: np.ndarray,
+    candidates: Cells,
+    threshold: float,
+    diameter: float,
+    estimate: DiameterEstimate | None = None,
+) -> Trust:
+    """Checks of one image's answer.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        candidates: the model's cells of all scores.
+        threshold: those at or above it are the answer.
+        diameter: px that the image's cells were taken to have.
+        estimate: of the size of the cells; None = it was given by a person, and is believed.
+
+    Raises:
+        ValueError: no such image, or ``diameter`` is not above 0.
+    """
+    check_image(image)
+    if not diameter > 0:
+        raise ValueError(f"diameter must be above 0 px, got {diameter}")
+    measures = measure(image, candidates, threshold, diameter, estimate)
+    total = BIAS + sum(WEIGHTS[name] * measures[name] for name in CHECKS)
+    blame = {name: WEIGHTS[name] * (measures[name] - USUAL[name]) for name in CHECKS}
+    grave = [name for name in sorted(blame, key=blame.get) if blame[name] < -_WORTH_SAYING]
+    score = float(1 / (1 + np.exp(-total)))
+    reasons = tuple(REASONS[name].format(measures[name]) for name in grave)
+    if not len(candidates.above(threshold)):
+        reasons = ("no cell was found", *reasons)
+    return Trust(score, reasons, measures)
+
+
+def measure(
+    image: np.ndarray,
+    candidates: Cells,
+    threshold: float,
+    diameter: float,
+    estimate: DiameterEstimate | None = None,
+) -> dict[str, float]:
+    """The number of each check, in the order of `CHECKS`; see `assess`."""
+    cells = candidates.above(threshold)
+    factor = min(1.0, _LOOK / max(image.shape[:2]))
+    stain, contrast, small = stain_map(image, factor)
+    labels = _reduced(cells, small.shape[:2])
+    covered = cv2.dilate((labels > 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    stained = max(int(stain.sum()), 0.005 * stain.size)
+    sizes = 2 * np.sqrt(cells.areas[~cells.touches_border()] / np.pi)
+    values = {
+        "unexplained": float((stain & ~covered).sum() / stained),
+        "unstained": _unstained(labels, stain),
+        "doubt": _doubt(cells),
+        "faint": 1 - _area(cells) / _area(candidates) if _area(candidates) else 1.0,
+        "size": _off(sizes, diameter),
+        "spread": _spread(sizes),
+        "unsized": 0.0 if estimate is None else 1 - estimate.agreement if estimate.px else 1.0,
+        "blur": _blur(small, labels, contrast, diameter * factor),
+        "crowding": float(stain.mean()),
+    }
+    return {name: float(np.clip(values[name], 0, 1)) for name in CHECKS}
+
+
+def stain_map(image: np.ndarray, factor: float = 1.0) -> tuple[np.ndarray, float, np.ndarray]:
+    """Where there is stain, by Otsu's threshold on the distance from the background's colour.
+
+    Args:
+        image: (H, W, 3) uint8.
+        factor: by which the image is made smaller first, at most 1.
+
+    Returns:
+        (h, w) bool, all False where nothing stands out from the background; the mean distance of
+        the stain from it in grey levels; the image at that size.
+    """
+    size = tuple(max(1, round(n * factor)) for n in image.shape[1::-1])
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1 else image
+    grey = small.mean(axis=2)
+    split, _ = cv2.threshold(grey.astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
+    light = small[grey > split] if (grey > split).any() else small.reshape(-1, 3)
+    background = np.median(light, axis=0)
+    away = np.sqrt(((small.astype(np.float32) - background) ** 2).mean(axis=2))
+    level, _ = cv2.threshold(away.clip(0, 255).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
+    stain = away > max(level, _LEAST_CONTRAST)
+    return stain, float(away[stain].mean()) if stain.any() else 0.0, small
+
+
+def _reduced(cells: Cells, size: tuple[int, int]) -> np.ndarray:
+    """The label map at another size, by nearest pixels."""
+    if not len(cells):
+        return np.zeros(size, dtype=np.int32)
+    whole = cells.to_label_map()
+    rows = (np.arange(size[0]) + 0.5) * whole.shape[0] / size[0]
+    columns = (np.arange(size[1]) + 0.5) * whole.shape[1] / size[1]
+    return whole[rows.astype(int)[:, None], columns.astype(int)]
+
+
+def _unstained(labels: np.ndarray, stain: np.ndarray) -> float:
+    """Share of the cells of which less than a quarter is stained; 0 without cells."""
+    areas = np.bincount(labels.ravel())[1:]
+    inside = np.bincount(labels[stain], minlength=len(areas) + 1)[1:]
+    present = areas > 0
+    return float((inside[present] < 0.25 * areas[present]).mean()) if present.any() else 0.0
+
+
+def _doubt(cells: Cells) -> float:
+    """1 - mean score by area; 1 without cells."""
+    return 1 - float(np.average(cells.scores, weights=cells.areas)) if _area(cells) else 1.0
+
+
+def _area(cells: Cells) -> float:
+    return float(cells.areas.sum())
+
+
+def _off(sizes: np.ndarray, diameter: float) -> float:
+    """How far the median is from the diameter: 1 = three times larger or smaller, or no cells."""
+    if not len(sizes):
+        return 1.0
+    return abs(float(np.log(np.median(sizes) / diameter))) / float(np.log(3))
+
+
+def _spread(sizes: np.ndarray) -> float:
+    """Half the 10 to 90% range of the sizes' logarithm, in octaves; 0 for fewer than three."""
+    if len(sizes) < 3:
+        return 0.0
+    low, high = np.percentile(np.log2(sizes), [10, 90])
+    return float(high - low) / 2
+
+
+def _blur(small: np.ndarray, labels: np.ndarray, contrast: float, diameter: float) -> float:
+    """Width of the outlines' edges over a quarter of the diameter; 1 without outlines."""
+    outline = (labels > 0) & (cv2.erode((labels > 0).astype(np.uint8), np.ones((3, 3))) == 0)
+    if not outline.any() or contrast <= 0:
+        return 1.0
+    grey = cv2.GaussianBlur(small.astype(np.float32).mean(axis=2), (0, 0), 0.8)
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=0.125) for order in ((1, 0), (0, 1)))
+    steep = cv2.dilate(np.hypot(across, down), np.ones((3, 3)))
+    width = contrast / max(float(np.median(steep[outline])), 1e-3)
+    return width / max(diameter / 4, 1e-3)
