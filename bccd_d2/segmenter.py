@@ -157,7 +157,6 @@ def load_pretrained(
     require_detectron2()
     from bccd_d2.models.load import load_model
 
-    several = not isinstance(name_or_path, (str, Path))
-    given = list(name_or_path) if several else [name_or_path]
+    given = [name_or_path] if isinstance(name_or_path, (str, Path)) else list(name_or_path)
     how = (str(config_file), device, precision)
     return Segmenter([load_model(str(one), *how) for one in given or [""]])
