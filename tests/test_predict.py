@@ -296,7 +296,7 @@ def test_an_output_that_cannot_be_written_is_told_before_any_work(smears, tmp_pa
     assert "cannot write into" in capsys.readouterr().err
 
 
-def test_a_name_that_is_no_utf8_is_listed_and_the_rest_done(smears, tmp_path):
+def test_a_name_that_is_no_utf8_is_listed_and_the_rest_done(smears, tmp_path, capsys):
     odd = os.fsdecode(b"b\xff\x1b[31m.png")
     (tmp_path / "in").mkdir()
     shutil.copy(smears / "a.png", tmp_path / "in" / "a.png")
@@ -311,3 +311,4 @@ def test_a_name_that_is_no_utf8_is_listed_and_the_rest_done(smears, tmp_path):
     told = [Path(row["file"]).name for row in rows] + [Path(one["file"]).name for one in failed]
     assert len(told) == 2 and "a.png" in told and rows[0]["cells"]
     assert code == int(bool(failed))
+    assert "\x1b" not in capsys.readouterr().err

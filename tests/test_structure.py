@@ -1,4 +1,4 @@
-"""Sizes, docstrings and prints: the habits that keep the code readable, counted."""
+"""Sizes, docstrings, types and prints: the habits that keep the code readable, counted."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ def complaints(source: str, file: str) -> list[str]:
             wrong += [f"{file}:{node.lineno} {text}" for text in _function_complaints(node)]
         if prints_nothing and _is_print(node):
             wrong.append(f"{file}:{node.lineno} print in the package; use logging")
+    if file.startswith("bccd_d2/"):
+        wrong += [f"{file}:{line} {name}: no types" for name, line in _untyped(tree)]
     return wrong + [f"{file}:{line} {name}: no docstring" for name, line in _undocumented(tree)]
 
 
@@ -75,6 +77,23 @@ def _undocumented(scope: ast.Module | ast.ClassDef) -> list[tuple[str, int]]:
     return found
 
 
+def _untyped(scope: ast.Module | ast.ClassDef) -> list[tuple[str, int]]:
+    """Public functions and methods that leave an argument or what they return without a type."""
+    found = []
+    for node in scope.body:
+        if isinstance(node, ast.ClassDef):
+            found += _untyped(node)
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        given = node.args
+        arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+        named = [a for a in arguments if a is not None and a.arg not in ("self", "cls")]
+        typed = node.returns is not None and all(a.annotation is not None for a in named)
+        if not node.name.startswith("_") and not typed:
+            found.append((node.name, node.lineno))
+    return found
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_file_keeps_the_rules(file):
     assert not complaints((REPO / file).read_text(encoding="utf-8"), file)
@@ -88,9 +107,14 @@ def test_file_keeps_the_rules(file):
         ("tools/a.py", '"""A."""\n' + "x = 1\n" * 80, "at most 80"),
         ("bccd_d2/a.py", '"""A."""\ndef _f():\n' + "    x = 1\n" * 50, "51 lines"),
         ("bccd_d2/a.py", '"""A."""\ndef _f(a, b, c, d, e, *, f, g, h, i): ...\n', "9 arguments"),
-        ("bccd_d2/a.py", '"""A."""\ndef f(): ...\n', "f: no docstring"),
-        ("bccd_d2/a.py", '"""A."""\nclass B:\n    "B."\n    def m(self): ...\n', "m: no doc"),
-        ("bccd_d2/a.py", '"""A."""\nclass B:\n    "B."\n    def reset(self): ...\n', "reset: no"),
+        ("bccd_d2/a.py", '"""A."""\ndef f() -> None: ...\n', "f: no docstring"),
+        ("bccd_d2/a.py", '"""A."""\nclass B:\n    "B."\n    def m(self) -> int: ...\n', "m: no"),
+        ("tools/a.py", '"""A."""\nclass B:\n    "B."\n    def reset(self): ...\n', "reset: no"),
+        ("bccd_d2/a.py", '"""A."""\ndef f(a):\n    "A."\n', "f: no types"),
+        ("bccd_d2/a.py", '"""A."""\ndef f(a: int):\n    "A."\n', "f: no types"),
+        ("bccd_d2/a.py", '"""A."""\ndef f(a: int, *b) -> int:\n    "A."\n', "f: no types"),
+        ("bccd_d2/a.py", '"""A."""\ndef f(*, a: int = 1, **b) -> int:\n    "A."\n', "f: no types"),
+        ("bccd_d2/a.py", '"""A."""\nclass _B:\n    def m(s, a) -> int: ...\n', "m: no"),
         ("bccd_d2/a.py", '"""A."""\nprint(1)\n', "print"),
         ("bccd_d2/a.py", '"""A."""\n', "empty module"),
         ("bccd_d2/a/__init__.py", "", "no module docstring"),
@@ -103,7 +127,7 @@ def test_a_broken_rule_is_found(file, source, expected):
 
 
 def test_an_override_needs_no_docstring():
-    source = '"""A."""\nclass B(Base):\n    "B."\n    def reset(self): ...\n'
+    source = '"""A."""\nclass B(Base):\n    "B."\n    def reset(self) -> None: ...\n'
     assert complaints(source, "bccd_d2/a.py") == []
 
 

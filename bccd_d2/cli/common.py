@@ -162,6 +162,9 @@ def run(
     """
     args = parser.parse_args(argv)
     clean_logs()
+    for stream in (sys.stdout, sys.stderr):  # a name that is no UTF-8 must not end a command
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         if detectron2:
             from bccd_d2._detectron2 import ready_detectron2

@@ -8,7 +8,7 @@ image, because the proposal network matches them unclipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -238,16 +238,24 @@ def propose_anchors(
     if ratio_count not in (1, 3):
         raise ValueError(f"ratio_count must be 1 or 3, got {ratio_count}")
     table = table.sample(4000, seed)
-    spread = np.arange(1.2, 2.01, 0.05).round(2) if ratio_count == 3 else [1.0]
     steps = growth ** (np.arange(sizes_per_level) / sizes_per_level)
     levels = strides[0] * growth ** np.arange(len(strides))
     best, best_score = None, -1.0
+    for sizes, ratios in _grids(steps, levels, ratio_count):
+        anchors = Anchors(sizes, ratios, tuple(strides), offset)
+        score = float(np.minimum(best_anchor_iou(table, anchors), POSITIVE_IOU).mean())
+        if score > best_score + 1e-9:
+            best, best_score = anchors, score
+    assert best is not None  # an IoU is never below 0
+    return best
+
+
+def _grids(
+    steps: np.ndarray, levels: np.ndarray, ratio_count: int
+) -> Iterator[tuple[tuple[tuple[float, ...], ...], tuple[float, ...]]]:
+    """All sizes by level and ratios that `propose_anchors` tries, small ones first."""
+    spread = np.arange(1.2, 2.01, 0.05).round(2) if ratio_count == 3 else [1.0]
     for base in np.geomspace(4, 32, 32):
         sizes = tuple(tuple((base * level * steps).round().tolist()) for level in levels)
         for r in spread:
-            ratios = (round(float(1 / r), 2), 1.0, float(r)) if ratio_count == 3 else (1.0,)
-            anchors = Anchors(sizes, ratios, tuple(strides), offset)
-            score = float(np.minimum(best_anchor_iou(table, anchors), POSITIVE_IOU).mean())
-            if score > best_score + 1e-9:
-                best, best_score = anchors, score
-    return best
+            yield sizes, (round(float(1 / r), 2), 1.0, float(r)) if ratio_count == 3 else (1.0,)

@@ -32,7 +32,7 @@ class PairReader:
         return {"cache_mb": self.cache_mb}
 
     def __setstate__(self, state: dict[str, float]) -> None:
-        self.__init__(state["cache_mb"])
+        PairReader.__init__(self, state["cache_mb"])
 
     @property
     def cached_bytes(self) -> int:

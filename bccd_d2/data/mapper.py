@@ -274,8 +274,8 @@ class LabelMapMapper:
         mirror = bool(rng.integers(2)) if options.flip else False
 
         crop_size = options.crop_size[::-1] if turns % 2 else options.crop_size
-        window = np.minimum(label_map.shape, scaled_size(*crop_size, 1 / scale))
-        size = np.minimum(crop_size, scaled_size(*window, scale))
+        window = _smaller(label_map.shape, scaled_size(*crop_size, 1 / scale))
+        size = _smaller(crop_size, scaled_size(*window, scale))
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         y0, x0 = choose_window(label_map.shape, window, centres, options, rng)
         here = np.s_[y0 : y0 + window[0], x0 : x0 + window[1]]
@@ -310,6 +310,11 @@ class LabelMapMapper:
         nothing_cut = np.zeros(largest_label(label_map) + 1)
         instances = make_instances(labels, nothing_cut, 0.0, self.options.min_pixels)
         return self._preprocess(resize_image(image, size), image, record["file_name"]), instances
+
+
+def _smaller(size: Sequence[int], other: Sequence[int]) -> tuple[int, int]:
+    """The smaller height and the smaller width of two sizes."""
+    return min(size[0], other[0]), min(size[1], other[1])
 
 
 def cell_table(record: Mapping[str, Any], largest: int) -> tuple[np.ndarray, np.ndarray]:

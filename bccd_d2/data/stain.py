@@ -75,7 +75,7 @@ def measure(image: np.ndarray, method: str) -> StainStatistics | None:
     """
     check_method(method)
     cells, background = sample_pixels(image)
-    if cells is None:
+    if cells is None or background is None:
         return None
     if method == "reinhard":
         fitted = NumpyReinhardNormalizer()

@@ -125,6 +125,24 @@ def coco_scores(
     return CocoScores(values, precision[..., 0].copy())
 
 
+def average_precision(
+    truth: Sequence[Cells], predictions: Sequence[Cells], max_detections: int
+) -> float:
+    """Mask AP over IoU .5 to .95, for what is chosen by it; see `coco_scores`.
+
+    Raises:
+        ValueError: there is no true cell, so that nothing is better than anything else.
+    """
+    scores = coco_scores(truth, predictions, task="segm", max_detections=max_detections)
+    value = scores.values["AP"]
+    if value is None:
+        raise ValueError(
+            f"AP needs a true cell, and the {len(truth)} images to score have none; "
+            "score more of them, or others"
+        )
+    return value
+
+
 def _without_matches(
     truth: Sequence[Cells], bins: Mapping[str, tuple[float, float]]
 ) -> CocoScores:

@@ -208,10 +208,10 @@ def _score_model(name: str, config: Any, out: str | Path, spent: Spent | None) -
         timed.median(),
         timed.median(processor=True) if on_cpu else None,
         memory.megabytes,
-        spent and spent.minutes,
-        spent and spent.iterations,
+        spent.minutes if spent else None,
+        spent.iterations if spent else None,
     )
-    cost = dict(zip(COSTS, values, strict=True))
+    cost: dict[str, float | None] = dict(zip(COSTS, values, strict=True))
     return _entry(name, results, folder, evaluator, point.score_threshold, cost)
 
 

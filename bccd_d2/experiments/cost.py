@@ -46,7 +46,7 @@ class Timed(nn.Module):
         self.seconds: list[float] = []
         self.processor: list[float] = []
 
-    def forward(self, inputs):
+    def forward(self, inputs: Any) -> Any:
         _wait()
         start, worked = time.perf_counter(), time.process_time()
         outputs = self.model(inputs)
@@ -103,10 +103,10 @@ class _Everything(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, inputs):
+    def forward(self, inputs: Any) -> list[torch.Tensor]:
         given: list[torch.Tensor] = []
 
-        def keep(_module, _args, output):
+        def keep(_module: nn.Module, _args: Any, output: Any) -> None:
             if torch.is_tensor(output):
                 given.append(output)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def cross_validate(config: Any, processes: Processes, merge: Merge | None = None
         summary |= _on_test(answers, merge, summary["score_threshold"], cap)
     out = Path(config.OUTPUT_DIR)
     write_json_atomic(out / "cross_validation.json", summary, indent=1)
-    tables = {key: summary[key] for key in ("validation", "test") if key in summary}
+    tables: dict[str, Any] = {key: summary[key] for key in ("validation", "test") if key in summary}
     write_text_atomic(out / "cross_validation.csv", spread_csv(tables))
     return summary
 
@@ -114,14 +115,15 @@ def _summary(
     """What the folds' held-out images say, one place of scores and one pair of cells a fold."""
     comparisons = [[compare(*pair) for pair in zip(*cells, strict=True)] for cells in held_out]
     thresholds = thresholds_from_others(comparisons)
+    scores = [_fold_scores(*fold) for fold in zip(places, held_out, thresholds, strict=True)]
     folds = [
-        {"score_threshold": threshold, "scores": _fold_scores(place, cells, threshold)}
-        for place, cells, threshold in zip(places, held_out, thresholds, strict=True)
+        {"score_threshold": threshold, "scores": one}
+        for threshold, one in zip(thresholds, scores, strict=True)
     ]
     table = sweep_comparisons([c for fold in comparisons for c in fold])
     return {
         "folds": folds,
-        "validation": spread([fold["scores"] for fold in folds]),
+        "validation": spread(scores),
         "score_threshold": choose(table),
         "sweep": table.to_dict(),
     }
@@ -130,11 +132,11 @@ def _summary(
 def _on_test(
     answers: list[tuple[list[Cells], list[Cells]]], merge: Merge, threshold: float, cap: int
 ) -> dict[str, Any]:
-    options = {"score_threshold": threshold, "max_detections": cap}
+    score = partial(score_cells, score_threshold=threshold, max_detections=cap)
     merged = [merge(views) for views in zip(*(found for _, found in answers), strict=True)]
     return {
-        "test": spread([score_cells(*pair, **options) for pair in answers]),
-        "test_ensemble": score_cells(answers[0][0], merged, **options),
+        "test": spread([score(*pair) for pair in answers]),
+        "test_ensemble": score(answers[0][0], merged),
     }
 
 

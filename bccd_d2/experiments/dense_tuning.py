@@ -16,7 +16,7 @@ import torch
 from detectron2.data import MetadataCatalog
 from torch import nn
 
-from bccd_d2.evaluation.coco import coco_scores
+from bccd_d2.evaluation.coco import average_precision
 from bccd_d2.evaluation.instances import compare, count_errors, count_instances, pooled_scores
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.masks.cells import Cells
@@ -91,7 +91,8 @@ class DenseSearch:
             raise ValueError(
                 f"{type(model).__name__} gives no maps to decode; this is for DenseSegmentor"
             )
-        self._answer: AnswerOptions = model.answer
+        net: Any = model
+        self._answer: AnswerOptions = net.answer
         self._cap = config.TEST.DETECTIONS_PER_IMAGE
         self._maps, self._truth = [], []
         pairs = [
@@ -101,11 +102,11 @@ class DenseSearch:
             for batch in loaders.test_loader(config, name)
         ]
         count = min(images, len(pairs)) if images > 0 else len(pairs)
-        model.eval()
+        net.eval()
         for i in np.unique(np.linspace(0, len(pairs) - 1, count).round().astype(int)):
             given, true = pairs[i]
             with torch.no_grad():
-                found = model.maps(given["image"])
+                found = net.maps(given["image"])
             self._maps.append({name: x.cpu().numpy().astype("f2") for name, x in found.items()})
             self._truth.append(true[given["image_id"]].cells)
 
@@ -118,7 +119,7 @@ class DenseSearch:
             found.append(Cells.from_instances(to_instances(full, true.image_size, answer)))
         pairs = zip(self._truth, found, strict=True)
         counts = [count_instances(compare(t, f), 0.0, iou_thresholds=(0.5,)) for t, f in pairs]
-        ap = coco_scores(self._truth, found, task="segm", max_detections=self._cap).values["AP"]
+        ap = average_precision(self._truth, found, self._cap)
         pooled = pooled_scores(sum(counts[1:], start=counts[0]))
         return Trial(options, ap, pooled["F1@.5"], count_errors(counts)["count_mae"])
 

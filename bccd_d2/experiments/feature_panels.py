@@ -32,7 +32,8 @@ def feature_panels(config: Any, image_file: str | Path) -> dict[str, np.ndarray]
         FileNotFoundError, ValueError, OSError: the image or the weights cannot be used.
     """
     image = read_image(image_file)
-    image = resize_image(image, scaled_size(*image.shape[:2], config.INPUT.IMAGE_SCALE))
+    height, width = image.shape[:2]
+    image = resize_image(image, scaled_size(height, width, config.INPUT.IMAGE_SCALE))
     size = image.shape[1::-1]
     net = load_backbone(config)
     side = net.patch * net.vit.patch_embed.grid_size[0]
@@ -67,7 +68,8 @@ def load_backbone(config: Any) -> TimmViT:
     config.MODEL.DEVICE, config.MODEL.VIT.WEIGHTS = device, ""
     model = build_model(config)
     CellCheckpointer(model).load(config.MODEL.WEIGHTS)
-    return getattr(model.backbone, "net", model.backbone).eval()
+    backbone: Any = model.backbone
+    return getattr(backbone, "net", backbone).eval()
 
 
 def normalised(image: np.ndarray, config: Any) -> torch.Tensor:

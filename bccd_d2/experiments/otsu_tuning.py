@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 
-from bccd_d2.evaluation.coco import coco_scores
+from bccd_d2.evaluation.coco import average_precision
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.otsu import OtsuOptions
@@ -65,10 +65,13 @@ def tune(
         finalists: how many settings are scored on all training images, and returned.
 
     Raises:
-        ValueError: an option of the grid does not exist or is out of its range.
+        ValueError: an option of the grid does not exist or is out of its range, or the images have
+            no cells.
     """
     inputs, truth = _images(config)
     areas = np.concatenate([cells.areas for cells in truth])
+    if not areas.size:
+        raise ValueError(f"no image of {list(config.DATASETS.TRAIN)} has a cell to tune by")
     diameter = 2 * np.sqrt(np.median(areas) / np.pi) * config.INPUT.IMAGE_SCALE
     usual = options_of(OtsuOptions, config.MODEL.OTSU)
     start = dataclasses.replace(usual, cell_diameter=round(float(diameter)))
@@ -176,4 +179,4 @@ def _average_precision(
 ) -> float:
     model = OtsuWatershed(options, max_cells=cap)
     found = [Cells.from_instances(model([given])[0]["instances"]) for given in inputs]
-    return coco_scores(truth, found, task="segm", max_detections=cap).values["AP"]
+    return average_precision(truth, found, cap)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from detectron2.engine import HookBase
@@ -24,6 +24,8 @@ from bccd_d2.training.run import run
 logger = logging.getLogger(__name__)
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+Direction = Literal["maximize", "minimize"]
+_DIRECTIONS: dict[str, Direction] = {"max": "maximize", "min": "minimize"}
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,10 @@ class ReportTrial(HookBase):
 
 def measured(metrics: Path, metric: str) -> dict[int, float]:
     """A score by the number of iterations done, out of a run's metrics.json; {} without one."""
-    return {row["iteration"]: row[metric] for row in read_log(metrics) if metric in row}
+    return {int(row["iteration"]): row[metric] for row in read_log(metrics) if metric in row}
 
 
-def open_study(folder: str | Path, direction: str, options: SearchOptions) -> optuna.Study:
+def open_study(folder: str | Path, direction: Direction, options: SearchOptions) -> optuna.Study:
     """The study in ``folder/study.db``, new or as an earlier call left it.
 
     A trial that an earlier call did not finish is put in the queue again with its values and its
@@ -163,8 +165,7 @@ def search(config: Any, space: Mapping[str, Any], options: SearchOptions) -> opt
     if not config.DATASETS.VALIDATION:
         raise ValueError("DATASETS.VALIDATION is empty: the search needs scores to compare")
     _apply(config, dict.fromkeys(space))
-    direction = {"max": "maximize", "min": "minimize"}[config.SOLVER.BEST_MODE]
-    study = open_study(config.OUTPUT_DIR, direction, options)
+    study = open_study(config.OUTPUT_DIR, _DIRECTIONS[config.SOLVER.BEST_MODE], options)
     while len(study.get_trials(deepcopy=False, states=FINISHED)) < options.trials:
         study.optimize(lambda trial: _objective(config, space, trial), n_trials=1)
         write_text_atomic(Path(config.OUTPUT_DIR) / "trials.csv", trials_csv(study))
@@ -225,4 +226,6 @@ def _objective(config: Any, space: Mapping[str, Any], trial: optuna.Trial) -> fl
     (Path(changed.OUTPUT_DIR) / "last_checkpoint").unlink(missing_ok=True)
     if hook.pruned:
         raise optuna.TrialPruned("worse than the median")
+    if hook.value is None:  # it had ended in an earlier call, and its metrics.json is gone
+        raise optuna.TrialPruned("nothing was measured")
     return hook.value

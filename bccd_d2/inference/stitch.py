@@ -68,7 +68,8 @@ def stitch(
         logger.warning("%d cells are cut off by their tile; use a larger overlap", cut_off)
     chosen = _without_copies(kept, iou_threshold, containment)
     rles = [kept.rles[i] for i in chosen]
-    scores, classes = (np.array(v)[chosen] if rles else [] for v in (kept.scores, kept.classes))
+    scores = np.array(kept.scores, dtype=np.float64)[chosen]
+    classes = np.array(kept.classes, dtype=np.int64)[chosen]
     uncertainty = np.array(kept.uncertainty)[chosen] if rles and kept.uncertainty else None
     return Cells(image_size, rles, scores, classes, uncertainty)
 

@@ -38,7 +38,7 @@ class OperatingPoint:
         """What a checkpoint keeps of it."""
         return {"score_threshold": float(self.score_threshold), "origin": self.origin}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the values of `state_dict`.
 
         Raises:

@@ -16,8 +16,10 @@ from detectron2.solver import build_lr_scheduler
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from bccd_d2.io.records import drop_cut_line
+from bccd_d2.modeling.backbones.vit import TimmViT
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
 from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
@@ -62,7 +64,7 @@ class Training:
     checkpointer: CellCheckpointer
     model: nn.Module
     evaluated: nn.Module
-    average: nn.Module | None
+    average: AveragedModel | None
     point: OperatingPoint
     preprocessing: Preprocessing
     initial_weights: str
@@ -123,8 +125,9 @@ def assemble(
     trainer = _trainer(config, _distribute(config, model), optimizer)
     point = OperatingPoint()
     preprocessing = Preprocessing.of(config)
-    parts = {"operating_point": point, PREPROCESSING: preprocessing}
-    parts["trainer"] = weakref.proxy(trainer)
+    proxy: Any = weakref.proxy(trainer)
+    parts: dict[str, Any] = {"operating_point": point, PREPROCESSING: preprocessing}
+    parts["trainer"] = proxy
     if average is not None:
         parts["ema"] = average
     new = config.MODEL.NEW_PARTS
@@ -144,7 +147,7 @@ def assemble(
         _step_hooks(config, training)
         + _validation_hooks(config, training, validate)
         + list(extra_hooks)
-        + _writers(config, weakref.proxy(trainer))  # a resumed run must find the rows before it
+        + _writers(config, proxy)  # a resumed run must find the rows before it
         + [Checkpoints(training.checkpointer, solver.CHECKPOINT_PERIOD)]
     )
     return training
@@ -153,7 +156,7 @@ def assemble(
 def build_optimizer(config: Any, model: nn.Module) -> torch.optim.AdamW:
     """AdamW over `parameter_groups`, as ``config.SOLVER`` says."""
     solver = config.SOLVER
-    vit = next((m.vit for m in model.modules() if hasattr(m, "vit")), None)
+    vit = next((m.vit for m in model.modules() if isinstance(m, TimmViT)), None)
     groups = parameter_groups(
         model,
         lr=solver.BASE_LR,
@@ -203,7 +206,7 @@ def _step_hooks(config: Any, training: Training) -> list[HookBase]:
     options = config.MODEL.VIT
     if options.FROZEN_ITERS > 0:
         models = {id(m): m for m in (training.model, training.evaluated)}.values()
-        vits = [m for model in models for m in model.modules() if hasattr(m, "train_top")]
+        vits = [m for model in models for m in model.modules() if isinstance(m, TimmViT)]
         listed.append(Unfreezing(vits, options.FROZEN_ITERS, options.UNFREEZE_ITERS))
     if training.average is not None:
         listed.append(AverageWeights(training.average, training.model))
@@ -215,7 +218,8 @@ def _validation_hooks(config: Any, training: Training, validate: Callable) -> li
         return []
     solver, period = config.SOLVER, config.TEST.EVAL_PERIOD
     batches = loaders.validation_batches(config)
-    parts = {"operating_point": training.point, PREPROCESSING: training.preprocessing}
+    parts: dict[str, Any] = {"operating_point": training.point}
+    parts[PREPROCESSING] = training.preprocessing
     to_save = CellCheckpointer(training.evaluated, config.OUTPUT_DIR, **parts)
     best = BestCheckpoint(to_save, solver.BEST_METRIC, period, solver.BEST_MODE)
     listed = [

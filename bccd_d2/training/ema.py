@@ -11,6 +11,8 @@ from detectron2.engine import HookBase
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
+
 
 def decay_at(step: float, decay: float, warmup: float) -> float:
     """Share of the old average kept at update ``step`` (0 for the first).
@@ -28,7 +30,7 @@ def averaged_model(model: nn.Module, decay: float, warmup: float) -> AveragedMod
     holds the average and the number of updates, which is all that a resumed run needs.
     """
 
-    def average(kept: list[torch.Tensor], given: list[torch.Tensor], count: torch.Tensor) -> None:
+    def average(kept: Tensors, given: Tensors, count: torch.Tensor | int) -> None:
         torch._foreach_lerp_(kept, given, 1 - decay_at(float(count), decay, warmup))
 
     return AveragedModel(model, multi_avg_fn=average)

@@ -118,8 +118,9 @@ class CellTrainer(TrainerBase):
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
 
     def _gradient_sync(self, last: bool) -> contextlib.AbstractContextManager:
-        distributed = isinstance(self.model, nn.parallel.DistributedDataParallel)
-        return self.model.no_sync() if distributed and not last else contextlib.nullcontext()
+        if isinstance(self.model, nn.parallel.DistributedDataParallel) and not last:
+            return self.model.no_sync()
+        return contextlib.nullcontext()
 
     def _record(self, losses: dict[str, torch.Tensor], data_time: float) -> None:
         """Store each loss's mean over the processes, their sum, and the slowest data time."""

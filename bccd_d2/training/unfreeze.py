@@ -10,7 +10,8 @@ import logging
 from collections.abc import Sequence
 
 from detectron2.engine import HookBase
-from torch import nn
+
+from bccd_d2.modeling.backbones.vit import TimmViT
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +38,15 @@ class Unfreezing(HookBase):
     ``find_unused_parameters``.
 
     Args:
-        vits: modules with `TimmViT.train_top` and ``vit.blocks``: the model's and its copies'.
+        vits: the model's and its copies'.
         frozen: see `trained_parts`.
         each: see `trained_parts`.
 
     Raises:
-        ValueError: there is no such module.
+        ValueError: there are none.
     """
 
-    def __init__(self, vits: Sequence[nn.Module], frozen: int, each: int) -> None:
+    def __init__(self, vits: Sequence[TimmViT], frozen: int, each: int) -> None:
         if not vits:
             raise ValueError("MODEL.VIT.FROZEN_ITERS: the model has no ViT; leave the key at 0")
         self._vits = vits

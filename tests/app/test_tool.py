@@ -32,6 +32,8 @@ def test_what_cannot_work_is_named(tmp_path, capsys):
     pytest.importorskip("detectron2")
     assert app.main(["--weights", str(tmp_path)]) == 2
     assert "none of model_best" in capsys.readouterr().err
+    assert app.main(["--port", "99999"]) == 2
+    assert "the port must be 0 to 65535, got 99999" in capsys.readouterr().err
     assert app.main(["--max-megapixels", "0"]) == 2
     assert "limits must be above 0" in capsys.readouterr().err
 

@@ -140,10 +140,11 @@ def watch(samples: Path, first: int, count: int, reader: str) -> list[str]:
             limit = SECONDS if case else 120  # before the first case it imports
             if time.monotonic() - since > limit:
                 wrong.append(f"hangs: {case.strip()}")
-                runner.kill()
             if resident_bytes(runner.pid) > MEMORY:
                 wrong.append(f"swells: {case.strip()}")
+            if wrong:
                 runner.kill()
+                break
             time.sleep(0.05)
         out, err = runner.communicate()
     if runner.returncode and not wrong:

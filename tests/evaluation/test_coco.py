@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from bccd_d2.evaluation.coco import area_bins, coco_scores
+from bccd_d2.evaluation.coco import area_bins, average_precision, coco_scores
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import encode_crop, rle_to_json
 
@@ -119,6 +119,15 @@ def test_disjoint_predictions_score_0_and_nothing_to_find_scores_none() -> None:
             scores = coco_scores(truth, found, task=task, max_detections=5)
             assert {key: scores.values[key] for key in MAIN} == dict.fromkeys(MAIN, wanted)
             assert np.isfinite(scores.precision).all() and scores.precision.shape == (10, 101)
+
+
+def test_what_is_chosen_by_ap_needs_a_true_cell() -> None:
+    cell = Cells((8, 8), [encode_crop(np.ones((4, 4), bool), 0, 0, (8, 8))], [0.9], [0])
+    nothing = Cells((8, 8), [], [], [])
+    assert average_precision([cell], [cell], 100) == pytest.approx(1)
+    assert average_precision([cell], [nothing], 100) == 0
+    with pytest.raises(ValueError, match="the 2 images to score have none"):
+        average_precision([nothing, nothing], [cell, nothing], 100)
 
 
 def test_a_size_bin_without_truth_is_left_out() -> None:

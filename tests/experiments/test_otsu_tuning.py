@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 pytest.importorskip("detectron2")
 
+from bccd_d2.experiments import otsu_tuning
 from bccd_d2.experiments.otsu_tuning import GRID, _descend
+from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.otsu import OtsuOptions
+
+
+def test_images_without_cells_give_nothing_to_tune_by(monkeypatch) -> None:
+    empty = [Cells.from_label_map(np.zeros((9, 9), np.int32))] * 2
+    monkeypatch.setattr(otsu_tuning, "_images", lambda config: ([{}, {}], empty))
+    config = SimpleNamespace(DATASETS=SimpleNamespace(TRAIN=("bccd_train",)))
+    with pytest.raises(ValueError, match="no image of .'bccd_train'. has a cell to tune by"):
+        otsu_tuning.tune(config)
 
 
 def test_descent_leaves_the_grid_and_refines() -> None:

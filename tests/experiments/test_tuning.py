@@ -96,6 +96,15 @@ def test_pruned_stopped_and_resumed(small_config: Callable, tmp_path: Path, monk
     assert len(rows) == 7 and rows[5]["value"] == "0.7" and "SOLVER.BASE_LR" in rows[0]
 
 
+def test_a_trial_that_measures_nothing_does_not_hold_the_search(
+    small_config: Callable, tmp_path: Path, monkeypatch
+) -> None:
+    ran = []
+    monkeypatch.setattr(search_module, "run", lambda *given: ran.append(given))
+    study = search(small_config(tmp_path), SPACE, SearchOptions(trials=2))
+    assert [trial.state.name for trial in study.trials] == ["PRUNED"] * 2 and len(ran) == 2
+
+
 def test_a_killed_trial_is_queued_again(tmp_path: Path) -> None:
     options = SearchOptions()
     study = open_study(tmp_path, "maximize", options)

@@ -59,7 +59,7 @@ def test_windows_are_blind_to_each_other_until_a_global_block(small_vit) -> None
 
 def test_tiled_positions_repeat_with_the_grid(small_vit) -> None:
     net = TimmViT(small_vit(), position="tile")
-    positions = net._positions((6, 9), 1)[:, 1:].reshape(6, 9, 32)
+    positions = net._positions(net.vit.pos_embed, (6, 9), 1)[:, 1:].reshape(6, 9, 32)
     torch.testing.assert_close(positions[:2, :4], positions[4:, :4])
     torch.testing.assert_close(positions[:4, :4], positions[:4, 4:8])
     torch.testing.assert_close(
