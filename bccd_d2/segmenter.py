@@ -18,8 +18,11 @@ import numpy as np
 
 from bccd_d2._detectron2 import require_detectron2
 from bccd_d2.api import PredictedCells
+from bccd_d2.inference.diameter import DiameterEstimate, estimate_diameter
 from bccd_d2.inference.predictor import PredictOptions, predict_cells
 from bccd_d2.inference.tta import parse_views
+
+AUTO = "auto"  # for a diameter: estimated from the image
 
 
 class Segmenter:
@@ -30,6 +33,7 @@ class Segmenter:
             `models.load.TrainedModel`.
         name: of the model; of several joined by " + ".
         score_threshold: the operating point, in [0, 1]; of several models the mean of theirs.
+        diameter: px of the cells that the (first) model was trained on; None where it says nothing.
     """
 
     def __init__(self, models: Sequence[Any]) -> None:
@@ -38,6 +42,7 @@ class Segmenter:
         self.models = list(models)
         self.name = " + ".join(model.name for model in self.models)
         self.score_threshold = float(np.mean([model.score_threshold for model in self.models]))
+        self.diameter: float | None = self.models[0].diameter
 
     def predict(
         self,
@@ -47,7 +52,8 @@ class Segmenter:
         tile: int | None = None,
         overlap: int | None = None,
         tta: str | float | Sequence[str | float] = (),
-        scale: float = 1.0,
+        diameter: str | float = AUTO,
+        scale: float | None = None,
         batch: int = 1,
     ) -> PredictedCells:
         """The cells of one image.
@@ -62,15 +68,45 @@ class Segmenter:
             tta: "flip", "turn" and scales such as 0.8, in a list or joined by commas; the views
                 are merged, and `uncertainty` says how far they disagree on each cell. Merged
                 scores are means over the views, a little below those of one view.
-            scale: 0.5 where cells appear twice as large as in the images of the training.
+            diameter: px across a typical cell of the image; "auto" estimates it.
+            scale: in place of a diameter: 0.5 where cells appear twice as large as in the images of
+                the training.
             batch: windows that go through the model together.
 
         Raises:
             ValueError: another shape or type, or options out of range.
         """
+        if scale is None:
+            known = None if diameter == AUTO else float(diameter)
+            estimate = self.estimate_diameter(image) if diameter == AUTO else None
+            scale = self.scale_for(estimate.px if estimate else known)
         options = self.options(score_threshold, tile=tile, overlap=overlap, tta=tta, scale=scale,
                                batch=batch)  # fmt: skip
         return self.predict_with(image, options)
+
+    def estimate_diameter(self, image: Any) -> DiameterEstimate:
+        """The size of an image's cells, from the image alone; without one, the reason why.
+
+        Raises:
+            ValueError: see `inference.diameter.estimate_diameter`.
+        """
+        if self.diameter is None:
+            return DiameterEstimate(None, 0.0, 0, f"model {self.name} knows cells of one size only")
+        return estimate_diameter(self.models[0], image, self.diameter)
+
+    def scale_for(self, diameter: float | None) -> float:
+        """The scale at which the model looks at cells of ``diameter`` px; 1 for None.
+
+        Raises:
+            ValueError: no such diameter, or a model that says nothing of its own.
+        """
+        if diameter is None:
+            return 1.0
+        if not 1 <= diameter <= 10_000:
+            raise ValueError(f"diameter must be 1 to 10,000 px, got {diameter:g}")
+        if self.diameter is None:
+            raise ValueError(f"model {self.name} knows cells of one size only: give a scale")
+        return self.diameter / diameter
 
     def options(
         self,

@@ -47,7 +47,14 @@ def get_parser() -> argparse.ArgumentParser:
     add("--pixel-size", type=float, help="micrometres per pixel, for tables in micrometres")
     add("--tile", type=int, help="px of a window (default: 1536 above 3 megapixels; 0: never)")
     add("--overlap", type=int, help="px that windows share, more than a cell (default 320)")
-    add("--scale", type=float, default=1.0, help=".5 where cells are twice as large as usual (1)")
+    add(
+        "--diameter",
+        default="auto",
+        metavar="PX",
+        help="across a typical cell, in px of the image; auto: one for all images, estimated; "
+        "each: estimated for each (default auto)",
+    )
+    add("--scale", type=float, help="in place of --diameter: .5 where cells are twice as large")
     add("--tta", default="", help="more views, merged: flip, turn, scales: flip,turn,0.9")
     add("--batch", type=int, default=1, help="windows at once; more pays on a GPU (default 1)")
     add("--label-bits", type=int, choices=(16, 32), help="of label images (default: as needed)")

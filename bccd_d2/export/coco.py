@@ -55,7 +55,8 @@ def to_annotations(cells: Cells, image_id: int = 1, first_id: int = 1) -> list[d
 
 def to_dataset(images: Sequence[tuple[str, Cells]]) -> dict[str, Any]:
     """A COCO dataset of (file name, cells) pairs; images get ids 1, 2, ... in their order."""
-    entries, annotations = [], []
+    entries: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id, (name, cells) in enumerate(images, start=1):
         height, width = cells.image_size
         entries.append({"id": image_id, "file_name": name, "height": height, "width": width})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import tifffile
 
 from bccd_d2.io.atomic import atomic_file, write_bytes_atomic
@@ -75,7 +76,7 @@ def write_label_tiles(
     return Path(path)
 
 
-def _tiles(cells: Cells, tile: int, dtype: type) -> Iterator[np.ndarray]:
+def _tiles(cells: Cells, tile: int, dtype: npt.DTypeLike) -> Iterator[np.ndarray]:
     """Squares of the label image, row by row; those at the end are padded with background."""
     height, width = cells.image_size
     boxes = cells.boxes.astype(np.int64)

@@ -95,7 +95,9 @@ def _partners(line: np.ndarray, along: np.ndarray, begins: np.ndarray) -> np.nda
 
 def _split(loop: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     """The loop cut into rings that pass no point twice."""
-    rings, path, place = [], [], {}
+    rings: list[list[tuple[int, int]]] = []
+    path: list[tuple[int, int]] = []
+    place: dict[tuple[int, int], int] = {}
     for point in loop:
         if point in place:
             start = place[point]

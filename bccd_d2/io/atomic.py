@@ -53,7 +53,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_bytes_atomic(path: str | Path, data: bytes) -> Path:
+def write_bytes_atomic(path: str | Path, data: bytes | memoryview) -> Path:
     """Write ``data`` to ``path``, whole or not at all; the parent folder is made when missing.
 
     Raises:

@@ -23,7 +23,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 MAX_PAGES = 10_000
 MAX_TAGS = 4096  # of a page
-MAX_PIXELS = 178_956_970  # that are decoded at once: Pillow's limit too
+MAX_PIXELS = 100_000_000  # that are decoded at once: 1.5 GB with the copies that decoders make
 MAX_BYTES = 4 * MAX_PIXELS
 MAX_SEGMENT = 2**28  # bytes of a tile or strip
 MAX_SAMPLES = 16  # a pixel

@@ -20,6 +20,7 @@ _EXTRA = re.compile(r"\s*(label|macro|thumbnail|overview|probability)", re.IGNOR
 _UNNAMED = re.compile(r"(ch(annel)?|c)?[\s_:#-]*[\d:]*$", re.IGNORECASE)
 _COLOURS = {"r": 0, "red": 0, "g": 1, "green": 1, "b": 2, "blue": 2}
 _ORDERS = {"XYCZT", "XYCTZ", "XYZCT", "XYZTC", "XYTCZ", "XYTZC"}
+_LONGEST = 4096  # characters of an element, which no real one comes near
 AS_RGB = "save it as RGB, one image a page"
 
 
@@ -104,10 +105,14 @@ def _no_images(tif: tifffile.TiffFile) -> dict[int, str]:
             found[number] = "marked as a smaller copy" if page.is_reduced else "a transparency mask"
         elif len(pages) > 1 and _EXTRA.match(_description(page)):
             found[number] = "a label or thumbnail of the slide"
-    rest = [number for number in range(len(pages)) if number not in found]
-    for place, number in enumerate(rest):
-        if any(_is_level(pages[larger], pages[number]) for larger in rest[:place]):
+    larger: dict[tuple[int, int], tifffile.TiffPage] = {}  # one of each size
+    for number, page in enumerate(pages):
+        if number in found or not page.is_tiled:
+            continue
+        if any(_is_level(other, page) for other in larger.values()):
             found[number] = "a smaller copy of an earlier page"
+        else:
+            larger.setdefault((page.imagewidth, page.imagelength), page)
     return found
 
 
@@ -132,7 +137,7 @@ def _description(page: tifffile.TiffPage) -> str:
 
 def _ome(tif: tifffile.TiffFile) -> _Axes | None:
     text = _description(tif.pages[0])
-    pixels = re.findall(r"<(?:\w+:)?Pixels\b([^>]*)>", text)
+    pixels = _elements(text, "Pixels")
     if "<OME" not in text[:4096] and ":OME" not in text[:4096] or not pixels:
         return None
     if len(pixels) > 1:
@@ -141,10 +146,9 @@ def _ome(tif: tifffile.TiffFile) -> _Axes | None:
         raise UnreadableError(
             f"its OME metadata describe {len(pixels)} images in one file: save each as a file"
         )
-    said = dict(re.findall(r'(\w+)="([^"]*)"', pixels[0]))
+    said = pixels[0]
     order = said.get("DimensionOrder", "XYCZT")
-    channels = re.findall(r"<(?:\w+:)?Channel\b([^>]*)>", text)
-    named = [dict(re.findall(r'(\w+)="([^"]*)"', channel)) for channel in channels]
+    named = _elements(text, "Channel")
     lengths = {axis: _number(said.get(f"Size{axis}", "1")) for axis in "CZT"}
     if order not in _ORDERS or min(lengths.values()) < 1:
         raise UnreadableError("its OME metadata are damaged: save it anew")
@@ -155,6 +159,12 @@ def _ome(tif: tifffile.TiffFile) -> _Axes | None:
         lengths["C"] = 1
     names = tuple(channel.get("Name", "") for channel in named)
     return _Axes({axis: lengths[axis] for axis in order[2:]}, names)
+
+
+def _elements(text: str, name: str) -> list[dict[str, str]]:
+    """The attributes of an XML text's elements of a name; in time that grows with its length."""
+    found = re.findall(rf"<(?:\w{{1,40}}:)?{name}\b([^<>]{{0,{_LONGEST}}})>", text)
+    return [dict(re.findall(r'\b(\w{1,40})="([^"]*)"', attributes)) for attributes in found]
 
 
 def _imagej(page: tifffile.TiffPage) -> _Axes | None:

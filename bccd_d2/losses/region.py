@@ -30,8 +30,8 @@ def dice_loss(
         raise ValueError(f"smooth: wanted > 0, got {smooth}")
     chance = logits.sigmoid()
     truth = target.to(chance.dtype)
-    parts = (chance * truth, chance * (1 - truth), (1 - chance) * truth)
+    parts = [chance * truth, chance * (1 - truth), (1 - chance) * truth]
     if weight is not None:
-        parts = tuple(part * weight for part in parts)
+        parts = [part * weight for part in parts]
     hit, false, missed = (part.flatten(1).sum(1) for part in parts)
     return (1 - (hit + smooth) / (hit + (false + missed) / 2 + smooth)).mean()

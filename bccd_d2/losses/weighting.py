@@ -6,7 +6,7 @@ Both modules turn {task: loss} into {task: term}; the sum of the terms is what i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -96,6 +96,6 @@ class UncertaintyWeights(nn.Module):
         return self.log_variances.clamp(-self.limit, self.limit)
 
 
-def _check_tasks(losses: Mapping[str, torch.Tensor], tasks: Sequence[str]) -> None:
+def _check_tasks(losses: Mapping[str, torch.Tensor], tasks: Iterable[str]) -> None:
     if set(losses) != set(tasks):
         raise KeyError(f"losses: wanted those of {sorted(tasks)}, got {sorted(losses)}")

@@ -37,7 +37,7 @@ class CocoImage:
     """
 
     entry: Mapping[str, Any]
-    annotations: Sequence[Mapping[str, Any]]
+    annotations: list[Mapping[str, Any]]
 
     @property
     def size(self) -> tuple[int, int]:

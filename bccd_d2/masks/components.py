@@ -101,9 +101,10 @@ def _large_components(
     mask: np.ndarray, connectivity: int, min_area: int
 ) -> tuple[np.ndarray, int, int]:
     """Label map of the components of at least ``min_area`` px, the rest's number and pixels."""
-    _, components = cv2.connectedComponents(
+    _, found = cv2.connectedComponents(
         mask.view(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S
     )
+    components = np.asarray(found, dtype=np.int32)
     areas = np.bincount(components.ravel())
     large = areas >= min_area
     large[0] = False

@@ -196,7 +196,7 @@ def cells_from_flow(
         return cells
     counts = np.bincount(end, minlength=cells.size).reshape(cells.shape).astype(np.float32)
     near = cv2.boxFilter(counts, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    sinks = ((near >= options.sink_count) & (counts > 0)).astype(np.uint8)
+    sinks: np.ndarray = ((near >= options.sink_count) & (counts > 0)).astype(np.uint8)
     if options.sink_radius:
         side = 2 * options.sink_radius + 1
         sinks = cv2.dilate(sinks, np.ones((side, side), np.uint8))

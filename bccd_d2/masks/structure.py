@@ -74,7 +74,7 @@ def structure_of(label_map: np.ndarray) -> Structure:
     np.maximum.at(largest, values, sizes)
     solid, free = np.zeros(count + 1, bool), np.zeros(count + 1, bool)
     if label_map.size:
-        pixels = label_map.astype(np.uint16 if count < 65536 else np.float32)
+        pixels: np.ndarray = label_map.astype(np.uint16 if count < 65536 else np.float32)
         if count >= _EXACT:
             raise ValueError(f"{count} values are no cells")
         square = np.ones((3, 3), np.uint8)

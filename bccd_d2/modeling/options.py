@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def keys_of(options: Any, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def options_of(kind: type[T], keys: Mapping[str, Any]) -> T:
         if field.name.upper() not in keys:
             continue
         value, usual = keys[field.name.upper()], getattr(default, field.name)
-        if is_dataclass(usual):
+        if is_dataclass(usual) and not isinstance(usual, type):
             value = options_of(type(usual), value)
         given[field.name] = None if usual is None and value == 0 else value
     return kind(**given)

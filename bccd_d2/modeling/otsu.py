@@ -30,14 +30,14 @@ class OtsuWatershed(nn.Module):
         self.options = options or OtsuOptions()
         self.max_cells = max_cells
 
-    def forward(self, batched_inputs):
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Instances]]:
         return [{"instances": self._instances(given)} for given in batched_inputs]
 
     def _instances(self, given: dict[str, Any]) -> Instances:
         image = given["image"].cpu().numpy().transpose(1, 2, 0)
         label_map = segment(image, self.options)
         scores = typicality(label_map, self.options.cell_diameter)
-        height, width = label_map.shape
+        height, width = (int(n) for n in label_map.shape)
         size = int(given.get("height", height)), int(given.get("width", width))
         label_map = resize_label_map(label_map, size)
         present = np.bincount(label_map.ravel(), minlength=len(scores) + 1)[1:] > 0

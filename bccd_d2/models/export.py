@@ -103,7 +103,7 @@ def _load(checkpoint: Path, config_file: Path) -> tuple[Any, Any, OperatingPoint
         config.merge_from_list([key, ""])
     model = build_model(finalize(config))
     point, preprocessing = OperatingPoint(origin=""), Preprocessing()
-    parts = {"operating_point": point, PREPROCESSING: preprocessing}
+    parts: dict[str, Any] = {"operating_point": point, PREPROCESSING: preprocessing}
     CellCheckpointer(model, use_average=True, **parts).load(str(checkpoint), list(parts))
     if not point.origin:
         raise ValueError(

@@ -61,6 +61,8 @@ class TrainedModel:
     Attributes:
         name: the model file's own, else the run folder's or the file's.
         score_threshold: the operating point that was chosen with the model, in [0, 1].
+        diameter: px, at the model's own scale, of the cells that it was trained on; None for a
+            model that was trained on images of one scale alone.
         looks_at_whole: the preprocessing of a part depends on the colours of the whole image.
         source: file of the weights; "" for a model without any.
         precision: "fp32" or "bf16", what the network computes in.
@@ -81,6 +83,8 @@ class TrainedModel:
             raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
         self.name, self.config, self.source, self.precision = name, config, source, precision
         self.score_threshold = float(point.score_threshold)
+        given = config.INPUT
+        self.diameter = given.DIAMETER / given.IMAGE_SCALE if given.DIAMETER else None
         self.net = net.eval()
         self._look = preprocess_options(config)
         self.looks_at_whole = self._look.stain is not None and self._look.stain_strength > 0
@@ -175,7 +179,7 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
         return with_reference(config), model, OperatingPoint(0.0, "no data: all cells count"), ""
     point = OperatingPoint()
     preprocessing = Preprocessing()
-    parts = {"operating_point": point, PREPROCESSING: preprocessing}
+    parts: dict[str, Any] = {"operating_point": point, PREPROCESSING: preprocessing}
     CellCheckpointer(model, use_average=True, **parts).load(weights, list(parts))
     return preprocessing.given_to(config), model, point, weights
 

@@ -42,8 +42,9 @@ def config_parameters(config: Any) -> tuple[int, int]:
     with torch.device("meta"):
         model = build_model(config)
     names = ("net", "bottom_up")  # of what carries the weights, inside a pyramid
-    parts = (getattr(model.backbone, name, None) for name in names)
-    return _count(next((part for part in parts if part), model.backbone)), _count(model)
+    backbone: Any = model.backbone
+    parts = (getattr(backbone, name, None) for name in names)
+    return _count(next((part for part in parts if part), backbone)), _count(model)
 
 
 def backbone_of(config: Any) -> tuple[str, str]:

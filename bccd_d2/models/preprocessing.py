@@ -89,17 +89,7 @@ class Preprocessing:
     @classmethod
     def of(cls, config: Any) -> Preprocessing:
         """The preprocessing of a config whose reference is filled in."""
-        stain = config.INPUT.STAIN
-        on = bool(stain.METHOD)
-        return cls(
-            {
-                "method": stain.METHOD,
-                "strength": float(stain.STRENGTH) if on else 0.0,
-                "reference": [float(v) for v in stain.REFERENCE] if on else [],
-                "denoise": float(config.INPUT.DENOISE),
-                "clahe": float(config.INPUT.CLAHE),
-            }
-        )
+        return cls(_asked_for(config))
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -126,7 +116,7 @@ class Preprocessing:
         """
         if self.recorded is None:
             return config
-        wanted = Preprocessing.of(config).recorded
+        wanted = _asked_for(config)
         keys = {"method": "STAIN.METHOD", "strength": "STAIN.STRENGTH", "denoise": "DENOISE",
                 "clahe": "CLAHE"}  # fmt: skip
         for name, key in keys.items():
@@ -144,3 +134,16 @@ class Preprocessing:
         filled.INPUT.STAIN.REFERENCE = tuple(self.recorded["reference"])
         filled.freeze()
         return filled
+
+
+def _asked_for(config: Any) -> dict[str, Any]:
+    """What `Preprocessing.recorded` is for a config."""
+    stain = config.INPUT.STAIN
+    on = bool(stain.METHOD)
+    return {
+        "method": stain.METHOD,
+        "strength": float(stain.STRENGTH) if on else 0.0,
+        "reference": [float(v) for v in stain.REFERENCE] if on else [],
+        "denoise": float(config.INPUT.DENOISE),
+        "clahe": float(config.INPUT.CLAHE),
+    }

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Network(nn.Module):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.net = net
+        self.net: Any = net
         self.names: list[str] = []
         if not (hasattr(net, "roi_heads") or hasattr(net, "maps")):
             raise ValueError(f"{type(net).__name__} is no network that can be exported")
@@ -74,7 +74,13 @@ class _OneImage(TorchFunctionMode):
     nothing, but the tracer would take down the number of the example for good.
     """
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         if func in (torch.Tensor.split, torch.split) and len(args) > 1:
             if isinstance(args[1], (list, tuple)) and len(args[1]) == 1:
                 return (args[0],)
@@ -167,6 +173,7 @@ def read_export(path: str | Path) -> dict[str, Any]:
 
 
 def _pixels(model: TrainedModel, image: np.ndarray) -> torch.Tensor:
-    size = scaled_size(*image.shape[:2], model.config.INPUT.IMAGE_SCALE)
+    height, width = image.shape[:2]
+    size = scaled_size(height, width, model.config.INPUT.IMAGE_SCALE)
     resized = resize_image(image, size).transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(resized)).to(model.device)

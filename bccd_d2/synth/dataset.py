@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -109,7 +110,7 @@ def _check_counts(n_train: int, n_test: int, seed: int, image_format: str) -> No
 
 
 def _manifest(jobs: list[_Job], **counts: int) -> dict:
-    settings = {"drawing": _DRAWING, **counts}
+    settings: dict[str, Any] = {"drawing": _DRAWING, **counts}
     if jobs:
         first = asdict(jobs[0])
         settings |= {name: first[name] for name in ("size", "image_format", "n_cells")}

@@ -9,8 +9,8 @@ import numpy as np
 def noise_field(rng: np.random.Generator, side: int = 512) -> np.ndarray:
     """(side, side) float32 cell texture of mean 0 and deviation 1: grains of 3 to 12 px."""
     white = rng.standard_normal((side, side), dtype=np.float32)
-    field = sum(_normal(cv2.GaussianBlur(white, (0, 0), sigma)) for sigma in (1.5, 3.5, 6.0))
-    return _normal(field)
+    layers = [_normal(cv2.GaussianBlur(white, (0, 0), sigma)) for sigma in (1.5, 3.5, 6.0)]
+    return _normal(layers[0] + layers[1] + layers[2])
 
 
 def smooth_field(rng: np.random.Generator, size: tuple[int, int], grain: int = 5) -> np.ndarray:
@@ -41,7 +41,7 @@ def halo(red: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     wide = cv2.GaussianBlur(small, (0, 0), rng.uniform(1.2, 4))
     wide = cv2.resize(wide, red.shape[::-1], interpolation=cv2.INTER_LINEAR)
     amount = rng.uniform(-0.25, 0.22)
-    return cv2.max(cv2.addWeighted(red, 1 - amount, wide, amount, 0), 0)
+    return np.maximum(cv2.addWeighted(red, 1 - amount, wide, amount, 0), 0)
 
 
 def add_dirt(red: np.ndarray, purple: np.ndarray, rng: np.random.Generator) -> None:
@@ -87,8 +87,9 @@ def add_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     level = rng.choice([1.0, 2.0, 3.0, 5.0], p=[0.3, 0.35, 0.25, 0.1])
     grains = rng.standard_normal(image.shape[:2], dtype=np.float32)
     grains = cv2.GaussianBlur(grains, (0, 0), 0.6) * np.float32(1.8 * level)
-    colour = rng.standard_normal((image.shape[0] // 2, image.shape[1] // 2, 3), dtype=np.float32)
-    colour = cv2.resize(colour, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    half = (image.shape[0] // 2, image.shape[1] // 2, 3)
+    grains_of_colour = rng.standard_normal(half, dtype=np.float32)
+    colour = cv2.resize(grains_of_colour, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     noisy = cv2.addWeighted(image, 1, colour, float(0.5 * level), 0) + grains[..., None]
     return cv2.convertScaleAbs(np.maximum(noisy, 0))
 
@@ -114,4 +115,6 @@ def draw_scale_bar(image: np.ndarray, rng: np.random.Generator) -> None:
 def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     """The image after JPEG compression at ``quality`` (1 to 100): block and colour artefacts."""
     _, buffer = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(buffer, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was encoded a line before
+    return np.ascontiguousarray(decoded[..., ::-1])

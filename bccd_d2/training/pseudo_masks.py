@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import torch
 
-from bccd_d2.data.mapper import resize_image, scaled_size
+from bccd_d2.data.preprocess import resize_image, scaled_size
 from bccd_d2.data.weak_labels import BoxOptions, WeakLabels, labels_from_boxes, labels_from_points
 from bccd_d2.masks.cells import Cells
-from bccd_d2.modeling.dense_answer import to_instances
+from bccd_d2.modeling.dense.answer import to_instances
 
 SCALES = (1.0, 0.6, 1.4)  # of the size the model likes: larger cells want the smaller ones
 DIAMETER_OVER_BOX = 0.97  # the disc of a cell's area is a little smaller than its box
@@ -32,7 +32,7 @@ def outlines(net: Any, image: np.ndarray, scale: float) -> tuple[Cells, np.ndarr
     """What a dense model sees in an image at one scale.
 
     Args:
-        net: a `modeling.dense_segmentor.DenseSegmentor` in eval mode.
+        net: a `modeling.dense.segmentor.DenseSegmentor` in eval mode.
         image: (H, W, 3) uint8 RGB.
         scale: detector pixels per pixel of the image.
 

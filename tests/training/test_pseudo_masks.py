@@ -11,7 +11,7 @@ pytest.importorskip("detectron2")
 from bccd_d2.data.ignored import IGNORED
 from bccd_d2.masks.decode import DecodeOptions
 from bccd_d2.masks.encode import encode_flow
-from bccd_d2.modeling.dense_answer import AnswerOptions
+from bccd_d2.modeling.dense.answer import AnswerOptions
 from bccd_d2.training.pseudo_masks import masks_from_boxes, masks_from_points, outlines
 
 PLACES = ((40, 40), (40, 110), (110, 40))  # y, x of discs of 30 px radius in an image of 150

@@ -10,7 +10,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,15 @@ import bccd_d2
 from bccd_d2.inference.batch.outputs import KINDS, OutputOptions, write_counts, write_outputs
 from bccd_d2.inference.batch.resume import Marks
 from bccd_d2.inference.batch.run import Outcome, run_jobs
+from bccd_d2.inference.batch.sizing import (
+    AUTO,
+    EACH,
+    Sizing,
+    middle,
+    plan_sizes,
+    some,
+    unsized,
+)
 from bccd_d2.inference.batch.sources import Job, find_images, plan_jobs
 from bccd_d2.inference.predictor import PredictOptions
 from bccd_d2.io.atomic import write_json_atomic
@@ -50,6 +59,8 @@ class BatchOptions:
         device, precision: see `segmenter.load_pretrained`.
         save: kinds of files, of `inference.batch.outputs.KINDS`.
         score_threshold, tile, overlap, tta, scale, batch: see `segmenter.Segmenter.predict`.
+        diameter: px across a typical cell; "auto": one for all images, estimated from some of them;
+            "each": estimated for each.
         pixel_size, label_bits, keep_overlaps: see `inference.batch.outputs.OutputOptions`.
         max_value: what is white in images of more than 8 bits; None = by each one's values.
         resume: leave out images that an earlier run finished with the same options.
@@ -67,7 +78,8 @@ class BatchOptions:
     tile: int | None = None
     overlap: int | None = None
     tta: str = ""
-    scale: float = 1.0
+    diameter: str = AUTO
+    scale: float | None = None
     batch: int = 1
     pixel_size: float | None = None
     label_bits: int | None = None
@@ -89,6 +101,8 @@ class Summary:
         output: folder of the results.
         left_out: a sentence for each file or kind of file that was no input.
         value_ranges: how many images of more than 8 bits have each range that became 0 to 255.
+        sizing: how large cells were taken to be.
+        unsized: images for which "each" found no size.
     """
 
     done: int
@@ -98,11 +112,15 @@ class Summary:
     output: Path
     left_out: list[str] = field(default_factory=list)
     value_ranges: dict[str, int] = field(default_factory=dict)
+    sizing: Sizing | None = None
+    unsized: list[str] = field(default_factory=list)
 
     @property
     def warnings(self) -> list[str]:
         """What to look at before the results are used."""
-        return [text for text in [mixed_ranges(self.value_ranges)] if text]
+        found = [text for text in [mixed_ranges(self.value_ranges)] if text]
+        found += self.sizing.warnings if self.sizing else []
+        return [*found, unsized(some(self.unsized))] if self.unsized else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +130,14 @@ class _Read:
     image: Any
     value_range: ValueRange
     key: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """An image's cells, and the diameter that they were taken to have; None = the model's own."""
+
+    cells: Cells
+    diameter: float | None
 
 
 def predict_batch(options: BatchOptions) -> Summary:
@@ -140,9 +166,14 @@ def _predict_batch(options: BatchOptions, jobs: list[Job], left_out: list[str]) 
                             options.keep_overlaps)  # fmt: skip
     model = load_pretrained(options.weights, config_file=options.config_file,
                             device=options.device, precision=options.precision)  # fmt: skip
+
+    def picture(job: Job) -> Any:
+        return open_image(job.path, job.plane, options.max_value)[0]
+
+    sizing = plan_sizes(options.diameter, options.scale, model, jobs, picture)
     how = model.options(
         options.score_threshold, tile=options.tile, overlap=options.overlap, tta=options.tta,
-        scale=options.scale, batch=options.batch,
+        scale=options.scale or model.scale_for(sizing.px), batch=options.batch,
     )  # fmt: skip
     marks = Marks(output, _decides(options, model, how))
     _refuse_foreign(jobs, marks, output)
@@ -151,7 +182,7 @@ def _predict_batch(options: BatchOptions, jobs: list[Job], left_out: list[str]) 
     todo = [job for job in jobs if job.name not in finished]
     share = todo[comm.get_rank() :: comm.get_world_size()]
     bar = options.progress and comm.is_main_process()
-    outcome = _run(share, model, how, written, marks, options.max_value, bar)
+    outcome = _run(share, model, (how, sizing), written, marks, options.max_value, bar)
     outcomes = comm.all_gather(outcome)
     rows = {**finished, **{k: v for part in outcomes for k, v in part.rows.items()}}
     ranges = [row["value_range"] for row in rows.values() if "value_range" in row]
@@ -163,6 +194,8 @@ def _predict_batch(options: BatchOptions, jobs: list[Job], left_out: list[str]) 
         output=output,
         left_out=left_out,
         value_ranges=dict(Counter(ranges)),
+        sizing=sizing,
+        unsized=[k for k, row in rows.items() if sizing.mode == EACH and row["diameter"] is None],
     )
     if comm.is_main_process():
         write_counts(output / "counts.csv", [rows[job.name] for job in jobs if job.name in rows])
@@ -193,25 +226,31 @@ def _refuse_foreign(jobs: list[Job], marks: Marks, output: Path) -> None:
 def _run(
     jobs: list[Job],
     model: Segmenter,
-    how: PredictOptions,
+    looks: tuple[PredictOptions, Sizing],
     written: OutputOptions,
     marks: Marks,
     max_value: float | None,
     progress: bool,
 ) -> Outcome:
+    how, sizing = looks
     with tqdm(total=len(jobs), unit="image", disable=not progress or not jobs) as bar:
 
         def read(job: Job) -> _Read:
             key = marks.key(job)
             return _Read(*open_image(job.path, job.plane, max_value), key)
 
-        def predict(read: _Read) -> Cells:
+        def predict(read: _Read) -> _Found:
             tell = _tiles_of(bar) if isinstance(read.image, TiffWindows) else None
-            return model.predict_with(read.image, how, tell)
+            px, chosen = sizing.px, how
+            if sizing.mode == EACH:
+                px = model.estimate_diameter(middle(read.image)).px
+                chosen = replace(how, scale=model.scale_for(px))
+            return _Found(model.predict_with(read.image, chosen, tell), px)
 
-        def write(job: Job, read: _Read, cells: Cells) -> dict[str, Any]:
+        def write(job: Job, read: _Read, found: _Found) -> dict[str, Any]:
             marks.clear(job)
-            row = write_outputs(job, read.image, cells, written, read.value_range)
+            row = write_outputs(job, read.image, found.cells, written, read.value_range)
+            row["diameter"] = None if found.diameter is None else round(found.diameter, 1)
             if isinstance(read.image, TiffWindows):
                 read.image.close()
                 if marks.key(job) != read.key:
@@ -241,6 +280,7 @@ def _decides(options: BatchOptions, model: Segmenter, how: PredictOptions) -> di
         "version": bccd_d2.__version__,
         "models": [one.identity() for one in model.models],
         "how": {**asdict(how), "batch": None},
+        "each": options.diameter == EACH and options.scale is None,
     }
 
 
@@ -273,6 +313,7 @@ def _record(
             "skipped": summary.skipped,
             "failed": len(summary.failures),
         },
+        "diameter": asdict(summary.sizing) if summary.sizing else {},
         "interrupted": summary.interrupted,
         "failures": summary.failures,
         "left_out": summary.left_out,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from detectron2.layers import ShapeSpec
@@ -59,8 +61,8 @@ class ShallowStem(nn.Module):
         )
         self.down = nn.Conv2d(channels, out_channels, 3, stride=2, padding=1)
         # It starts as nothing, so that it can join a trained detector without a shock.
-        nn.init.zeros_(self.down.weight)
-        nn.init.zeros_(self.down.bias)
+        for parameter in self.down.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """``images`` (B, 3, H, W) float, normalised."""
@@ -139,11 +141,12 @@ class SimpleFeaturePyramid(Backbone):
         images = F.pad(images, (0, -width % step, 0, -height % step))
         tokens = self.net(images)[self.source]
         features = {}
-        fine = self.levels["p2"][:-2](tokens)
+        finest = cast(nn.Sequential, self.levels["p2"])
+        fine = finest[:-2](tokens)
         if self.stem is not None:
             features["p1"], edges = self.stem(images)
             fine = fine + edges
-        features["p2"] = self.levels["p2"][-2:](fine)
+        features["p2"] = finest[-2:](fine)
         features |= {name: level(tokens) for name, level in self.levels.items() if name != "p2"}
         if self.coarsest == 6:
             features["p6"] = F.max_pool2d(features["p5"], kernel_size=1, stride=2)

@@ -171,16 +171,17 @@ class TimmViT(Backbone):
         if vit.pos_embed is None:
             return vit.pos_drop(torch.cat([*prefix, spatial], dim=1))
         embedded = 0 if vit.no_embed_class else vit.num_prefix_tokens
-        position = self._positions((height, width), embedded)
+        position = self._positions(vit.pos_embed, (height, width), embedded)
         if vit.no_embed_class:
             tokens = torch.cat([*prefix, spatial + position], dim=1)
         else:
             tokens = torch.cat([*prefix, spatial], dim=1) + position
         return vit.pos_drop(tokens)
 
-    def _positions(self, shape: tuple[int, int], embedded: int) -> torch.Tensor:
+    def _positions(
+        self, stored: torch.Tensor, shape: tuple[int, int], embedded: int
+    ) -> torch.Tensor:
         """(1, embedded + h * w, C) position embedding of a token map of ``shape`` (h, w)."""
-        stored = self.vit.pos_embed
         grid = self.vit.patch_embed.grid_size
         if self.position == "resize":
             return resample_abs_pos_embed(
@@ -194,7 +195,7 @@ class TimmViT(Backbone):
     def _run(
         self, block: nn.Module, tokens: torch.Tensor, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
-        kwargs = {} if bias is None else {"attn_mask": bias}
+        kwargs: dict[str, Any] = {} if bias is None else {"attn_mask": bias}
         if self.activation_checkpointing and torch.is_grad_enabled():
             return checkpoint(block, tokens, use_reentrant=False, **kwargs)
         return block(tokens, **kwargs)

@@ -90,7 +90,8 @@ def blend_tiles(
         for x in tile_starts(images.shape[-1], tile, overlap)
     ]
     weights = gaussian_weights(tile).to(images.device)
-    total, mass = None, images.new_zeros(images.shape[-2:], dtype=torch.float32)
+    total: torch.Tensor | None = None
+    mass = images.new_zeros(images.shape[-2:], dtype=torch.float32)
     for start in range(0, len(corners), batch):
         part = corners[start : start + batch]
         cut = [images[0, :, y : y + tile, x : x + tile] for y, x in part]
@@ -100,4 +101,5 @@ def blend_tiles(
         for (y, x), answer in zip(part, answers, strict=True):
             total[:, y : y + tile, x : x + tile] += weights * answer
             mass[y : y + tile, x : x + tile] += weights
+    assert total is not None  # there is one tile at least
     return (total / mass)[None, :, :height, :width]

@@ -40,7 +40,14 @@ def _convolution(ins: int, outs: int) -> list[nn.Module]:
     return [nn.Conv2d(ins, outs, 3, padding=1, bias=False), _norm(outs), nn.GELU()]
 
 
-class _Finest(nn.Module):
+class Decoder(nn.Module):
+    """Maps by name to one (B, ``out_channels``, H / ``stride``, W / ``stride``)."""
+
+    out_channels: int
+    stride: int
+
+
+class _Finest(Decoder):
     """What the decoders of one map share: they take the finest one and give ``out_channels``."""
 
     def __init__(self, shapes: Mapping[str, ShapeSpec], channels: int, stride: int) -> None:
@@ -99,7 +106,7 @@ class Shuffle(_Finest):
         return [nn.Conv2d(spec.channels, outs, 1), nn.PixelShuffle(factor), nn.ReLU()]
 
 
-class Fusion(nn.Module):
+class Fusion(Decoder):
     """All maps brought to one width and to the finest map's resolution, and summed.
 
     The semantic branch of Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019; from the
@@ -128,7 +135,7 @@ class Fusion(nn.Module):
         return self.refine({"sum": total})
 
 
-DECODERS = {
+DECODERS: dict[str, type[Decoder]] = {
     "transposed": Transposed,
     "stepwise": Stepwise,
     "shuffle": Shuffle,
@@ -138,7 +145,7 @@ DECODERS = {
 
 def build_decoder(
     name: str, shapes: Mapping[str, ShapeSpec], channels: int, stride: int
-) -> nn.Module:
+) -> Decoder:
     """The decoder of that name of `DECODERS`: maps by name to one (B, channels, H / s, W / s).
 
     Args:

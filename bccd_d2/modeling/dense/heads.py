@@ -48,9 +48,10 @@ class DenseHeads(nn.Module):
             {name: nn.Conv2d(in_channels, CHANNELS[name], 1) for name in names}
         )
         for name, layer in self.predictors.items():
-            nn.init.normal_(layer.weight, std=0.01)
+            weight, bias = layer.parameters()
+            nn.init.normal_(weight, std=0.01)
             rare = name in ("boundary", "centre")
-            nn.init.constant_(layer.bias, -math.log((1 - prior) / prior) if rare else 0.0)
+            nn.init.constant_(bias, -math.log((1 - prior) / prior) if rare else 0.0)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """``x`` (B, C, h, w) to logits (B, channels, h, w) by head; a flow is itself."""

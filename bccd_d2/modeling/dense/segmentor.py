@@ -13,11 +13,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from detectron2.modeling import Backbone
-from detectron2.structures import ImageList
+from detectron2.structures import ImageList, Instances
 from torch import nn
 
 from bccd_d2.modeling.dense.answer import AnswerOptions, to_instances
 from bccd_d2.modeling.dense.blend import Tiles, blend_tiles
+from bccd_d2.modeling.dense.decoders import Decoder
 from bccd_d2.modeling.dense.heads import CHANNELS, DenseHeads, answers
 from bccd_d2.modeling.dense.losses import DenseLosses
 
@@ -42,10 +43,13 @@ class DenseSegmentor(nn.Module):
     smaller ones are padded with the mean colour, which counts in no loss.
     """
 
+    pixel_mean: torch.Tensor
+    pixel_std: torch.Tensor
+
     def __init__(
         self,
         backbone: Backbone,
-        decoder: nn.Module,
+        decoder: Decoder,
         heads: DenseHeads,
         losses: DenseLosses,
         *,
@@ -134,7 +138,9 @@ class DenseSegmentor(nn.Module):
         logits = {name: x.float() for name, x in self._logits(images).items()}
         return self.losses(logits, targets, self._valid(batched_inputs, size))
 
-    def _valid(self, batched_inputs: list[dict[str, Any]], size: Sequence[int]):
+    def _valid(
+        self, batched_inputs: list[dict[str, Any]], size: Sequence[int]
+    ) -> torch.Tensor | None:
         """(B, 1, H, W): 0 where an image was padded or unlabelled; None where none was."""
         valid = [g["dense"].get("valid") for g in batched_inputs]
         images = [given["image"] for given in batched_inputs]
@@ -146,7 +152,7 @@ class DenseSegmentor(nn.Module):
         ]
         return torch.stack(whole).to(self.device)
 
-    def _instances(self, given: dict[str, Any]):
+    def _instances(self, given: dict[str, Any]) -> Instances:
         image = given["image"]
         maps = {name: x.cpu().numpy() for name, x in self.maps(image).items()}
         size = given.get("height", image.shape[-2]), given.get("width", image.shape[-1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +45,7 @@ class CellRCNN(GeneralizedRCNN):
         redraw: RedrawOptions | None = None,
         cleanup: CleanupOptions | None = None,
         otsu: OtsuOptions | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.outline = outline
@@ -56,7 +58,7 @@ class CellRCNN(GeneralizedRCNN):
             )
 
     @classmethod
-    def from_config(cls, cfg):
+    def from_config(cls, cfg: Any) -> dict[str, Any]:
         parts = super().from_config(cfg)
         parts["redraw"] = options_of(RedrawOptions, cfg.MODEL.REDRAW)
         parts["otsu"] = options_of(OtsuOptions, cfg.MODEL.OTSU)
@@ -72,7 +74,7 @@ class CellRCNN(GeneralizedRCNN):
             )
         return parts
 
-    def forward(self, batched_inputs):
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """As `GeneralizedRCNN.forward`, with the dense head's losses beside the others."""
         if not self.training:
             return self.inference(batched_inputs)
@@ -87,7 +89,12 @@ class CellRCNN(GeneralizedRCNN):
             losses |= self.outline.losses(self.outline(features), masks, boxes)
         return losses
 
-    def inference(self, batched_inputs, detected_instances=None, do_postprocess=True):
+    def inference(
+        self,
+        batched_inputs: list[dict[str, Any]],
+        detected_instances: list[Instances] | None = None,
+        do_postprocess: bool = True,
+    ) -> Any:
         """As `GeneralizedRCNN.inference`; postprocessed answers carry RLEs in the input's frame."""
         if detected_instances is not None or not do_postprocess:
             return super().inference(batched_inputs, detected_instances, do_postprocess)
@@ -95,11 +102,7 @@ class CellRCNN(GeneralizedRCNN):
         features = self.backbone(images.tensor)
         proposals, _ = self.proposal_generator(images, features, None)
         results, _ = self.roi_heads(images, features, proposals, None)
-        maps = [None] * len(results)
-        if self.redraw.method and self.redraw.foreground == "otsu":
-            maps = [self._otsu_maps(given["image"]) for given in batched_inputs]
-        elif self.redraw.method:
-            maps = self.outline(features).float().cpu().numpy()
+        maps = self._maps(features, batched_inputs)
         answers = []
         for result, given, dense in zip(results, batched_inputs, maps, strict=True):
             height, width = result.image_size
@@ -108,6 +111,16 @@ class CellRCNN(GeneralizedRCNN):
             found = to_image(result, wanted, dense, self.redraw, self.cleanup)
             answers.append({"instances": found})
         return answers
+
+    def _maps(
+        self, features: dict[str, torch.Tensor], batched_inputs: list[dict[str, Any]]
+    ) -> Sequence[np.ndarray | None]:
+        """(4, h, w) of each image, which its masks are drawn anew with; None where they are not."""
+        if self.redraw.method and self.redraw.foreground == "otsu":
+            return [self._otsu_maps(given["image"]) for given in batched_inputs]
+        if self.redraw.method and self.outline is not None:
+            return list(self.outline(features).float().cpu().numpy())
+        return [None] * len(batched_inputs)
 
     def _otsu_maps(self, image: torch.Tensor) -> np.ndarray:
         """(4, h, w) maps of which only the foreground says anything, from (3, h, w) uint8."""

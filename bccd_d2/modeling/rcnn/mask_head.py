@@ -6,10 +6,11 @@ Shapes: R boxes, pooled at P x P; masks are M x M with M = 2 P (28 for P = 14, 5
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from detectron2.config import configurable
-from detectron2.layers import Conv2d
+from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling.roi_heads.mask_head import MaskRCNNConvUpsampleHead, mask_rcnn_inference
 from detectron2.structures import Instances
 from torch import nn
@@ -25,9 +26,10 @@ class TakesLayerNorm:
     """Before a detectron2 head: also takes ``NORM: "LN"``, which 0.6 does not know."""
 
     @classmethod
-    def from_config(cls, cfg, input_shape):
+    def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
         """As the head's own, with "LN" replaced by `ChannelNorm`."""
-        parts = super().from_config(cfg, input_shape)
+        # The head that stands behind this class has one.
+        parts = super().from_config(cfg, input_shape)  # type: ignore[misc]
         return parts | {"conv_norm": ChannelNorm} if parts["conv_norm"] == "LN" else parts
 
 
@@ -44,7 +46,7 @@ class CellMaskHead(TakesLayerNorm, MaskRCNNConvUpsampleHead):
     @configurable
     def __init__(
         self,
-        input_shape,
+        input_shape: ShapeSpec,
         *,
         num_classes: int,
         conv_dims: Sequence[int],
@@ -52,7 +54,7 @@ class CellMaskHead(TakesLayerNorm, MaskRCNNConvUpsampleHead):
         losses: dict[str, float] | None = None,
         iou_weight: float = 0.0,
         iou_power: float = 1.0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(input_shape, num_classes=num_classes, conv_dims=conv_dims, **kwargs)
         self.fine_channels = fine_channels
@@ -72,7 +74,7 @@ class CellMaskHead(TakesLayerNorm, MaskRCNNConvUpsampleHead):
         self.judge = MaskIoUHead(dim, input_shape.height) if iou_weight > 0 else None
 
     @classmethod
-    def from_config(cls, cfg, input_shape):
+    def from_config(cls, cfg: Any, input_shape: ShapeSpec) -> dict[str, Any]:
         parts = super().from_config(cfg, input_shape)
         options = cfg.MODEL.ROI_MASK_HEAD
         return parts | {
@@ -83,7 +85,9 @@ class CellMaskHead(TakesLayerNorm, MaskRCNNConvUpsampleHead):
             "iou_power": options.IOU_POWER,
         }
 
-    def forward(self, x, instances: list[Instances], fine: torch.Tensor | None = None):
+    def forward(
+        self, x: torch.Tensor, instances: list[Instances], fine: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor] | list[Instances]:
         """Losses in training, else ``instances`` with ``pred_masks`` (R, 1, M, M) probabilities.
 
         Args:
@@ -98,7 +102,7 @@ class CellMaskHead(TakesLayerNorm, MaskRCNNConvUpsampleHead):
         if not self.training:
             mask_rcnn_inference(logits, instances)
             if self.judge is not None and len(logits):
-                self._rescore(x, logits, instances)
+                self._rescore(self.judge(x, logits), instances)
             return instances
         target, areas = mask_targets(instances, logits.shape[-1], logits.device)
         logits = logits[:, 0]
@@ -113,11 +117,12 @@ class CellMaskHead(TakesLayerNorm, MaskRCNNConvUpsampleHead):
     def _draw(self, x: torch.Tensor, fine: torch.Tensor | None) -> torch.Tensor:
         x = F.relu(self.deconv(x))
         if self.fine_channels:
+            assert fine is not None  # the ROI heads pool p1 for such a head
             x = self.sharpen(self.mix(torch.cat([x, fine.to(x.dtype)], 1)))
         return self.predictor(x).float()
 
-    def _rescore(self, x, logits, instances: list[Instances]) -> None:
-        quality = self.judge(x, logits).float().sigmoid() ** self.iou_power
+    def _rescore(self, guess: torch.Tensor, instances: list[Instances]) -> None:
+        quality = guess.float().sigmoid() ** self.iou_power
         parts = quality.split([len(i) for i in instances])
         for result, factor in zip(instances, parts, strict=True):
             result.scores = result.scores * factor

@@ -125,5 +125,5 @@ def outline_targets(
     )
     offset = (chosen - here) / OFFSET_UNIT * (label > 0)
     pad = (0, size[1] - width, 0, size[0] - height)
-    maps = ((label > 0).float(), boundary.float(), offset, valid)
-    return tuple(F.pad(each, pad) for each in maps)
+    cell = F.pad((label > 0).float(), pad)
+    return cell, F.pad(boundary.float(), pad), F.pad(offset, pad), F.pad(valid, pad)

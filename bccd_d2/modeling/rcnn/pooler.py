@@ -9,6 +9,9 @@ in; detectron2 rounds them to the maps' type, and in bf16 a corner at 400 px mov
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from detectron2.modeling.poolers import (
     ROIPooler,
@@ -27,7 +30,14 @@ class CellPooler(ROIPooler):
         (as many samples as there are pixels) always take detectron2's way.
     """
 
-    def __init__(self, output_size, scales, sampling_ratio, pooler_type, **kwargs) -> None:
+    def __init__(
+        self,
+        output_size: int | tuple[int, int],
+        scales: Sequence[float],
+        sampling_ratio: int,
+        pooler_type: str,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(output_size, scales, sampling_ratio, pooler_type, **kwargs)
         self.scales = tuple(float(scale) for scale in scales)
         self.samples = sampling_ratio if pooler_type == "ROIAlignV2" else 0
@@ -70,8 +80,8 @@ def pool_rows(
     shapes = torch.tensor([m.shape[-2:] for m in maps])
     counts = torch.tensor([m.shape[0] * m.shape[2] * m.shape[3] for m in maps])
     first = torch.cumsum(counts, 0) - counts
-    table = [m.permute(0, 2, 3, 1).reshape(-1, m.shape[1]).float() for m in maps]
-    table = table[0] if len(table) == 1 else torch.cat(table)
+    tables = [m.permute(0, 2, 3, 1).reshape(-1, m.shape[1]).float() for m in maps]
+    table = tables[0] if len(tables) == 1 else torch.cat(tables)
     height, width = shapes[levels].unbind(1)
     corners = boxes[:, 1:].detach().float() * torch.tensor(scales)[levels, None] - 0.5
     rows, row_weights = _taps(corners[:, 1], corners[:, 3], height, size[0], samples)

@@ -136,6 +136,7 @@ def redraw(
     kept, scores = suppress(Cells.from_rles(rles, drawing.frame, drawing.scores), cleanup)
     windows = [windows[i] for i in kept]
     if options.method == "watershed":
+        assert drawing.maps is not None  # as checked above
         windows = flood(windows, scores, drawing.maps, options.rival)
     windows = [enlarge(w, drawing.frame, image_size) for w in windows]
     if options.method in ("assign", "watershed"):
@@ -218,7 +219,7 @@ def share_out(
     best = np.zeros(image_size, dtype=np.float32)
     owner = np.full(image_size, -1, dtype=np.int32)
     strong = np.asarray(scores) >= rival
-    for index in np.flatnonzero(strong):
+    for index in np.flatnonzero(strong).tolist():
         window = windows[index]
         better = window.mask() & (window.values > best[window.where])
         best[window.where][better] = window.values[better]
@@ -247,7 +248,7 @@ def flood(
     frame = maps.shape[1:]
     best = np.full(frame, 0.0, dtype=np.float32)
     markers = np.zeros(frame, dtype=np.int32)
-    for index in np.flatnonzero(np.asarray(scores) >= rival):
+    for index in np.flatnonzero(np.asarray(scores) >= rival).tolist():
         values = windows[index].values
         if not values.size or values.max() <= 0:
             continue

@@ -6,10 +6,14 @@ predicted in the box enlarged by a factor, so that it may say where the cell end
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from detectron2.config import configurable
+from detectron2.layers import ShapeSpec
 from detectron2.modeling.roi_heads import (
     CascadeROIHeads,
+    ROIHeads,
     StandardROIHeads,
     select_foreground_proposals,
 )
@@ -33,7 +37,7 @@ def enlarge_boxes(boxes: torch.Tensor, margin: float) -> torch.Tensor:
     return torch.cat([centre - half, centre + half], 1)
 
 
-class _CellMasks:
+class _CellMasks(ROIHeads):
     """Before a detectron2 ROI head: the mask branch.
 
     Args:
@@ -52,7 +56,7 @@ class _CellMasks:
         margin: float = 1.0,
         mask_samples: int = 0,
         fine_pooler: CellPooler | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if margin < 1:
@@ -62,7 +66,7 @@ class _CellMasks:
         self.fine_pooler = fine_pooler
 
     @classmethod
-    def from_config(cls, cfg, input_shape):
+    def from_config(cls, cfg: Any, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         parts = super().from_config(cfg, input_shape)
         options = cfg.MODEL.ROI_MASK_HEAD
         parts |= {"margin": options.BOX_MARGIN, "mask_samples": options.SAMPLES}
@@ -79,7 +83,7 @@ class _CellMasks:
         return parts
 
     @staticmethod
-    def _pooler(cfg, options, input_shape) -> CellPooler:
+    def _pooler(cfg: Any, options: Any, input_shape: dict[str, ShapeSpec]) -> CellPooler:
         return CellPooler(
             output_size=options.POOLER_RESOLUTION,
             scales=tuple(1 / input_shape[name].stride for name in cfg.MODEL.ROI_HEADS.IN_FEATURES),
@@ -87,7 +91,9 @@ class _CellMasks:
             pooler_type=options.POOLER_TYPE,
         )
 
-    def _forward_mask(self, features: dict[str, torch.Tensor], instances: list[Instances]):
+    def _forward_mask(
+        self, features: dict[str, torch.Tensor], instances: list[Instances]
+    ) -> dict[str, torch.Tensor] | list[Instances]:
         """Losses in training; else the instances with ``pred_masks`` inside ``mask_boxes``."""
         if not self.mask_on:
             return {} if self.training else instances
