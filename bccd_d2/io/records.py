@@ -197,7 +197,7 @@ def _cell(name: str, text: str, kind: type, line: int) -> Any:
     except ValueError:
         value = math.nan
     if isinstance(value, float) and not math.isfinite(value):
-        wanted = _NAMES.get(kind, "a finite number")
+        wanted = _NAMES.get(kind, _NAMES[float])
         raise ValueError(f"line {line}: {name} must be {wanted}, got {text[:40]!r}")
     return value
 

@@ -57,14 +57,16 @@ def _dataset(path: Path) -> None:
 
 
 def _run(path: Path) -> None:
-    from bccd_d2.report.run.analysis import analyse
     from bccd_d2.report.run.files import read_run
+    from bccd_d2.report.run.page import glance, metrics, setup
+    from bccd_d2.report.run.pictures import cells_of
 
     folder = next(parent for parent in path.parents if parent.name == "run")
     run = read_run(folder / "one", folder / "squares")
-    run.key("MODEL.META_ARCHITECTURE")
-    if run.evaluated and run.evaluated.truth:
-        analyse(run.evaluated)
+    for part in (glance, setup, metrics):
+        part(run)
+    for image in run.evaluated.images.values() if run.evaluated else ():
+        cells_of(image, "truth"), cells_of(image, "prediction")
 
 
 def _config(path: Path) -> None:
@@ -99,6 +101,7 @@ def _scores(path: Path) -> None:
     (read_per_image if path.name == "per_image.csv" else read_label_scores)(path)
 
 
+FINISHED = "finished"  # in PROGRESS: nothing is read any more
 READERS: dict[str, Callable[[Path], None]] = {
     "images": _images,
     "windows": _windows,
@@ -154,6 +157,8 @@ def main(samples: Path, progress: Path, first: int, count: int, targets: list[st
                 if file.is_dir():
                     shutil.rmtree(file)
                 file.write_bytes(originals[file])
+        told.seek(0)
+        told.write(FINISHED.ljust(200) + "\n")
 
 
 def report(name: str, seed: int, file: Path, content: bytes, wrong: str) -> None:

@@ -76,11 +76,18 @@ def see(evaluated: Evaluated, image_id: int) -> SeenImage:
             f"image {path} is not the one that was evaluated: it has height and width "
             f"{pixels.shape[:2]}, not {size}; {EVALUATE_AGAIN}"
         )
-    return SeenImage(path.name, pixels, *_cells(found, "truth"), *_cells(found, "prediction"))
+    return SeenImage(path.name, pixels, *cells_of(found, "truth"), *cells_of(found, "prediction"))
 
 
-def _cells(image: Mapping[str, Any], side: str) -> tuple[Cells, np.ndarray]:
-    """The cells of one side and the verdict on each, (N,) of str."""
+def cells_of(image: Mapping[str, Any], side: str) -> tuple[Cells, np.ndarray]:
+    """The cells of an image of verdicts.json and the verdict on each, (N,) of str.
+
+    Args:
+        side: "truth" or "prediction".
+
+    Raises:
+        ValueError: a mask is broken; or not every cell has a verdict; or an event names more.
+    """
     masks, verdicts = image[side]["masks"], image[side]["verdicts"]
     places = [place for event in image["events"] for place in event[side]]
     try:
