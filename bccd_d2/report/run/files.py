@@ -206,7 +206,10 @@ def _with_images(
         part: folder of the evaluation's files.
         dataset: the converted folder, where the images lie elsewhere than when evaluated.
     """
-    description = None if dataset is None else read_description(dataset)
+    place = None
+    if dataset is not None:
+        description = read_description(dataset)
+        place = image_root(dataset, description), max_value(description)
     path = part / "verdicts.json"
     if "analysis" in absent:
         absent["images"] = absent["analysis"]
@@ -218,9 +221,7 @@ def _with_images(
     images = {image["image_id"]: image for image in content["images"]}
     if found.per_image and images.keys() != {row["image_id"] for row in found.per_image}:
         raise ValueError(f"{path} and per_image.csv are of other images; {EVALUATE_AGAIN}")
-    folder, white = Path(content["image_root"]), content["max_value"]
-    if description is not None:
-        folder, white = image_root(dataset, description), max_value(description)
+    folder, white = place or (Path(content["image_root"]), content["max_value"])
     if not any((folder / image["file_name"]).is_file() for image in images.values()):
         absent["images"] = (
             f"The images are not in {folder} any more: no pictures. Give the place of the "

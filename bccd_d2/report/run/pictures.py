@@ -275,8 +275,8 @@ def failure_figure(image: SeenImage, event: Event) -> Figure:
 
 def event_box(sides: Sequence[tuple[Cells, Sequence[int]]]) -> np.ndarray:
     """(4,) float: the box x0 y0 x1 y1 round the chosen cells of each side."""
-    boxes = [box for cells, members in sides for box in cells.boxes[list(members)]]
-    boxes = np.array([box for box in boxes if box[2] > box[0]] or boxes, dtype=np.float64)
+    every = [box for cells, members in sides for box in cells.boxes[list(members)]]
+    boxes = np.array([box for box in every if box[2] > box[0]] or every, dtype=np.float64)
     return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
 
 
@@ -284,7 +284,9 @@ def _count(count: int, word: str) -> str:
     return f"{count or 'no'} {word} cell{'' if count == 1 else 's'}"
 
 
-def crop_window(box: Sequence[float], image_size: tuple[int, int]) -> tuple[int, int, int, int]:
+def crop_window(
+    box: Sequence[float] | np.ndarray, image_size: tuple[int, int]
+) -> tuple[int, int, int, int]:
     """A square x0 y0 x1 y1 round a box with as much again round it, moved into the image.
 
     At least 96 px wide, and cut off only where the image itself is smaller.
