@@ -145,7 +145,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
         self._found = {image_id: found[image_id] for image_id in self._truth}
         results = self._results(list(self._found.values()))
         if self._output_dir is not None:
-            self._write(results)
+            self._write(results, self._output_dir)
         logger.info("scores on %s:\n%s", self._name, format_scores(results))
         return results
 
@@ -175,8 +175,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
 
     # -- files -----------------------------------------------------------------------------------
 
-    def _write(self, results: Results) -> None:
-        folder = self._output_dir
+    def _write(self, results: Results, folder: Path) -> None:
         summary = {
             "dataset": self._name,
             "annotations": self.kind,

@@ -25,7 +25,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +114,9 @@ def read_yaml(path: str | Path, shape: Any, remedy: str) -> Any:
 
 def read_rows(
     path: str | Path,
-    columns: Mapping[str, type],
+    columns: Mapping[str, Callable[[str], Any]],
     remedy: str,
-    others: type = str,
+    others: Callable[[str], Any] = str,
     ours: bool = True,
 ) -> list[dict[str, Any]]:
     """The rows of a CSV file with a head, as numbers or text; [] for a head alone.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,7 +82,9 @@ class Cells:
         return cls.from_rles(convert.label_map_to_rles(label_map), label_map.shape, scores)
 
     @classmethod
-    def from_coco(cls, annotations: Sequence[dict], image_size: tuple[int, int]) -> Cells:
+    def from_coco(
+        cls, annotations: Sequence[Mapping[str, Any]], image_size: tuple[int, int]
+    ) -> Cells:
         """Cells of COCO annotations or results, of RLEs or polygons; crowds are left out.
 
         A missing ``score`` counts as 1; every cell gets class 0, the one class there is.

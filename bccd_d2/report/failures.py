@@ -166,8 +166,8 @@ def count_kinds(images: Iterable[Failures]) -> dict[str, dict[str, int]]:
 
 def event_box(event: Failure, truth: Cells, prediction: Cells) -> np.ndarray:
     """(4,) float: the box x0 y0 x1 y1 round all cells of an event."""
-    boxes = [*truth.boxes[list(event.truth)], *prediction.boxes[list(event.prediction)]]
-    boxes = np.array([box for box in boxes if box[2] > box[0]] or boxes, dtype=np.float64)
+    each = [*truth.boxes[list(event.truth)], *prediction.boxes[list(event.prediction)]]
+    boxes = np.array([box for box in each if box[2] > box[0]] or each, dtype=np.float64)
     return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
 
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bccd_d2.evaluation.truth import TrueImage, read_truth
 from bccd_d2.io.dataset_file import image_root, max_value, read_description, split_json
+from bccd_d2.io.images import read_image
 from bccd_d2.io.records import read_json, read_rows, read_text, read_yaml
 from bccd_d2.io.training_log import read_log
 from bccd_d2.masks.cells import Cells
@@ -109,6 +112,16 @@ class Evaluated:
     def kind(self) -> str:
         """What the true cells are: "masks", "boxes" or "points"."""
         return self.scores.get("annotations", "masks")
+
+    def picture(self, image_id: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB of an image in ``truth``.
+
+        Raises:
+            FileNotFoundError, ValueError: it is gone, or cannot be read.
+        """
+        if self.images is None:
+            raise FileNotFoundError(f"the images of {self.name} are gone")
+        return read_image(self.images / self.truth[image_id].file_name, max_value=self.max_value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from bccd_d2.io.atomic import write_json_atomic
-from bccd_d2.io.images import read_image
 from bccd_d2.report.error_map import ERROR_COLOURS, FN, FP, TP
 from bccd_d2.report.failures import KINDS, MEANINGS, count_kinds, pick_examples
 from bccd_d2.report.page import Block, Grid, Heading, Key, Page, Section, Table, Text, write_page
@@ -126,10 +125,9 @@ def _ranked_images(evaluated: Evaluated, analysis: Analysis) -> list[Block]:
         for place, row in enumerate(rows, start=1):
             image_id = int(row["image_id"])
             true = evaluated.truth[image_id]
-            path = evaluated.images / true.file_name
             blocks.append(Heading(f"{title} {place}: {Path(true.file_name).name}"))
             try:
-                image = read_image(path, max_value=evaluated.max_value)
+                image = evaluated.picture(image_id)
             except (FileNotFoundError, ValueError) as error:
                 blocks.append(Text(str(error), "absent"))
                 continue
@@ -174,8 +172,7 @@ def _examples(evaluated: Evaluated, analysis: Analysis, most: int) -> list[Block
     for image_id in wanted:
         true = evaluated.truth[image_id]
         try:
-            path = evaluated.images / true.file_name
-            image = read_image(path, max_value=evaluated.max_value)
+            image = evaluated.picture(image_id)
         except (FileNotFoundError, ValueError):
             continue
         shown, verdicts = analysis.shown[image_id], analysis.failures[image_id]

@@ -63,7 +63,9 @@ def _cells(count: int, word: str) -> str:
     return f"{count or 'no'} {word} cell{'' if count == 1 else 's'}"
 
 
-def crop_window(box: Sequence[float], image_size: tuple[int, int]) -> tuple[int, int, int, int]:
+def crop_window(
+    box: Sequence[float] | np.ndarray, image_size: tuple[int, int]
+) -> tuple[int, int, int, int]:
     """A square x0 y0 x1 y1 round a box with as much again round it, moved into the image.
 
     At least 96 px wide, and cut off only where the image itself is smaller.

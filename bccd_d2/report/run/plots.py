@@ -197,7 +197,7 @@ def plot_matched_iou(iou: np.ndarray) -> Canvas:
     """How well the outlines of found cells agree: a histogram of their IoU, all at least .5."""
     figure = canvas(6.4, 3.0)
     axes = figure.subplots()
-    axes.hist(iou, bins=np.linspace(0.5, 1, 26), color=SKY, edgecolor=BLUE)
+    axes.hist(iou, bins=np.linspace(0.5, 1, 26).tolist(), color=SKY, edgecolor=BLUE)
     if len(iou):
         median = float(np.median(iou))
         axes.axvline(median, color=ORANGE, linestyle="--", label=f"median {median:.3f}")

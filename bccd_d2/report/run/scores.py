@@ -95,7 +95,7 @@ def scores(run: RunFiles, evaluated: Evaluated, analysis: Analysis | None) -> Se
     for title, group, score, meaning in SCORES:
         superfluous = "segm" in found and group == "bbox" and score in NO_BOX_NUMBERS
         if score in found.get(group, {}) and not superfluous:
-            bounds = analysis and analysis.intervals.get(group, {}).get(score)
+            bounds = analysis.intervals.get(group, {}).get(score) if analysis else None
             text = number(score, found[group][score])
             rows.append([title, text, interval(score, bounds)])
             notes.append(meaning)
@@ -114,9 +114,11 @@ def scores(run: RunFiles, evaluated: Evaluated, analysis: Analysis | None) -> Se
     else:
         blocks.append(Text("No intervals. " + run.absent.get("dataset", ""), "absent"))
     masks = found.get("segm", {})
-    bins = [(size, masks.get(f"AP_{size}"), masks.get(f"AR_{size}"))
-            for size in ("small", "medium", "large")]  # fmt: skip
-    bins = [[size, f"{ap:.3f}", f"{ar:.3f}"] for size, ap, ar in bins if ap is not None]
+    bins = [
+        [size, f"{masks[f'AP_{size}']:.3f}", f"{masks[f'AR_{size}']:.3f}"]
+        for size in ("small", "medium", "large")
+        if masks.get(f"AP_{size}") is not None
+    ]
     if bins:
         caption = "By size: a third each of the training cells, by area"
         blocks.append(Table(caption, ["cells", "mask AP", "mask AR"], bins, (1, 2)))
