@@ -133,13 +133,24 @@ def open_picture(stream: BinaryIO) -> Iterator[Image.Image]:
 
 
 def _check_not_cut(stream: BinaryIO, picture: Image.Image) -> None:
-    """Deflate makes nothing smaller than its 1032nd part: a shorter PNG is not whole."""
+    """A PNG is whole where its chunks are; Deflate makes nothing smaller than its 1032nd part."""
     size = os.fstat(stream.fileno()).st_size
     if picture.format == "PNG" and picture.width * picture.height / 8 > 1100 * size + 65536:
         raise UnreadableError(
             f"its header says {picture.width} x {picture.height} px, for which its {size} bytes "
             "are too few; it may be cut short: copy it again or leave it out"
         )
+    place = 8  # of a chunk: its length, its name, its data, its checksum
+    while picture.format == "PNG" and place + 8 <= size:
+        stream.seek(place)
+        place += 12 + int.from_bytes(stream.read(4), "big")
+        if place > size:
+            raise UnreadableError(
+                "one of its chunks ends beyond the file; it may be cut short: copy it again or "
+                "leave it out"
+            )
+        if stream.read(4) == b"IEND":
+            break
 
 
 def _one_page(stream: BinaryIO, max_value: float | None) -> tuple[np.ndarray, ValueRange]:

@@ -214,3 +214,13 @@ def test_absurd_descriptions_take_no_time(description, tmp_path):
     except ValueError as error:
         assert "says 999999999 pages" in str(error)
     assert time.monotonic() - start < 5
+
+
+def test_a_png_chunk_that_asks_for_gigabytes_is_refused(tmp_path):
+    Image.new("L", (80, 60)).save(tmp_path / "a.png")
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[33:37] = b"\xff\0\0\0"  # the length of the first chunk of pixels
+    (tmp_path / "a.png").write_bytes(data)
+    for read in (read_image, planes, read_label_file, read_mask_file):
+        with pytest.raises(ValueError, match="a.png.*ends beyond the file; it may be cut short"):
+            read(tmp_path / "a.png")

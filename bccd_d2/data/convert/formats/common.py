@@ -119,11 +119,6 @@ class Annotated:
     def __len__(self) -> int:
         return len(self.categories)
 
-    @property
-    def points(self) -> np.ndarray:
-        """(N, 2) float x y: the points themselves, or the boxes' centres."""
-        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
-
 
 def dataset_kind(images: Sequence[ImageShapes]) -> str:
     """The kind that all of these can be given as: masks only where every cell has one.
