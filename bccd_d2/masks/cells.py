@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -13,6 +13,9 @@ from bccd_d2.masks import labels
 from bccd_d2.masks import rle as convert
 from bccd_d2.masks.polygons import segmentation_to_rle
 from bccd_d2.masks.rle import Rle
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +117,7 @@ class Cells:
     def __len__(self) -> int:
         return len(self.rles)
 
-    def __getitem__(self, index: Any) -> Cells:
+    def __getitem__(self, index: Any) -> Self:
         """The cells at a slice, a bool mask (N,) or an array of indices."""
         chosen = np.arange(len(self))[index].reshape(-1)
         rles = [self.rles[i] for i in chosen]
@@ -127,7 +130,7 @@ class Cells:
             uncertainty=uncertainty,
         )
 
-    def above(self, threshold: float) -> Cells:
+    def above(self, threshold: float) -> Self:
         """The cells whose score is at least ``threshold``."""
         return self[self.scores >= threshold]
 
