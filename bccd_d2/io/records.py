@@ -33,7 +33,7 @@ import yaml
 
 from bccd_d2.io.text import from_csv_text
 
-_NAMES = {
+_NAMES: dict[Any, str] = {
     str: "text",
     bool: "true or false",
     int: "a whole number",
@@ -148,7 +148,7 @@ def read_rows(
     return rows
 
 
-def _cell(name: str, text: str, kind: type, line: int) -> Any:
+def _cell(name: str, text: str, kind: Callable[[str], Any], line: int) -> Any:
     """A cell's value."""
     try:
         value = kind(from_csv_text(text))
