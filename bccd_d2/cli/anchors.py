@@ -65,10 +65,11 @@ def _fit(args: argparse.Namespace) -> None:
     )
     print(anchor_report.describe(table, proposed, current, clusters=args.clusters))
     if args.out:
-        from bccd_d2.report import draw
+        from bccd_d2.report.anchors import draw_anchors
+        from bccd_d2.report.draw import write_png
 
         image, boxes = anchor_report.densest_image(folder, args.split, scale or 1.0)
         levels = [proposed.shapes(level) for level in range(len(proposed.strides))]
         names = [f"stride {stride}" for stride in strides]
-        draw.write_png(args.out, draw.draw_anchors(image, boxes, levels, names=names))
+        write_png(args.out, draw_anchors(image, boxes, levels, names=names))
         print(f"wrote {args.out}")

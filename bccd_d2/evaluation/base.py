@@ -24,6 +24,7 @@ from bccd_d2.masks.rle import rle_to_json
 
 logger = logging.getLogger(__name__)
 
+VERDICTS = "verdicts.json"
 Results = OrderedDict[str, dict[str, Any]]
 
 
@@ -38,8 +39,8 @@ class Evaluator(DatasetEvaluator, abc.ABC):
         dataset_name: registered with detectron2; the metadata needs ``json_file``.
         max_detections: cells an image that count in COCO AP and AR, the best-scored first; the
             number that the model is capped at.
-        output_dir: where scores.json, per_image.csv and coco_instances_results.json go; None
-            writes nothing.
+        output_dir: where scores.json, per_image.csv and coco_instances_results.json go, and with
+            masks verdicts.json; None writes nothing.
         score_threshold: predicted cells below it do not count, except in COCO AP.
 
     Raises:
@@ -84,6 +85,10 @@ class Evaluator(DatasetEvaluator, abc.ABC):
     @abc.abstractmethod
     def _row(self, found: Any) -> dict[str, Any]:
         """One image's line in per_image.csv, without its id and name."""
+
+    def _details(self) -> tuple[dict[str, Any], dict[int, dict[str, Any]] | None]:
+        """What scores.json says beyond the scores, and by image id what became of the cells."""
+        return {}, None
 
     # -- what detectron2 calls -------------------------------------------------------------------
 
@@ -176,6 +181,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
     # -- files -----------------------------------------------------------------------------------
 
     def _write(self, results: Results, folder: Path) -> None:
+        details, images = self._details()
         summary = {
             "dataset": self._name,
             "annotations": self.kind,
@@ -185,10 +191,26 @@ class Evaluator(DatasetEvaluator, abc.ABC):
             "score_threshold": self._score_threshold,
             "scores": results,
             "precision_curves": {k: np.round(v, 5).tolist() for k, v in self.curves.items()},
+            **details,
         }
+        (folder / VERDICTS).unlink(missing_ok=True)
+        if images is not None:
+            write_json_atomic(folder / VERDICTS, self._with_places(images))
         write_json_atomic(folder / "scores.json", summary)
         write_table(folder / "per_image.csv", self._per_image_rows())
         write_json_atomic(folder / "coco_instances_results.json", self._coco_results())
+
+    def _with_places(self, images: dict[int, dict[str, Any]]) -> dict[str, Any]:
+        """What became of the cells of each image, and where the images lie."""
+        metadata = MetadataCatalog.get(self._name)
+        return {
+            "image_root": getattr(metadata, "image_root", ""),
+            "max_value": getattr(metadata, "max_value", None),
+            "images": [
+                {"image_id": image_id, "file_name": self._truth[image_id].file_name} | found
+                for image_id, found in images.items()
+            ],
+        }
 
     def _per_image_rows(self) -> list[dict[str, Any]]:
         return [

@@ -13,6 +13,7 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from pycocotools import mask as coco_mask
 
+from bccd_d2.evaluation.analysis import ScoredImage, analyse, verdicts
 from bccd_d2.evaluation.base import Evaluator, Results
 from bccd_d2.evaluation.boxes import (
     RECALL_LIKE,
@@ -24,6 +25,7 @@ from bccd_d2.evaluation.boxes import (
     count_boxes,
 )
 from bccd_d2.evaluation.coco import TASKS, CocoScores, area_bins, coco_scores
+from bccd_d2.evaluation.failures import find_failures
 from bccd_d2.evaluation.instances import Comparison, InstanceCounts, compare
 from bccd_d2.evaluation.points import PointCounts, count_points, point_row, point_scores
 from bccd_d2.evaluation.scores import ImageScores, dataset_scores, score_image
@@ -98,6 +100,18 @@ class CellEvaluator(Evaluator):
             (group, {k: v for k, v in values.items() if k in kept[group]} | {"complete": False})
             for group, values in results.items()
         )
+
+    def _details(self) -> tuple[dict[str, Any], dict[int, dict[str, Any]] | None]:
+        if not self.complete:
+            return {}, None
+        images = {}
+        for image_id, found in self._found.items():
+            true, shown = self._truth[image_id].cells, found.cells.above(self._score_threshold)
+            images[image_id] = ScoredImage(
+                true, found.cells, shown, found.comparison, found.scores, find_failures(true, shown)
+            )
+        numbers = analyse(list(images.values()), self._score_threshold, self._max_detections)
+        return numbers, {image_id: verdicts(image) for image_id, image in images.items()}
 
     def _row(self, found: _Found) -> dict[str, Any]:
         row = found.scores.row()

@@ -17,9 +17,8 @@ from bccd_d2.data.stain import check_method
 from bccd_d2.experiments.cost import seconds_per_step
 from bccd_d2.experiments.run_cache import ensure_trained
 from bccd_d2.io.atomic import write_text_atomic
-from bccd_d2.io.records import read_json
+from bccd_d2.io.records import read_json, read_log
 from bccd_d2.io.tables import write_table
-from bccd_d2.io.training_log import read_log
 from bccd_d2.training import loaders
 from bccd_d2.training.launch import Processes
 

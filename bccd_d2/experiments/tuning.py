@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from bccd_d2.config.files import SEARCH_SPACES, read_mapping
 from bccd_d2.experiments.ablation import own_log_handlers
 from bccd_d2.io.atomic import write_text_atomic
-from bccd_d2.io.training_log import read_log
+from bccd_d2.io.records import read_log
 from bccd_d2.training.hooks import watched
 from bccd_d2.training.run import run
 

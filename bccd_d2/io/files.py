@@ -1,4 +1,8 @@
-"""Opening files that were not made here: what is wrong with one is said in one sentence."""
+"""Opening files that were not made here: what is wrong with one is said in one sentence.
+
+Here too are the two questions asked of every image before it is decoded: is it a TIFF, is it too
+large?
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,10 @@ from PIL import UnidentifiedImageError
 
 from bccd_d2.io.text import printable
 
+MAX_PIXELS = 178_956_970  # that are decoded at once: Pillow's limit too
+MAX_BYTES = 4 * MAX_PIXELS
+SMALLER = "cut it into smaller images, or save it as a tiled RGB TIFF"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how one begins; + is BigTIFF
 _CONTENTS = (  # how a file begins: what it is
     (b"GIF8", "a GIF: save it as PNG"),
     (b"%PDF", "a PDF: export its image as PNG"),
@@ -34,6 +42,29 @@ _CUT_SHORT = re.compile(
 
 class UnreadableError(ValueError):
     """A reason, with its remedy, why a file is not read; the message is complete."""
+
+
+def is_tiff(stream: BinaryIO) -> bool:
+    """Whether a file begins as a TIFF does, whatever it is called."""
+    stream.seek(0)
+    head = stream.read(4)
+    stream.seek(0)
+    return head in _TIFF
+
+
+def check_size(width: int, height: int, pixel_bytes: int, whole: bool = True) -> None:
+    """Refuse an image that would not fit into memory.
+
+    Raises:
+        UnreadableError: too many pixels or bytes to decode at once.
+    """
+    if whole and (width * height > MAX_PIXELS or width * height * pixel_bytes > MAX_BYTES):
+        raise UnreadableError(
+            f"its header says {width} x {height} px of {pixel_bytes} bytes, more than is read at "
+            f"once ({MAX_BYTES / 1e6:.0f} MB): {SMALLER}"
+        )
+    if width * height > 2**40:
+        raise UnreadableError(f"its header says {width} x {height} px: it is damaged; {SMALLER}")
 
 
 def is_utf8(path: str | Path) -> bool:

@@ -19,16 +19,9 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps
 
-from bccd_d2.io.files import UnreadableError, opened
+from bccd_d2.io.files import UnreadableError, check_size, is_tiff, opened
 from bccd_d2.io.text import printable
-from bccd_d2.io.tiff_header import (
-    check_page,
-    check_size,
-    is_tiff,
-    open_tiff,
-    page_of,
-    pixel_type,
-)
+from bccd_d2.io.tiff_header import check_page, open_tiff, page_of, pixel_type
 from bccd_d2.io.tiff_pages import Plane, Planes, find_planes
 from bccd_d2.io.tiff_pixels import TiffPixels
 from bccd_d2.io.value_range import ValueRange, measure_range, scale_to_uint8

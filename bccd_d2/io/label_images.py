@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from bccd_d2.io.atomic import write_png_atomic
-from bccd_d2.io.files import UnreadableError, opened
+from bccd_d2.io.files import MAX_BYTES, UnreadableError, is_tiff, opened
 from bccd_d2.io.images import (
     SUFFIXES,
     by_pillow,
@@ -31,7 +31,7 @@ from bccd_d2.io.images import (
 )
 from bccd_d2.io.records import read_rows
 from bccd_d2.io.text import printable
-from bccd_d2.io.tiff_header import MAX_BYTES, check_page, is_tiff, open_tiff, page_of, pixel_type
+from bccd_d2.io.tiff_header import check_page, open_tiff, page_of, pixel_type
 from bccd_d2.io.tiff_pages import find_planes
 
 ENDINGS = (*SUFFIXES, ".npy")

@@ -24,6 +24,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ _NAMES: dict[Any, str] = {
     list: "a list [...]",
     None: "nothing",
 }
+_LOG_ROW = {"iteration": range(1 << 40), str: (float, None, str)}
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -148,6 +150,46 @@ def read_rows(
     return rows
 
 
+def read_log(path: str | Path) -> list[dict[str, float]]:
+    """Rows of a training log by ascending iteration, counted from 1 under "iteration".
+
+    The log is a JSON object a line, appended; without the file there are no rows. A kill is allowed
+    for.
+
+    Of an iteration logged twice, as after a resume, the later row counts, and what was logged
+    beyond it before does not. Lines that are no row, such as one cut by a kill, are left out, and
+    so are values that are no finite number.
+
+    Raises:
+        ValueError: the file is no text.
+    """
+    path = Path(path)
+    rows: dict[int, dict[str, float]] = {}
+    text = read_text(path, "delete it, or run again") if path.is_file() else ""
+    for line in text.splitlines():
+        try:
+            row = json.loads(line, parse_constant=lambda name: None)
+            check(row, _LOG_ROW)
+        except (ValueError, RecursionError):
+            continue
+        row = {name: value for name, value in row.items() if isinstance(value, (int, float))}
+        done = row["iteration"] + 1
+        if rows and done <= max(rows):
+            rows = {i: r for i, r in rows.items() if i < done}
+        rows[done] = row | {"iteration": done}
+    return list(rows.values())
+
+
+def drop_cut_line(path: str | Path) -> None:
+    """Take a last line that does not end off a log: what is appended next begins a line."""
+    path = Path(path)
+    if not path.is_file():
+        return
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
+
+
 def _cell(name: str, text: str, kind: Callable[[str], Any], line: int) -> Any:
     """A cell's value."""
     try:
@@ -155,7 +197,7 @@ def _cell(name: str, text: str, kind: Callable[[str], Any], line: int) -> Any:
     except ValueError:
         value = math.nan
     if isinstance(value, float) and not math.isfinite(value):
-        wanted = _NAMES.get(kind, "a finite number")
+        wanted = _NAMES.get(kind, _NAMES[float])
         raise ValueError(f"line {line}: {name} must be {wanted}, got {text[:40]!r}")
     return value
 

@@ -16,28 +16,16 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 
-from bccd_d2.io.files import UnreadableError
+from bccd_d2.io.files import MAX_BYTES, SMALLER, UnreadableError, check_size
 
 # What is wrong with a file stands in our messages; without a handler tifffile prints its own.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 MAX_PAGES = 10_000
 MAX_TAGS = 4096  # of a page
-MAX_PIXELS = 100_000_000  # that are decoded at once: 1.5 GB with the copies that decoders make
-MAX_BYTES = 4 * MAX_PIXELS
 MAX_SEGMENT = 2**28  # bytes of a tile or strip
 MAX_SAMPLES = 16  # a pixel
 _MAGIC = {42: ("I", "H", 12), 43: ("Q", "Q", 20)}  # version: offset, number of tags, size of one
-_SMALLER = "cut it into smaller images, or save it as a tiled RGB TIFF"
-
-
-def is_tiff(stream: BinaryIO) -> bool:
-    """Whether a file begins as a TIFF does, whatever it is called."""
-    stream.seek(0)
-    head = stream.read(4)
-    stream.seek(0)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    return order is not None and len(head) == 4 and _unpack(order + "H", head[2:]) in _MAGIC
 
 
 @contextlib.contextmanager
@@ -128,21 +116,6 @@ def check_page(page: tifffile.TiffPage, file_size: int, whole: bool = True) -> N
     _check_segments(page, file_size)
 
 
-def check_size(width: int, height: int, pixel_bytes: int, whole: bool = True) -> None:
-    """Refuse an image that would not fit into memory.
-
-    Raises:
-        UnreadableError: too many pixels or bytes to decode at once.
-    """
-    if whole and (width * height > MAX_PIXELS or width * height * pixel_bytes > MAX_BYTES):
-        raise UnreadableError(
-            f"its header says {width} x {height} px of {pixel_bytes} bytes, more than is read at "
-            f"once ({MAX_BYTES / 1e6:.0f} MB): {_SMALLER}"
-        )
-    if width * height > 2**40:
-        raise UnreadableError(f"its header says {width} x {height} px: it is damaged; {_SMALLER}")
-
-
 def pixel_type(page: tifffile.TiffPage) -> np.dtype:
     """The type of a page's values, in the machine's byte order; after `check_page`."""
     assert page.dtype is not None  # check_page refuses it
@@ -169,7 +142,7 @@ def _check_segments(page: tifffile.TiffPage, file_size: int) -> None:
         raise UnreadableError("its tiles have no size: it is damaged; save it anew")
     large = segment_bytes(page) > MAX_SEGMENT and not page.is_memmappable
     if large and (page.is_tiled or segment_bytes(page) > MAX_BYTES):
-        raise UnreadableError(f"its tiles or strips have {wide} x {high} px: {_SMALLER}")
+        raise UnreadableError(f"its tiles or strips have {wide} x {high} px: {SMALLER}")
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
     wanted = -(-page.imagelength // high) * -(-page.imagewidth // wide) * planes
     offsets, counts = np.array(page.dataoffsets, float), np.array(page.databytecounts, float)

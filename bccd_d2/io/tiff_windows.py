@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from bccd_d2.io.files import UnreadableError, explain, opened
+from bccd_d2.io.files import UnreadableError, explain, is_tiff, opened
 from bccd_d2.io.images import (
     by_pillow,
     check_colours,
@@ -23,14 +23,7 @@ from bccd_d2.io.images import (
     shown,
 )
 from bccd_d2.io.text import printable
-from bccd_d2.io.tiff_header import (
-    check_chain,
-    check_page,
-    is_tiff,
-    open_tiff,
-    page_of,
-    pixel_type,
-)
+from bccd_d2.io.tiff_header import check_chain, check_page, open_tiff, page_of, pixel_type
 from bccd_d2.io.tiff_pages import Plane, find_planes
 from bccd_d2.io.tiff_pixels import TiffPixels
 from bccd_d2.io.value_range import ValueRange, find_range

@@ -1,4 +1,4 @@
-"""Draw cells, comparisons and anchors onto images; every function leaves its input alone.
+"""Draw cells, verdicts and errors onto images; every function leaves its input alone.
 
 Images are (H, W, 3) uint8 RGB. Line widths and letters are given for an image 1600 px long and grow
 and shrink with the picture.
@@ -7,7 +7,7 @@ and shrink with the picture.
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,14 +15,41 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from bccd_d2.evaluation.failures import (
+    FOUND,
+    KINDS,
+    MERGED,
+    MISSED,
+    OUTLINE,
+    SPLIT,
+    SPURIOUS,
+    Failures,
+    find_failures,
+)
 from bccd_d2.io.atomic import write_png_atomic
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import decode_crop, rle_to_polygons
-from bccd_d2.report.failures import FOUND, KINDS, MISSED, SPURIOUS, Failures, find_failures
-from bccd_d2.report.palette import VERDICT_COLOURS, Colour
 
+Colour = tuple[int, int, int]
+
+# Okabe and Ito's, which colour-blind readers tell apart.
+VERDICT_COLOURS: dict[str, Colour] = {
+    FOUND: (0, 158, 115),
+    MERGED: (230, 159, 0),
+    SPLIT: (0, 0, 0),
+    MISSED: (213, 94, 0),
+    SPURIOUS: (0, 114, 178),
+    OUTLINE: (204, 121, 167),
+}
+TP, FP, FN, TN = "TP", "FP", "FN", "TN"
+ERROR_COLOURS: Mapping[str, Colour] = {
+    TP: (0, 158, 115),
+    FP: (0, 114, 178),
+    FN: (213, 94, 0),
+    TN: (40, 40, 40),
+}
 _SUBPIXEL = 4  # bits; OpenCV draws antialiased at 1/16 px
-_INK, _PAPER = (20, 20, 20), (255, 255, 255)
+INK, PAPER = (20, 20, 20), (255, 255, 255)
 
 
 def cell_colour(index: int) -> Colour:
@@ -36,7 +63,7 @@ def _rgb(values: Iterable[float]) -> Colour:
     return red, green, blue
 
 
-def _check_image(image: np.ndarray) -> np.ndarray:
+def check_image(image: np.ndarray) -> np.ndarray:
     """A contiguous copy.
 
     Raises:
@@ -47,7 +74,8 @@ def _check_image(image: np.ndarray) -> np.ndarray:
     return np.array(image, order="C")
 
 
-def _width(image: np.ndarray, thickness: float) -> int:
+def line_width(image: np.ndarray, thickness: float) -> int:
+    """Px of a line of ``thickness`` on an image 1600 px long; at least 1."""
     return max(1, round(thickness * max(image.shape[:2]) / 1600))
 
 
@@ -71,7 +99,7 @@ def draw_outlines(
     Raises:
         ValueError: image and cells differ in size, or there are not as many colours as cells.
     """
-    drawn = _check_image(image)
+    drawn = check_image(image)
     if drawn.shape[:2] != cells.image_size:
         raise ValueError(f"cells of an image of {cells.image_size} do not fit {drawn.shape[:2]}")
     colors = _colors(color, len(cells))
@@ -80,7 +108,7 @@ def draw_outlines(
             crop, y0, x0 = decode_crop(rle)
             window = drawn[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]]
             window[crop] = np.round((1 - fill_alpha) * window[crop] + fill_alpha * np.array(paint))
-    width = _width(drawn, thickness)
+    width = line_width(drawn, thickness)
     for rle, paint in zip(cells.rles, colors, strict=True):
         lines = [_fixed_point(polygon) for polygon in rle_to_polygons(rle, tolerance=0.75)]
         cv2.polylines(drawn, lines, True, paint, width, cv2.LINE_AA, _SUBPIXEL)
@@ -113,7 +141,7 @@ def _write_centred(image: np.ndarray, texts: Iterable[str], centres: np.ndarray)
     for text, (x, y) in zip(texts, centres, strict=True):
         (across, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, width)
         corner = (int(x - across / 2), int(y + high / 2))
-        for paint, line in ((_PAPER, 3 * width), (_INK, width)):
+        for paint, line in ((PAPER, 3 * width), (INK, width)):
             cv2.putText(
                 image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, paint, line, cv2.LINE_AA
             )
@@ -130,7 +158,7 @@ def side_by_side(
     """Ground truth on the left, prediction on the right, captions with counts above.
 
     Cells that match at IoU >= ``iou`` have thin green outlines. Errors are thick and tinted in the
-    colours of `palette.VERDICT_COLOURS`, by the verdicts of `failures.find_failures`.
+    colours of `VERDICT_COLOURS`, by the verdicts of `failures.find_failures`.
 
     Args:
         width: px of the whole picture; None keeps the image's own size twice.
@@ -149,8 +177,8 @@ def side_by_side(
     if width is not None:
         picture = _resize(picture, width)
     words, middle = _comparison_captions(verdicts), (picture.shape[1] + 1) // 2
-    left = _caption_bar(words[0], middle)
-    right = _caption_bar(words[1], picture.shape[1] - middle)
+    left = caption_bar(words[0], middle)
+    right = caption_bar(words[1], picture.shape[1] - middle)
     return np.vstack([np.hstack([left, right]), picture])
 
 
@@ -160,7 +188,7 @@ def draw_verdicts(image: np.ndarray, cells: Cells, verdicts: np.ndarray) -> np.n
     Args:
         verdicts: one per cell, as `failures.find_failures` gives them.
     """
-    drawn = _check_image(image)
+    drawn = check_image(image)
     for verdict, color in VERDICT_COLOURS.items():
         chosen = cells[verdicts == verdict]
         wrong = verdict != FOUND
@@ -170,6 +198,41 @@ def draw_verdicts(image: np.ndarray, cells: Cells, verdicts: np.ndarray) -> np.n
     return drawn
 
 
+def error_map(
+    truth: np.ndarray | Cells,
+    prediction: np.ndarray | Cells,
+    image: np.ndarray | None = None,
+    *,
+    alpha: float = 0.55,
+) -> np.ndarray:
+    """(H, W, 3) uint8 RGB: true and false positives green and blue, false negatives vermilion.
+
+    Needs no instances: masks (H, W) bool do, of `Cells` it is their union.
+
+    Args:
+        image: (H, W, 3) uint8 to lay the colours over; true negatives then stay as they are.
+            Without it they are dark grey.
+        alpha: 0 leaves the image, 1 hides it.
+
+    Raises:
+        ValueError: sizes differ, or ``alpha`` is outside [0, 1].
+    """
+    masks = [m.union() if isinstance(m, Cells) else np.asarray(m) > 0 for m in (truth, prediction)]
+    true, found = masks
+    if true.ndim != 2 or true.shape != found.shape:
+        raise ValueError(f"masks must be of one (H, W), got {true.shape} and {found.shape}")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be in [0, 1], got {alpha}")
+    kind = np.select([true & found, found, true], [0, 1, 2], default=3)
+    colours = np.array([ERROR_COLOURS[k] for k in (TP, FP, FN, TN)], dtype=np.uint8)[kind]
+    if image is None:
+        return colours
+    if image.shape != colours.shape or image.dtype != np.uint8:
+        raise ValueError(f"image must be {colours.shape} uint8, got {image.shape} {image.dtype}")
+    mixed = np.round((1 - alpha) * image + alpha * colours).astype(np.uint8)
+    return np.where((kind == 3)[..., None], image, mixed)
+
+
 def _comparison_captions(verdicts: Failures) -> list[list[tuple[str, Colour]]]:
     """For each side its words with their colours; kinds without a cell are left out."""
     captions = []
@@ -177,7 +240,7 @@ def _comparison_captions(verdicts: Failures) -> list[list[tuple[str, Colour]]]:
         (verdicts.truth, "ground truth", MISSED),
         (verdicts.prediction, "prediction", SPURIOUS),
     ):
-        words = [(f"{title}: {len(side)} cells,", _INK)]
+        words = [(f"{title}: {len(side)} cells,", INK)]
         for verdict in (FOUND, *KINDS):
             count = int(np.count_nonzero(side == verdict))
             if not count and verdict not in (FOUND, own):
@@ -188,13 +251,13 @@ def _comparison_captions(verdicts: Failures) -> list[list[tuple[str, Colour]]]:
     return captions
 
 
-def _caption_bar(words: Sequence[tuple[str, Colour]], width: int) -> np.ndarray:
+def caption_bar(words: Sequence[tuple[str, Colour]], width: int) -> np.ndarray:
     """(h, width, 3) uint8 white bar with coloured words; letters shrink until they fit."""
     size = max(10, round(width / 36))
     room = width - size
     needed = sum(_font(size).getlength(text + "  ") for text, _ in words)
     size = max(6, int(size * min(1, room / max(1, needed))))
-    bar = Image.new("RGB", (width, round(1.8 * size)), _PAPER)
+    bar = Image.new("RGB", (width, round(1.8 * size)), PAPER)
     pen, x = ImageDraw.Draw(bar), size / 2
     for text, color in words:
         pen.text((x, 0.3 * size), text, fill=color, font=_font(size))
@@ -238,14 +301,14 @@ def contact_sheet(
     each = (width - gap * (columns + 1)) // columns
     if each < 1:
         raise ValueError(f"width {width} is too small for {columns} columns; use fewer")
-    tiles = [_resize(_check_image(image), each) for image in images]
+    tiles = [_resize(check_image(image), each) for image in images]
     if captions is not None:
-        bars = [_caption_bar([(text, _INK)], each) for text in captions]
+        bars = [caption_bar([(text, INK)], each) for text in captions]
         tiles = [np.vstack(pair) for pair in zip(bars, tiles, strict=True)]
-    return _grid(tiles, columns, gap, width)
+    return tile_grid(tiles, columns, gap, width)
 
 
-def _grid(tiles: Sequence[np.ndarray], columns: int, gap: int, width: int) -> np.ndarray:
+def tile_grid(tiles: Sequence[np.ndarray], columns: int, gap: int, width: int) -> np.ndarray:
     """Tiles of one width in rows as high as their highest tile, on white."""
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [max(tile.shape[0] for tile in row) for row in rows]
@@ -259,86 +322,6 @@ def _grid(tiles: Sequence[np.ndarray], columns: int, gap: int, width: int) -> np
     return sheet
 
 
-def draw_anchors(
-    image: np.ndarray,
-    boxes: np.ndarray,
-    anchors_by_level: Sequence[np.ndarray],
-    *,
-    names: Sequence[str] | None = None,
-) -> np.ndarray:
-    """The image with its boxes, and beside it one panel a level: its anchors round a fitting cell.
-
-    All panels have one scale. In each the cell that the level fits best lies in the middle, its
-    box black on white, the level's anchors in colour round the same centre.
-
-    Args:
-        boxes: (N, 4) x0 y0 x1 y1 in pixels of ``image``.
-        anchors_by_level: one (A, 2) array of widths and heights a level.
-        names: of the levels; "p2", "p3", ... by default.
-
-    Raises:
-        ValueError: no level, or not one name a level.
-    """
-    drawn, boxes = _check_image(image), np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    levels = [np.asarray(shapes, dtype=np.float64).reshape(-1, 2) for shapes in anchors_by_level]
-    names = [f"p{2 + index}" for index in range(len(levels))] if names is None else list(names)
-    if not levels or len(names) != len(levels):
-        raise ValueError(f"needs one name for each of {len(levels)} levels, got {len(names)}")
-    for box in boxes:
-        _rectangle(drawn, box, (0, 150, 60), _width(drawn, 2))
-    span = int(np.ceil(1.25 * max(shapes.max() for shapes in levels)))
-    side = drawn.shape[0] // (len(levels) if len(levels) <= 2 else (len(levels) + 1) // 2)
-    panels = []
-    for name, shapes in zip(names, levels, strict=True):
-        panel = _anchor_panel(image, _best_box(boxes, shapes, image.shape), shapes, span, side)
-        sizes = [(f"{w:.0f}x{h:.0f}", cell_colour(2 * i + 1)) for i, (w, h) in enumerate(shapes)]
-        panels.append(np.vstack([_caption_bar([(name, _INK), *sizes], side), panel]))
-    columns = 1 if len(levels) <= 2 else 2
-    gap = max(4, side // 60)
-    grid = _grid(panels, columns, gap, columns * (side + gap) + gap)
-    height = max(drawn.shape[0], grid.shape[0])
-    both = [
-        cv2.copyMakeBorder(part, 0, height - len(part), 0, 0, cv2.BORDER_CONSTANT, value=_PAPER)
-        for part in (drawn, grid)
-    ]
-    return np.hstack(both)
-
-
-def _best_box(boxes: np.ndarray, shapes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The box most like one of the shapes; one of the first shape mid-image when there is none."""
-    if not len(boxes):
-        centre = np.array([shape[1], shape[0]]) / 2
-        return np.concatenate([centre - shapes[0] / 2, centre + shapes[0] / 2])
-    sizes = boxes[:, None, 2:] - boxes[:, None, :2]
-    overlap = np.minimum(sizes, shapes[None]).prod(axis=2)
-    union = sizes.prod(axis=2) + shapes.prod(axis=1)[None] - overlap
-    return boxes[int((overlap / union).max(axis=1).argmax())]
-
-
-def _anchor_panel(
-    image: np.ndarray, box: np.ndarray, shapes: np.ndarray, span: int, side: int
-) -> np.ndarray:
-    """(side, side, 3): ``span`` px of the image round the box, with the anchors on top."""
-    centre = (box[:2] + box[2:]) / 2
-    zoom = side / span
-    shift = side / 2 - zoom * centre
-    move = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
-    panel = cv2.warpAffine(image, move, (side, side), borderValue=(230, 230, 230))
-    middle = np.tile(np.array([side / 2, side / 2]), 2)
-    half = np.concatenate([-(box[2:] - box[:2]), box[2:] - box[:2]]) / 2
-    _rectangle(panel, middle + zoom * half, _PAPER, 5)
-    _rectangle(panel, middle + zoom * half, _INK, 2)
-    for index, shape in enumerate(shapes):
-        half = np.concatenate([-shape, shape]) / 2
-        _rectangle(panel, middle + zoom * half, cell_colour(2 * index + 1), 2)
-    return panel
-
-
-def _rectangle(image: np.ndarray, box: np.ndarray, color: Colour, width: int) -> None:
-    x0, y0, x1, y1 = (round(float(v)) for v in box)
-    cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), color, width, cv2.LINE_AA)
-
-
 def write_png(path: str | Path, image: np.ndarray) -> Path:
     """Write (H, W, 3) uint8 RGB as PNG, whole or not at all; answers the path."""
-    return write_png_atomic(path, _check_image(image))
+    return write_png_atomic(path, check_image(image))

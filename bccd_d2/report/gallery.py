@@ -7,13 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bccd_d2.evaluation.failures import FOUND, find_failures
 from bccd_d2.io.dataset_file import image_root, max_value, read_description, split_json
 from bccd_d2.io.images import read_image
 from bccd_d2.io.records import confined, read_json
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.coco import EVALUATE_AGAIN, read_coco, read_results
 from bccd_d2.report.draw import contact_sheet, side_by_side, write_png
-from bccd_d2.report.failures import FOUND, find_failures
 
 
 def draw_predictions(

@@ -18,7 +18,7 @@ from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from bccd_d2.io.training_log import drop_cut_line
+from bccd_d2.io.records import drop_cut_line
 from bccd_d2.modeling.backbones.vit import TimmViT
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint

@@ -104,7 +104,7 @@ def check_weights(config: Any, eval_only: bool = False, resume: bool = False) ->
     if not eval_only:  # a checkpoint has them all
         check_source(config.MODEL.VIT.WEIGHTS)
         check_source(config.MODEL.RESNETS.WEIGHTS, "MODEL.RESNETS.WEIGHTS")
-        check_start(config, resume)
+        check_start(config.OUTPUT_DIR, config.MODEL.WEIGHTS, resume)
 
 
 def log_changes(config: Any) -> None:

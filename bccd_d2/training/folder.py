@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -44,18 +43,22 @@ def set_aside(folder: str | Path) -> Path | None:
     return aside
 
 
-def check_start(config: Any, resume: bool) -> None:
-    """Pass ``MODEL.WEIGHTS`` that a new run in ``OUTPUT_DIR`` would not move away.
+def check_start(folder: str | Path, weights: str | Path, resume: bool) -> None:
+    """Pass weights that a new run in a folder would not move away.
+
+    Args:
+        folder: ``OUTPUT_DIR``.
+        weights: ``MODEL.WEIGHTS``; "" for none.
 
     Raises:
         ValueError: it would.
     """
-    if resume or not config.MODEL.WEIGHTS:
+    if resume or not weights:
         return
-    weights = Path(config.MODEL.WEIGHTS).expanduser().resolve()
-    moved = {path.resolve() for path in left_in(config.OUTPUT_DIR)}
-    if moved & {weights, *weights.parents}:
+    path = Path(weights).expanduser().resolve()
+    moved = {left.resolve() for left in left_in(folder)}
+    if moved & {path, *path.parents}:
         raise ValueError(
-            f"MODEL.WEIGHTS {config.MODEL.WEIGHTS} lies in OUTPUT_DIR, where a new run sets aside "
+            f"MODEL.WEIGHTS {weights} lies in OUTPUT_DIR, where a new run sets aside "
             "what an earlier one left: name another OUTPUT_DIR, or add --resume to go on"
         )

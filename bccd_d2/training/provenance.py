@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,21 @@ logger = logging.getLogger(__name__)
 PACKAGES = ("torchvision", "timm", "numpy", "faster-coco-eval")
 
 
-def write_record(path: str | Path, what: str, seconds: float, device: str, again: bool) -> Path:
+def write_record(
+    path: str | Path,
+    what: str,
+    seconds: float,
+    device: str,
+    dataset: Mapping[str, Any],
+    again: bool,
+) -> Path:
     """Add a session to ``path``, or begin the file anew.
 
     Args:
         what: "training" or "evaluation".
         seconds: how long it took, with everything.
         device: as ``MODEL.DEVICE``.
+        dataset: the content of its dataset.json; name and counts are kept.
         again: keep the sessions that the file already holds, as a resumed training does.
     """
     path, sessions = Path(path), []
@@ -45,6 +54,10 @@ def write_record(path: str | Path, what: str, seconds: float, device: str, again
         "processes": comm.get_world_size(),
         "machine": describe_machine(device),
         "versions": versions(),
+        "dataset": {
+            "name": dataset.get("name", "unnamed"),
+            "counts": dataset.get("counts", {}),
+        },
     }
     return write_json_atomic(path, {"sessions": [*sessions, session]}, indent=1)
 

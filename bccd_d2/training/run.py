@@ -23,6 +23,7 @@ from bccd_d2.evaluation.evaluators import evaluator_for
 from bccd_d2.evaluation.table import format_scores
 from bccd_d2.evaluation.thresholds import SweepTable, choose
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
+from bccd_d2.io.dataset_file import read_description
 from bccd_d2.io.lock import hold_folder
 from bccd_d2.modeling.backbones.presets import get_preset
 from bccd_d2.modeling.device import chosen_device
@@ -67,12 +68,13 @@ def _run(
         setup_logger(config.OUTPUT_DIR, distributed_rank=comm.get_rank(), name=name)
     start = time.perf_counter()
     config = prepare(config, uses=EVALUATING if eval_only else TRAINING)
+    description = read_description(config.DATASETS.ROOT)
     results = evaluate(config) if eval_only else train(config, resume, extra_hooks)
     if comm.is_main_process():
         what = "evaluation" if eval_only else "training"
         record = Path(config.OUTPUT_DIR) / ("evaluation" if eval_only else "") / "run.json"
         seconds = time.perf_counter() - start
-        write_record(record, what, seconds, config.MODEL.DEVICE, again=resume)
+        write_record(record, what, seconds, config.MODEL.DEVICE, description, again=resume)
     if results and comm.is_main_process():
         names = config.DATASETS.TEST if eval_only else config.DATASETS.VALIDATION
         logger.info("scores on %s\n%s", ", ".join(names), format_scores(results))

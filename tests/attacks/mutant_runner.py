@@ -99,6 +99,7 @@ def _scores(path: Path) -> None:
     (read_per_image if path.name == "per_image.csv" else read_label_scores)(path)
 
 
+FINISHED = "finished"  # in PROGRESS: nothing is read any more
 READERS: dict[str, Callable[[Path], None]] = {
     "images": _images,
     "windows": _windows,
@@ -154,6 +155,8 @@ def main(samples: Path, progress: Path, first: int, count: int, targets: list[st
                 if file.is_dir():
                     shutil.rmtree(file)
                 file.write_bytes(originals[file])
+        told.seek(0)
+        told.write(FINISHED.ljust(200) + "\n")
 
 
 def report(name: str, seed: int, file: Path, content: bytes, wrong: str) -> None:

@@ -24,7 +24,7 @@ import tifffile
 
 pytest.importorskip("detectron2")
 
-from bccd_d2.io.training_log import read_log
+from bccd_d2.io.records import read_log
 from bccd_d2.synth.dataset import write_dataset
 
 REPO = Path(__file__).resolve().parents[2]

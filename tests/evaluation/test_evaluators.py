@@ -141,6 +141,7 @@ def test_files_hold_what_was_returned(dense, dataset, tmp_path) -> None:
         "coco_instances_results.json",
         "per_image.csv",
         "scores.json",
+        "verdicts.json",
     ]
     summary = json.loads((folder / "scores.json").read_text())
     assert summary["scores"] == results

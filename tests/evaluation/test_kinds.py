@@ -109,6 +109,37 @@ def test_where_some_cells_are_annotated_only_recall_is_scored(tmp_path, kind):
     assert "precision" not in text.replace("annotated: precision", "") and "F1@" not in text
 
 
+@pytest.mark.parametrize(
+    ("kind", "partial", "fact"),
+    [
+        ("masks", False, "F1 at IoU .5: **0.750**"),
+        ("masks", True, "recall at IoU .5: **0.750**"),
+        ("boxes", False, "box F1 at IoU .5: **0.750**"),
+        ("boxes", True, "box recall: **0.750**"),
+        ("points", False, "points alone: **0.750**"),
+        ("points", True, "points missed: **0.250**"),
+    ],
+)
+def test_a_report_shows_the_scores_that_there_are(tmp_path, kind, partial, fact):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    from bccd_d2.report.run.page import write_report
+
+    name = make(tmp_path, kind, partial=partial)
+    part = tmp_path / "run" / "evaluation" / name
+    _, results = score(name, squares(*FOUND), part)
+    write_json_atomic(part.parent / "metrics.json", {"datasets": [name], "scores": results})
+    text = write_report(tmp_path / "run")[1].read_text()
+    assert fact in text and "On 1 images with 4 true cells" in text
+    some = ", and of some of its cells only" if partial else ""
+    said = f"The dataset has {kind}{some}: no intervals, calibration, failures or pictures."
+    assert (said in text) == (partial or kind != "masks")
+    scores = json.loads((part / "scores.json").read_text())
+    write_json_atomic(part / "scores.json", scores | {"annotations": "lines"})
+    with pytest.raises(ValueError, match="scores.json: annotations must be one of"):
+        write_report(tmp_path / "run")
+
+
 @pytest.mark.parametrize("kind", ["masks", "boxes", "points"])
 @pytest.mark.parametrize("found", [[], FOUND])
 def test_a_split_without_cells_has_no_scores(tmp_path, kind, found):

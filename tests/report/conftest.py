@@ -101,8 +101,8 @@ def _audit(rows: list[dict]) -> dict:
     }  # fmt: skip
 
 
-def write_small_run(folder: Path, dataset: Path) -> Path:
-    """A run's folder as training and evaluation leave it, with `FOUND` as predictions."""
+def write_small_run(folder: Path, dataset: Path, predicted=FOUND) -> Path:
+    """A run's folder as training and evaluation leave it."""
     detectron2 = pytest.importorskip("detectron2.structures")
     import torch
 
@@ -113,7 +113,7 @@ def write_small_run(folder: Path, dataset: Path) -> Path:
     part = folder / "evaluation" / name
     evaluator = CellEvaluator(name, max_detections=10, output_dir=part, score_threshold=0.5)
     evaluator.reset()
-    for image_id, found in enumerate(FOUND.values(), start=1):
+    for image_id, found in enumerate(predicted.values(), start=1):
         cells = rectangles([box[:4] for box in found])
         instances = detectron2.Instances(SIZE)
         instances.pred_rles = cells.rles
@@ -124,6 +124,10 @@ def write_small_run(folder: Path, dataset: Path) -> Path:
     point = {"score_threshold": 0.5, "origin": "squares_val at iteration 40"}
     summary = {"weights": "", "datasets": [name], "operating_point": point, "scores": scores}
     write_json_atomic(folder / "evaluation" / "metrics.json", summary)
+    session = {"what": "evaluation", "finished": "2024-05-01T12:00:00+00:00", "seconds": 3.0,
+               "processes": 1, "machine": "a machine", "versions": {"bccd_d2": "0.1"},
+               "dataset": {"name": "squares", "counts": {"test": {"images": 3, "cells": 6}}}}
+    write_json_atomic(folder / "evaluation" / "run.json", {"sessions": [session]})
     sweep = evaluator.sweep().to_dict()
     write_json_atomic(folder / "threshold_sweep.json", {"origin": point["origin"]} | sweep)
     rows = [{"iteration": i - 1, "total_loss": 3 / i, "loss_mask": 1 / i, "loss_cls": 2 / i,

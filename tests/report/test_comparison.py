@@ -14,7 +14,7 @@ from bccd_d2.evaluation.paired import paired_differences
 from bccd_d2.masks.cells import Cells
 from bccd_d2.report.comparison.plots import draw_dice_against_count, draw_scores
 from bccd_d2.report.comparison.write import difference_table, score_table, write_comparison
-from bccd_d2.report.error_map import ERROR_COLOURS, error_map
+from bccd_d2.report.draw import ERROR_COLOURS, error_map
 
 
 def label_map(*boxes):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bccd_d2.masks.cells import Cells
-from bccd_d2.report import draw
+from bccd_d2.report import anchors, draw
 
 SIZE = (120, 160)
 GREEN = (0, 255, 0)
@@ -155,7 +155,7 @@ def test_contact_sheet_refuses_what_cannot_be(image, arguments, message):
 def test_anchor_picture_shows_boxes_and_a_panel_a_level(image):
     boxes = np.array([[20, 20, 60, 60], [90, 30, 150, 90]])
     levels = [np.array([[10, 10]]), np.array([[40, 40], [40, 60]]), np.array([[60, 60]])]
-    picture = draw.draw_anchors(image, boxes, levels)
+    picture = anchors.draw_anchors(image, boxes, levels)
     assert picture.shape[0] >= SIZE[0] and picture.shape[1] > SIZE[1] + 100
     left = picture[: SIZE[0], : SIZE[1]]
     changed = np.any(left != image, axis=2)
@@ -166,11 +166,11 @@ def test_anchor_picture_shows_boxes_and_a_panel_a_level(image):
 
 def test_anchor_picture_without_boxes_and_without_levels(image):
     empty = np.zeros((0, 4))
-    assert draw.draw_anchors(image, empty, [np.array([[20, 20]])]).shape[1] > SIZE[1]
+    assert anchors.draw_anchors(image, empty, [np.array([[20, 20]])]).shape[1] > SIZE[1]
     with pytest.raises(ValueError, match="levels"):
-        draw.draw_anchors(image, empty, [])
+        anchors.draw_anchors(image, empty, [])
     with pytest.raises(ValueError, match="one name for each of 1 levels, got 2"):
-        draw.draw_anchors(image, empty, [np.array([[20, 20]])], names=["a", "b"])
+        anchors.draw_anchors(image, empty, [np.array([[20, 20]])], names=["a", "b"])
 
 
 def test_written_pictures_read_back(tmp_path, image):

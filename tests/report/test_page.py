@@ -51,7 +51,7 @@ def test_a_page_that_would_be_too_large_is_refused(tmp_path, monkeypatch):
 
 def test_drawings_are_the_same_bytes_each_time():
     pytest.importorskip("matplotlib")
-    from bccd_d2.report.plotting import canvas, embed, tidy
+    from bccd_d2.report.page import canvas, embed, tidy
 
     def draw() -> str:
         figure = canvas(2, 2)

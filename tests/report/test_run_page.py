@@ -8,14 +8,18 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
+from bccd_d2.io.atomic import write_png_atomic
 from bccd_d2.report.run import finish
 from bccd_d2.report.run.page import write_report
+from bccd_d2.report.run.pictures import event_box, pick_examples
 
+from .conftest import TRUTH, rectangles, write_small_run
 from .pages import check_self_contained
 
 SECTIONS = ["glance", "setup", "training", "scores", "threshold", "calibration", "counts",
@@ -66,10 +70,11 @@ def test_how_many_examples(small_run: Path):
     [
         (["threshold_sweep.json"], "No threshold sweep", SECTIONS),
         (["metrics.json"], "No training log", SECTIONS),
-        (["metrics.json", "config.yaml", "threshold_sweep.json"], "not there any more", SECTIONS),
+        (["metrics.json", "config.yaml", "threshold_sweep.json"], "squares_test: 3 im", SECTIONS),
         (["evaluation"], "No evaluation yet", ["glance", "setup", "training", "threshold"]),
         (["../squares/images"], "images are not in", SECTIONS),
-        (["../squares"], "not there any more", SECTIONS),
+        (["../squares"], "Give the place of the converted dataset with --dataset", SECTIONS),
+        (["evaluation/squares_test/verdicts.json"], "No verdicts.json: no pictures", SECTIONS),
         (["../squares/images/a.png"], "a.png does not exist", SECTIONS),
         (["evaluation/squares_test/per_image.csv"], "No per_image.csv", SECTIONS),
     ],
@@ -83,20 +88,95 @@ def test_what_is_missing_is_said_in_a_sentence(small_run: Path, gone, sentence, 
     assert page.sections == sections
 
 
-def test_no_validation_no_predictions_and_a_dataset_converted_anew(small_run: Path, small_dataset):
-    log = small_run / "metrics.json"
-    rows = [json.loads(line) for line in log.read_text().splitlines()[:3]]
-    log.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[1]]))  # resumed at 20
-    (small_run / "evaluation/squares_test/coco_instances_results.json").write_text("[]")
-    page = check_self_contained(write_report(small_run)[0].read_text())
-    assert "No validation: " in page.text and "predicted no cell" in page.text
-    assert "20 training iterations" in page.text
+def test_without_the_dataset_only_its_pictures_are_missing(small_run: Path, small_dataset: Path):
+    """The evaluation stored what the report needs: a dataset converted anew spoils nothing."""
+    whole = json.loads(write_report(small_run)[2].read_text())
     truth = small_dataset / "annotations/instances_test.json"
     content = json.loads(truth.read_text())
     content["images"], content["annotations"] = content["images"][:1], []
     truth.write_text(json.dumps(content))
+    assert json.loads(write_report(small_run)[2].read_text()) == whole
+    shutil.rmtree(small_dataset)
+    page, _, numbers = write_report(small_run)
+    read = check_self_contained(page.read_text())
+    assert not [image for image in read.images if "jpeg" in image["src"][:20]]
+    assert len(read.images) == 8 and "2 true cells lost" not in read.text
+    left = json.loads(numbers.read_text())
+    assert list(left.pop("missing")) == ["images"] and not whole.pop("missing") and left == whole
+
+
+def test_no_validation_and_no_predictions(small_dataset: Path, tmp_path: Path):
+    run = write_small_run(tmp_path / "run", small_dataset, dict.fromkeys(TRUTH, []))
+    log = run / "metrics.json"
+    rows = [json.loads(line) for line in log.read_text().splitlines()[:3]]
+    log.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[1]]))  # resumed at 20
+    page = check_self_contained(write_report(run)[0].read_text())
+    assert "No validation: " in page.text and "predicted no cell" in page.text
+    assert "20 training iterations" in page.text and "Missed: 4 of 6" in page.headings
+
+
+def test_an_evaluation_of_before_asks_for_another(small_run: Path):
+    path = small_run / "evaluation/squares_test/scores.json"
+    content = json.loads(path.read_text())
+    missing = "no intervals, calibration, failures or pictures"
+    for gone in (("intervals_95", "calibration", "matched_iou", "failures"), ("calibration",)):
+        path.write_text(json.dumps({k: v for k, v in content.items() if k not in gone}))
+        page = check_self_contained(write_report(small_run)[0].read_text())
+        remedy = f"bccd train --config-file CONFIG --eval-only OUTPUT_DIR {small_run}"
+        assert f"earlier version: {missing}. Evaluate again with: {remedy}" in page.text
+        assert page.sections == SECTIONS and "mask AP" in page.text
+
+
+def test_verdicts_that_do_not_fit_are_named(small_run: Path, small_dataset: Path):
+    path = small_run / "evaluation/squares_test/verdicts.json"
+    content = json.loads(path.read_text())
+
+    def shown(change) -> str:
+        changed = json.loads(json.dumps(content))
+        change(changed["images"][0])
+        path.write_text(json.dumps(changed))
+        return check_self_contained(write_report(small_run)[0].read_text()).text
+
+    again = "evaluate again"
+    text = shown(lambda image: image["truth"]["masks"].__setitem__(0, "5000"))
+    assert "verdicts.json, truth of a.png: rle has broken counts" in text and again in text
+    text = shown(lambda image: image["prediction"]["verdicts"].pop())
+    assert "prediction of a.png: masks, verdicts and events do not fit together" in text
+    text = shown(lambda image: image["events"][0]["truth"].append(99))
+    assert "truth of a.png: masks, verdicts and events do not fit together" in text
+    text = shown(lambda image: image["events"].append({"kind": "merged", "truth": [],
+                                                       "prediction": []}))  # fmt: skip
+    assert "a.png has an event without cells" in text
+    text = shown(lambda image: image.update(file_name="../a.png"))
+    assert "'../a.png' leads out of" in text
+    with pytest.raises(ValueError, match="verdicts.json and per_image.csv are of other images"):
+        shown(lambda image: image.update(image_id=77))
+    path.write_text(json.dumps(content))
+    write_png_atomic(small_dataset / "images/a.png", np.zeros((50, 50, 3), np.uint8))
     page = check_self_contained(write_report(small_run)[0].read_text())
-    assert "converted anew" in page.text and page.sections == SECTIONS
+    assert "a.png is not the one that was evaluated: it has height and width (50, 50)" in page.text
+
+
+def test_a_broken_table_is_named(small_run: Path):
+    table = small_run / "evaluation/squares_test/per_image.csv"
+    table.write_text(table.read_text().replace("c.png,2", "c.png,two"))
+    with pytest.raises(ValueError, match=r"per_image.csv is broken .*truth must be a finite numb"):
+        write_report(small_run)
+
+
+def event(kind: str, truth: int, prediction: int) -> dict:
+    return {"kind": kind, "truth": list(range(truth)), "prediction": list(range(prediction))}
+
+
+def test_examples_come_from_several_images_those_of_most_cells_first():
+    events = [event("missed", 1, 0)] * 9 + [event("merged", 2, 1), event("merged", 3, 1)]
+    chosen = pick_examples({7: events, 9: events}, "missed", most=5)
+    assert [number for number, _ in chosen] == [7, 7, 9, 9]
+    chosen = pick_examples({7: events, 9: events}, "merged", most=3)
+    assert [len(one["truth"]) for _, one in chosen] == [3, 3, 2]
+    sides = ((rectangles([(0, 0, 9, 9), (30, 0, 50, 20)]), [1]),
+             (rectangles([(40, 0, 90, 25)]), [0]))  # fmt: skip
+    assert event_box(sides).tolist() == [30, 0, 90, 25]
 
 
 def test_scores_older_than_the_model_are_called_so(small_run: Path):

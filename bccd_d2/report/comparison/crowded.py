@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from bccd_d2.evaluation.entries import Entry
+from bccd_d2.evaluation.failures import FOUND, find_failures
 from bccd_d2.io.images import read_image
 from bccd_d2.masks.cells import Cells
 from bccd_d2.report.draw import contact_sheet, draw_verdicts
-from bccd_d2.report.failures import FOUND, find_failures
 
 _REACH = 9  # px; cells no further apart than this are neighbours
 

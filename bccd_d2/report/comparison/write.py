@@ -15,8 +15,7 @@ from bccd_d2.io.text import markdown_text
 from bccd_d2.masks.cells import Cells
 from bccd_d2.report.comparison.crowded import draw_crowded
 from bccd_d2.report.comparison.plots import draw_dice_against_count, draw_scores
-from bccd_d2.report.draw import contact_sheet, write_png
-from bccd_d2.report.error_map import error_map
+from bccd_d2.report.draw import contact_sheet, error_map, write_png
 
 _DIGITS = {"count error": 2, "parameters (M)": 2, "GFLOPs": 1, "training (min)": 1, "steps": 0}
 _DIGITS |= {"s an image": 3, "CPU s an image": 3, "peak memory (MB)": 0}

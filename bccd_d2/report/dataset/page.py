@@ -19,6 +19,7 @@ from bccd_d2.report.dataset.files import DatasetFiles, DatasetImage, read_datase
 from bccd_d2.report.draw import Colour, draw_outlines, write_png
 from bccd_d2.report.page import (
     Block,
+    Canvas,
     Fact,
     Facts,
     Figure,
@@ -29,10 +30,11 @@ from bccd_d2.report.page import (
     Section,
     Table,
     Text,
+    embed,
     jpeg_figure,
+    save_png,
     write_page,
 )
-from bccd_d2.report.plotting import Canvas, embed, save_png
 from bccd_d2.report.run.pictures import crop_window
 
 INSIDE, BORDER, CLUMP = "inside", "at the border", "suspected clump"

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from bccd_d2.report.dataset.files import DatasetFiles, DatasetImage
-from bccd_d2.report.plotting import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, canvas, tidy
+from bccd_d2.report.page import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, canvas, tidy
 
 
 def _histogram(

@@ -1,106 +1,45 @@
-"""What a run's folder holds, read as far as it is there; what is not, said in a sentence each."""
+"""What a run's folder holds, read as far as it is there; what is not, said in a sentence each.
+
+Nothing is computed here that an evaluation has stored.
+"""
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bccd_d2.evaluation.truth import TrueImage, read_truth
-from bccd_d2.io.dataset_file import image_root, max_value, read_description, split_json
-from bccd_d2.io.images import read_image
-from bccd_d2.io.records import read_json, read_rows, read_text, read_yaml
-from bccd_d2.io.training_log import read_log
-from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.coco import EVALUATE_AGAIN, group_results
+from bccd_d2.io.dataset_file import image_root, max_value, read_description
+from bccd_d2.io.records import read_json, read_log, read_rows, read_text, read_yaml
+from bccd_d2.masks.coco import EVALUATE_AGAIN
+from bccd_d2.report.run import shapes
 
-_COUNT = range(1 << 40)
-_NUMBER = (float, None)  # None: there are no cells to score on
-_GROUP = {str: (float, None, bool)}
-_CURVES = [[float] * 101] * 10  # by IoU threshold, over recall
-_POINT = {"score_threshold": float, "origin": str}
-_COLUMNS = ("thresholds", "f1", "precision", "recall", "pq", "count_mae", "count_bias")
-_GROUPS = (  # by what the annotations are
-    {
-        "segm": {"AP": _NUMBER, "AP50": _NUMBER, str: _NUMBER},
-        "bbox?": _GROUP,
-        "instances": {"F1@.5": _NUMBER, "PQ": _NUMBER, "count_mae": float, "truth": float,
-                      str: _NUMBER},
-        "interior?": _GROUP,
-        "pixels": {"Dice": _NUMBER, str: _NUMBER},
-    },
-    {"boxes": {"recall@.5": _NUMBER, "truth": float, str: (float, None, bool)}, "bbox": _GROUP},
-    {"points": {"alone": _NUMBER, "points": float, str: (float, None, bool)}},
-    {"segm": {"complete": bool, str: (float, None, bool)}, "instances": _GROUP, str: _GROUP},
-)  # fmt: skip
-SCORES = tuple(  # evaluation/<dataset>/scores.json
-    {
-        "images": _COUNT,
-        "annotations?": str,
-        "complete?": bool,
-        "score_threshold": float,
-        "scores": groups,
-        "precision_curves?": {str: _CURVES},
-    }
-    for groups in _GROUPS
-)
-SUMMARY = {  # evaluation/metrics.json
-    "weights?": str,
-    "datasets?": [str],
-    "root?": str,
-    "operating_point?": _POINT,
-    "scores?": {str: _GROUP},
-}
-SWEEP = {"chosen": float, "origin": str, **{name: [float] for name in _COLUMNS}}
-SESSIONS = {  # run.json
-    "sessions": [
-        {"what": str, "finished": str, "seconds": float, "processes": _COUNT, "machine": str,
-         "versions": {str: str}}
-    ]
-}  # fmt: skip
-CONFIG = {  # config.yaml, as far as the report reads it
-    "DATASETS?": {"ROOT?": str, "TRAIN?": [str], "VALIDATION?": [str]},
-    "MODEL?": {"META_ARCHITECTURE?": str, "BACKBONE?": {"NAME?": str}, "VIT?": dict},
-    "SOLVER?": {"MAX_ITER?": _COUNT},
-}
-
-
-def _number(text: str) -> float | None:
-    """A number, or None for a blank: an image of a dataset without cells has no scores."""
-    return float(text) if text else None
-
-
-PER_IMAGE = {"image_id": int, "file_name": str}
-PER_IMAGE_OF_MASKS = dict.fromkeys(
-    ("truth", "predicted", "PQ", "SQ", "F1@.5", "pixel_Dice"), _number
-)
 RUN_AGAIN = "delete it, or run again"
 EVALUATE = "bccd train --config-file CONFIG --eval-only OUTPUT_DIR {folder}"
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """The scores of one dataset and, where they can still be had, its cells.
+    """What the evaluation of one dataset left.
 
     Attributes:
         name: of the registered dataset, such as "bccd_test".
         scores: the content of scores.json.
         per_image: the rows of per_image.csv, numbers as numbers.
-        truth: by image id; {} where the dataset is gone.
-        predictions: by the same ids, all scores.
-        images: folder of the images, None where the dataset is gone.
+        images: those of verdicts.json by image id; {} where the evaluation left none.
+        folder: of the images.
         max_value: what the dataset says becomes 255 in images of more than 8 bits.
     """
 
     name: str
     scores: Mapping[str, Any]
-    per_image: Sequence[Mapping[str, Any]]
-    truth: Mapping[int, TrueImage] = field(default_factory=dict)
-    predictions: Mapping[int, Cells] = field(default_factory=dict)
-    images: Path | None = None
+    per_image: Sequence[Mapping[str, Any]] = ()
+    images: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    folder: Path = Path()
     max_value: float | None = None
 
     @property
@@ -110,18 +49,12 @@ class Evaluated:
 
     @property
     def kind(self) -> str:
-        """What the true cells are: "masks", "boxes" or "points"."""
-        return self.scores.get("annotations", "masks")
+        """What the true cells are: "masks", "some masks", "boxes" or "points"."""
+        return _kind(self.scores)
 
-    def picture(self, image_id: int) -> np.ndarray:
-        """(H, W, 3) uint8 RGB of an image in ``truth``.
-
-        Raises:
-            FileNotFoundError, ValueError: it is gone, or cannot be read.
-        """
-        if self.images is None:
-            raise FileNotFoundError(f"the images of {self.name} are gone")
-        return read_image(self.images / self.truth[image_id].file_name, max_value=self.max_value)
+    def interval(self, group: str, score: str) -> tuple[float, float] | None:
+        """The 95% interval of a score; None where there is none."""
+        return self.scores.get("intervals_95", {}).get(group, {}).get(score)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +70,8 @@ class RunFiles:
         sweep: the content of threshold_sweep.json, None without validation.
         summary: the content of evaluation/metrics.json, {} without evaluation.
         evaluated: the chosen dataset, None without evaluation.
-        dataset: dataset.json, {} where the dataset is gone.
         absent: for each missing part a sentence: "training", "validation", "sweep", "evaluation",
-            "dataset", "images".
+            "analysis", "images".
     """
 
     folder: Path
@@ -150,8 +82,13 @@ class RunFiles:
     sweep: Mapping[str, Any] | None
     summary: Mapping[str, Any]
     evaluated: Evaluated | None
-    dataset: Mapping[str, Any]
     absent: Mapping[str, str]
+
+    @property
+    def dataset(self) -> Mapping[str, Any]:
+        """Name and counts of the converted dataset, as the last session noted them; or {}."""
+        noted = [session["dataset"] for session in self.sessions if "dataset" in session]
+        return noted[-1] if noted else {}
 
     def key(self, path: str, default: Any = None) -> Any:
         """A config value by its dotted path; ``default`` where there is none."""
@@ -169,7 +106,7 @@ def read_run(
     """Read a run's folder.
 
     Args:
-        dataset: the converted folder; None takes the config's ``DATASETS.ROOT``.
+        dataset: the converted folder; None takes the images where they were when evaluated.
         name: which evaluated dataset; None takes the first.
 
     Raises:
@@ -182,7 +119,7 @@ def read_run(
     absent: dict[str, str] = {}
     config_text, config = _read_config(folder)
     log = read_log(folder / "metrics.json")
-    summary = _read_json(folder / "evaluation" / "metrics.json", SUMMARY, {})
+    summary = _read_json(folder / "evaluation" / "metrics.json", shapes.SUMMARY, {})
     if not log and not summary:
         raise FileNotFoundError(
             f"{folder} holds neither metrics.json of a training nor evaluation/metrics.json; give "
@@ -197,102 +134,113 @@ def read_run(
     sweep = _read_sweep(folder / "threshold_sweep.json")
     if sweep is None:
         absent["sweep"] = "No threshold sweep: it is made on validation images during training."
-    found, description = _read_evaluated(folder, summary, config, dataset, name, absent)
-    sessions = [
-        session
-        for path in (folder / "run.json", folder / "evaluation" / "run.json")
-        for session in _read_json(path, SESSIONS, {"sessions": []})["sessions"]
-    ]
-    return RunFiles(
-        folder, config, config_text, log, sessions, sweep, summary, found, description, absent
-    )
-
-
-def _read_evaluated(
-    folder: Path,
-    summary: Mapping[str, Any],
-    config: Mapping[str, Any],
-    dataset: str | Path | None,
-    name: str | None,
-    absent: dict[str, str],
-) -> tuple[Evaluated | None, Mapping[str, Any]]:
-    """The evaluated dataset and the description of the converted one; fills ``absent``."""
-    in_config = config.get("DATASETS", {}).get("ROOT", "")
-    root = Path(dataset or summary.get("root") or in_config)
-    known = dataset is not None or (root / "dataset.json").is_file()
-    description = read_description(root) if known else {}
-    if not description:
-        absent["dataset"] = (
-            f"The converted dataset {root or ''} is not there any more: no intervals, calibration, "
-            "failures or pictures. Give its place with --dataset."
-        )
-    if not summary:
+    found = None
+    if summary:
+        found = _read_evaluated(folder, summary, name, absent)
+        found = _with_images(found, folder / "evaluation" / found.name, dataset, absent)
+    else:
         absent["evaluation"] = (
             "No evaluation yet. Score the model on test images with: "
             + EVALUATE.format(folder=folder)
         )
-        return None, description
-    names = [p.parent.name for p in sorted((folder / "evaluation").glob("*/scores.json"))]
-    names.sort(key=lambda n: list(summary.get("datasets", [])).index(n)
-               if n in summary.get("datasets", []) else len(names))  # fmt: skip
+    sessions = [
+        session
+        for path in (folder / "run.json", folder / "evaluation" / "run.json")
+        for session in _read_json(path, shapes.SESSIONS, {"sessions": []})["sessions"]
+    ]
+    return RunFiles(folder, config, config_text, log, sessions, sweep, summary, found, absent)
+
+
+def _read_evaluated(
+    folder: Path, summary: Mapping[str, Any], name: str | None, absent: dict[str, str]
+) -> Evaluated:
+    """The scores of the chosen dataset; fills ``absent``."""
+    order = list(summary.get("datasets", []))
+    names = [path.parent.name for path in sorted((folder / "evaluation").glob("*/scores.json"))]
+    names.sort(key=lambda one: order.index(one) if one in order else len(order))
     if not names or (name is not None and name not in names):
         raise ValueError(f"{folder / 'evaluation'} holds no scores of {name}; it has {names}")
     part = folder / "evaluation" / (name or names[0])
-    rows, table = [], part / "per_image.csv"
-    scores = read_json(part / "scores.json", SCORES, EVALUATE_AGAIN)
+    table = part / "per_image.csv"
+    scores = _read_scores(part / "scores.json")
+    found = Evaluated(part.name, scores)
     if table.is_file():
-        masks = scores.get("annotations", "masks") == "masks"
-        columns = PER_IMAGE | (PER_IMAGE_OF_MASKS if masks else {})
+        masks = shapes.MASK_COLUMNS if "masks" in found.kind else ()
+        columns: dict[str, Any] = {**shapes.PER_IMAGE, **dict.fromkeys(masks, _number)}
         rows = read_rows(table, columns, EVALUATE_AGAIN, others=_number)
-    found = Evaluated(part.name, scores, rows)
-    return _with_cells(found, part, root, description, absent), description
+        found = replace(found, per_image=rows)
+    missing = "no intervals, calibration, failures or pictures"
+    if found.kind != "masks":
+        some = "" if scores.get("complete", True) else ", and of some of its cells only"
+        has = scores.get("annotations", "masks")
+        absent["analysis"] = f"The dataset has {has}{some}: {missing}."
+    elif not scores.keys() >= {key.removesuffix("?") for key in shapes.ANALYSIS}:
+        absent["analysis"] = (
+            f"This evaluation is of an earlier version: {missing}. Evaluate again with: "
+            + EVALUATE.format(folder=folder)
+        )
+    return found
 
 
-def _with_cells(
-    found: Evaluated,
-    part: Path,
-    root: Path,
-    description: Mapping[str, Any],
-    absent: dict[str, str],
+def _kind(scores: Mapping[str, Any]) -> str:
+    """What was scored against; "some masks" where not every cell has one."""
+    kind = scores.get("annotations", "masks")
+    return "some masks" if kind == "masks" and not scores.get("complete", True) else kind
+
+
+def _read_scores(path: Path) -> Mapping[str, Any]:
+    kind = _kind(read_json(path, shapes.KIND, EVALUATE_AGAIN))
+    if kind not in shapes.SCORES:
+        raise ValueError(
+            f"{path}: annotations must be one of {list(shapes.SCORES)}, got {kind!r}; "
+            f"{EVALUATE_AGAIN}"
+        )
+    return read_json(path, shapes.SCORES[kind], EVALUATE_AGAIN)
+
+
+def _with_images(
+    found: Evaluated, part: Path, dataset: str | Path | None, absent: dict[str, str]
 ) -> Evaluated:
-    """The same with truth and predictions where the dataset is there and still the same."""
-    split = found.name.partition("_")[2]
-    if not description or split not in description["splits"]:
-        if description:
-            absent["dataset"] = f"The dataset {root} has no split {split!r} any more."
+    """The same with its images and what became of their cells; fills ``absent``.
+
+    Args:
+        part: folder of the evaluation's files.
+        dataset: the converted folder, where the images lie elsewhere than when evaluated.
+    """
+    moved = None
+    if dataset is not None:
+        description = read_description(dataset)
+        moved = image_root(dataset, description), max_value(description)
+    path = part / "verdicts.json"
+    if "analysis" in absent:
+        absent["images"] = absent["analysis"]
         return found
-    if found.kind != "masks" or not found.scores.get("complete", True):
-        some = "" if found.scores.get("complete", True) else ", and of some of its cells only"
-        absent["dataset"] = (
-            f"The dataset has {found.kind}{some}: no intervals, calibration, failures or pictures."
+    if not path.is_file():
+        absent["images"] = f"No verdicts.json: no pictures. {EVALUATE_AGAIN.capitalize()}."
+        return found
+    content = read_json(path, shapes.VERDICTS, EVALUATE_AGAIN)
+    images = {image["image_id"]: image for image in content["images"]}
+    if found.per_image and images.keys() != {row["image_id"] for row in found.per_image}:
+        raise ValueError(f"{path} and per_image.csv are of other images; {EVALUATE_AGAIN}")
+    folder, white = moved or (Path(content["image_root"]), content["max_value"])
+    if not any((folder / image["file_name"]).is_file() for image in images.values()):
+        absent["images"] = (
+            f"The images are not in {folder} any more: no pictures. Give the place of the "
+            "converted dataset with --dataset."
         )
-        return found
-    truth = read_truth(split_json(root, split, description))
-    path = part / "coco_instances_results.json"
-    results = read_json(path, [{"image_id": int}], EVALUATE_AGAIN) if path.is_file() else []
-    scored = {row["image_id"] for row in found.per_image}
-    same = not found.per_image or scored == set(truth)
-    if not same or not {r["image_id"] for r in results} <= set(truth):
-        absent["dataset"] = (
-            f"The dataset {root} was converted anew since and holds other images: no intervals, "
-            "calibration, failures or pictures. Evaluate again."
-        )
-        return found
-    sizes = {image_id: image.cells.image_size for image_id, image in truth.items()}
-    by_image = group_results(results, sizes, path)
-    cells = {i: Cells.from_coco(by_image[i], sizes[i]) for i in truth}
-    images = image_root(root, description)
-    if not any((images / image.file_name).is_file() for image in truth.values()):
-        absent["images"] = f"The images are not in {images} any more: no pictures."
-    white = max_value(description)
-    return Evaluated(found.name, found.scores, found.per_image, truth, cells, images, white)
+    return replace(found, images=images, folder=folder, max_value=white)
+
+
+def _number(text: str) -> float | None:
+    """A number, or None for a blank: an image of a dataset without cells has no scores."""
+    return float(text) if text else None
 
 
 def _read_config(folder: Path) -> tuple[str, Mapping[str, Any]]:
     """The text of the run's config.yaml and its keys; "" and {} where none was left."""
     for path in (folder / "config.yaml", folder / "evaluation" / "config.yaml"):
         if path.is_file():
-            config = read_yaml(path, (CONFIG, None), RUN_AGAIN)
+            config = read_yaml(path, (shapes.CONFIG, None), RUN_AGAIN)
             return read_text(path, RUN_AGAIN), config or {}
     return "", {}
 
@@ -302,7 +250,101 @@ def _read_json(path: Path, shape: Any, otherwise: Any) -> Any:
 
 
 def _read_sweep(path: Path) -> Mapping[str, Any] | None:
-    sweep = _read_json(path, SWEEP, None)
-    if sweep and len({len(sweep[name]) for name in _COLUMNS}) > 1:
+    sweep = _read_json(path, shapes.SWEEP, None)
+    if sweep and len({len(sweep[name]) for name in shapes.SWEEP_COLUMNS}) > 1:
         raise ValueError(f"{path}: its columns are of different lengths; {RUN_AGAIN}")
     return sweep
+
+
+def setup_rows(run: RunFiles) -> list[tuple[str, str]]:
+    """What was trained on what, for how long, with which versions: titles and texts."""
+    rows = [*_data_rows(run), *_model_rows(run), *_time_rows(run)]
+    versions = run.sessions[-1]["versions"] if run.sessions else {}
+    if versions:
+        rows.append(("versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
+    return rows
+
+
+def _data_rows(run: RunFiles) -> list[tuple[str, str]]:
+    rows = []
+    if run.dataset:
+        rows.append(("dataset", f"{run.dataset['name']} ({run.key('DATASETS.ROOT', '')})"))
+    used = {"trained on": run.key("DATASETS.TRAIN", ()) if run.log else (),
+            "checkpoint and threshold chosen on": run.key("DATASETS.VALIDATION", ())
+            if run.log else (),
+            "scored on": run.summary.get("datasets", ())}  # fmt: skip
+    for title, names in used.items():
+        parts = []
+        for name in names:
+            counts = run.dataset.get("counts", {}).get(name.partition("_")[2])
+            known = ""
+            if counts and {"images", "cells"} <= counts.keys():
+                known = f": {counts['images']} images, {counts['cells']:,} cells"
+            parts.append(name + known)
+        if parts:
+            rows.append((title, "; ".join(parts)))
+    return rows
+
+
+def _model_rows(run: RunFiles) -> list[tuple[str, str]]:
+    rows = [("model", run.key("MODEL.META_ARCHITECTURE", "unknown"))]
+    vit = run.key("MODEL.VIT", {})
+    if run.key("MODEL.BACKBONE.NAME") == "build_vit_pyramid" and run.log:
+        changed = {k.lower(): vit[k] for k in ("DEPTH", "DIM", "HEADS") if vit.get(k)}
+        preset = str(vit.get("PRESET", "ViT"))
+        text = ", ".join([preset, *(f"{k} {v}" for k, v in changed.items())])
+        rows.append(("backbone", f"{text}; from {vit.get('WEIGHTS') or 'random weights'}"))
+    if run.log:
+        rows.append(("training", _training_text(run)))
+    if scale := run.key("INPUT.IMAGE_SCALE"):
+        rows.append(("scale", f"{scale} detector px for an image px"))
+    if weights := run.summary.get("weights"):
+        rows.append(("evaluated weights", str(weights)))
+    return rows
+
+
+def _training_text(run: RunFiles) -> str:
+    done, planned = run.log[-1]["iteration"], run.key("SOLVER.MAX_ITER")
+    stopped = f" of {planned:,}" if planned and planned > done else ""
+    parts = [f"{done:,}{stopped} iterations"]
+    for text, path in (
+        ("{} crops each", "SOLVER.IMS_PER_BATCH"),
+        ("{} px wide", "INPUT.CROP_SIZE"),
+        ("learning rate {}", "SOLVER.BASE_LR"),
+        ("{}", "SOLVER.PRECISION"),
+        ("seed {}", "SEED"),
+    ):
+        if (value := run.key(path)) is not None:
+            parts.append(text.format(value))
+    return ", ".join(parts)
+
+
+def _time_rows(run: RunFiles) -> list[tuple[str, str]]:
+    rows = []
+    for what in ("training", "evaluation"):
+        parts = [s for s in run.sessions if s["what"] == what]
+        if parts:
+            text = duration(sum(s["seconds"] for s in parts))
+            if len(parts) > 1:
+                text += f" in {len(parts)} sessions"
+            last = parts[-1]
+            text += f", {last['machine']}, {last['processes']} process"
+            text += "es" if last["processes"] > 1 else ""
+            rows.append((f"{what} took", f"{text}; finished {last['finished']}"))
+    steps = [(row["iteration"], row["time"]) for row in run.log if "time" in row]
+    if steps and not any(s["what"] == "training" for s in run.sessions):
+        counts = np.diff([0, *(i for i, _ in steps)])
+        seconds = float(counts @ np.array([t for _, t in steps]))
+        text = f"about {duration(seconds)} of steps, validation not counted"
+        rows.insert(0, ("training took", text))
+    return rows
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "1 h 5 min", "25 min 3 s" or "8.4 s"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = datetime.timedelta(seconds=round(seconds))
+    hours, rest = divmod(int(whole.total_seconds()), 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"

@@ -7,7 +7,7 @@ outlined or spurious.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,26 +162,3 @@ def count_kinds(images: Iterable[Failures]) -> dict[str, dict[str, int]]:
         }
         for kind in KINDS
     }
-
-
-def event_box(event: Failure, truth: Cells, prediction: Cells) -> np.ndarray:
-    """(4,) float: the box x0 y0 x1 y1 round all cells of an event."""
-    each = [*truth.boxes[list(event.truth)], *prediction.boxes[list(event.prediction)]]
-    boxes = np.array([box for box in each if box[2] > box[0]] or each, dtype=np.float64)
-    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
-
-
-def pick_examples(
-    images: Sequence[tuple[int, Failures]], kind: str, most: int = 6, per_image: int = 2
-) -> list[tuple[int, Failure]]:
-    """Up to ``most`` events of a kind with their image's number, those of most cells first.
-
-    No image gives more than ``per_image``, so that one bad image does not fill the page.
-    """
-    chosen = []
-    for number, failures in images:
-        events = [event for event in failures.events if event.kind == kind]
-        events.sort(key=lambda event: -len(event.truth) - len(event.prediction))
-        chosen += [(number, event) for event in events[:per_image]]
-    chosen.sort(key=lambda item: -len(item[1].truth) - len(item[1].prediction))
-    return chosen[:most]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bccd_d2.evaluation import failures as f
 from bccd_d2.evaluation.scores import score_image
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import encode_crop
-from bccd_d2.report import failures as f
 
 SIZE = (100, 300)
 
@@ -110,14 +110,3 @@ def test_the_threshold_counts_as_a_match():
     truth, prediction = rectangles((0, 0, 20, 20)), rectangles((0, 0, 10, 20))
     assert f.find_failures(truth, prediction, iou=0.5).truth.tolist() == ["found"]
     assert f.find_failures(truth, prediction, iou=0.51).truth.tolist() == ["badly outlined"]
-
-
-def test_examples_come_from_several_images_and_boxes_hold_their_cells():
-    truth, prediction = one_of_each()
-    found = f.find_failures(truth, prediction)
-    chosen = f.pick_examples([(7, found), (9, found)], "missed", most=5)
-    assert [number for number, _ in chosen] == [7, 9]
-    merged = next(e for e in found.events if e.kind == "merged")
-    assert f.event_box(merged, truth, prediction).tolist() == [30, 0, 90, 20]
-    many = f.find_failures(rectangles(*[(x, 0, x + 9, 9) for x in range(0, 90, 10)]), rectangles())
-    assert len(f.pick_examples([(0, many)], "missed", most=6)) == 2
