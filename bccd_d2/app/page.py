@@ -88,7 +88,7 @@ def build_page(finder: Finder, limits: Limits | None = None) -> gr.Blocks:
                 gr.HTML(MEANING)
         shown = [kept, view, *buttons.values()]
         act = partial(_answer_upload, finder)
-        quiet = {"api_visibility": "private"}
+        quiet: dict[str, Any] = {"api_visibility": "private"}
         upload.upload(act, [upload, *settings], [upload, *shown], show_progress_on=view, **quiet)
         draw = partial(_answer_example, finder)
         example.click(draw, settings, shown, show_progress_on=view, **quiet)

@@ -30,11 +30,16 @@ KINDS = {  # of download: what the file's name ends with, media type
 }
 
 
-class Model(Protocol):
+class HasThreshold(Protocol):
+    """What says from which score on its cells count."""
+
+    score_threshold: float
+
+
+class Model(HasThreshold, Protocol):
     """What finds the cells; `bccd_d2.segmenter.Segmenter` is one."""
 
     name: str
-    score_threshold: float
 
     def predict(self, image: np.ndarray, score_threshold: float | None = None) -> PredictedCells:
         """The cells of an (H, W, 3) uint8 RGB image with at least this score."""
@@ -138,7 +143,7 @@ def find_cells(model: Model, image: np.ndarray, name: str) -> Findings:
     return Findings(name, cells, cells.measure(image))
 
 
-def lowest_threshold(model: Model) -> float:
+def lowest_threshold(model: HasThreshold) -> float:
     """Where the page's slider begins: `LOWEST`, or the model's own threshold if that is lower."""
     return min(LOWEST, float(model.score_threshold))
 

@@ -165,8 +165,9 @@ def _read_evaluated(
     scores = _read_scores(part / "scores.json")
     found = Evaluated(part.name, scores)
     if table.is_file():
-        masks = dict.fromkeys(shapes.MASK_COLUMNS, _number) if "masks" in found.kind else {}
-        rows = read_rows(table, shapes.PER_IMAGE | masks, EVALUATE_AGAIN, others=_number)
+        masks = shapes.MASK_COLUMNS if "masks" in found.kind else ()
+        columns: dict[str, Any] = {**shapes.PER_IMAGE, **dict.fromkeys(masks, _number)}
+        rows = read_rows(table, columns, EVALUATE_AGAIN, others=_number)
         found = replace(found, per_image=rows)
     missing = "no intervals, calibration, failures or pictures"
     if found.kind != "masks":
