@@ -77,6 +77,13 @@ class Trust:
         """Whether a person should check the image."""
         return self.score < threshold
 
+    @property
+    def complaint(self) -> str:
+        """Why a person should check the image, in one line; "" where nobody need."""
+        if not self.needs_a_look():
+            return ""
+        return "; ".join(self.reasons) or "several checks are a little worse than usual"
+
 
 def assess(
     image: np.ndarray,
