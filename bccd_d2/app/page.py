@@ -173,7 +173,7 @@ def _head(name: str) -> str:
     return (
         '<div class="bccd-head"><h1>Cells of a blood smear</h1><p>Outlines, counts and '
         f"measurements by the model “{escape(name)}”. Images stay on this computer; no file is "
-        "kept, only the last image in memory, for an hour at most.</p></div>"
+        "kept, only the last image, in memory, for an hour.</p></div>"
     )
 
 

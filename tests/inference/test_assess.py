@@ -88,7 +88,16 @@ def test_a_model_of_one_size_goes_by_its_own_cells():
 @pytest.mark.parametrize("diameter", [None, 40.0])
 def test_an_image_without_cells_is_to_be_checked(size, diameter):
     cells = model(diameter=diameter).predict(np.full((*size, 3), 230, np.uint8), scale=1.0)
-    assert len(cells) == 0 and "no cell was found" in cells.trust.complaint
+    assert len(cells) == 0 and cells.trust.complaint == "no cell was found"
+
+
+def test_nothing_is_said_of_cells_where_there_are_none():
+    weak = model((0.3,)).predict(smear(), diameter=40).trust.reasons
+    assert weak[0] == "no cell was found" and len(weak) == 3
+    assert sum("scored too low" in reason for reason in weak) == 1
+    asked = model()
+    none = asked.assess(smear(), Cells.empty((220, 220)), asked.options(scale=1.0))
+    assert none.reasons == ("no cell was found", "100% of the stained area has no outline")
 
 
 def test_an_unknown_size_counts_against_it():
