@@ -104,7 +104,7 @@ def _no_images(tif: tifffile.TiffFile) -> dict[int, str]:
     for number, page in enumerate(pages):
         if len(pages) > 1 and (page.is_reduced or page.is_mask):
             found[number] = "marked as a smaller copy" if page.is_reduced else "a transparency mask"
-        elif len(pages) > 1 and _EXTRA.match(_description(page)):
+        elif len(pages) > 1 and _EXTRA.match(description(page)):
             found[number] = "a label or thumbnail of the slide"
     larger: dict[tuple[int, int], tifffile.TiffPage] = {}  # one of each size
     for number, page in enumerate(pages):
@@ -128,7 +128,8 @@ def _is_level(larger: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
     return min(x, y) >= 1.9 and abs(x / y - 1) <= 2 / small
 
 
-def _description(page: tifffile.TiffPage) -> str:
+def description(page: tifffile.TiffPage) -> str:
+    """A page's ImageDescription; "" without one."""
     text = page.description
     return text if isinstance(text, str) else ""
 
@@ -137,9 +138,9 @@ def _description(page: tifffile.TiffPage) -> str:
 
 
 def _ome(tif: tifffile.TiffFile) -> _Axes | None:
-    text = _description(page_of(tif, 0))
-    pixels = _elements(text, "Pixels")
-    if "<OME" not in text[:4096] and ":OME" not in text[:4096] or not pixels:
+    text = description(page_of(tif, 0))
+    pixels = ome_pixels(text)
+    if not pixels:
         return None
     if len(pixels) > 1:
         pixels = pixels[:1] if len(tif.pages) == 1 else pixels
@@ -149,7 +150,7 @@ def _ome(tif: tifffile.TiffFile) -> _Axes | None:
         )
     said = pixels[0]
     order = said.get("DimensionOrder", "XYCZT")
-    named = _elements(text, "Channel")
+    named = elements(text, "Channel")
     lengths = {axis: _number(said.get(f"Size{axis}", "1")) for axis in "CZT"}
     if order not in _ORDERS or min(lengths.values()) < 1:
         raise UnreadableError("its OME metadata are damaged: save it anew")
@@ -162,14 +163,20 @@ def _ome(tif: tifffile.TiffFile) -> _Axes | None:
     return _Axes({axis: lengths[axis] for axis in order[2:]}, names)
 
 
-def _elements(text: str, name: str) -> list[dict[str, str]]:
+def ome_pixels(text: str) -> list[dict[str, str]]:
+    """The attributes of the Pixels of OME metadata; none where a description is something else."""
+    is_ome = "<OME" in text[:4096] or ":OME" in text[:4096]
+    return elements(text, "Pixels") if is_ome else []
+
+
+def elements(text: str, name: str) -> list[dict[str, str]]:
     """The attributes of an XML text's elements of a name; in time that grows with its length."""
     found = re.findall(rf"<(?:\w{{1,40}}:)?{name}\b([^<>]{{0,{_LONGEST}}})>", text)
     return [dict(re.findall(r'\b(\w{1,40})="([^"]*)"', attributes)) for attributes in found]
 
 
 def _imagej(page: tifffile.TiffPage) -> _Axes | None:
-    text = _description(page)
+    text = description(page)
     if not text.startswith("ImageJ="):
         return None
     said = dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
@@ -188,7 +195,7 @@ def _imagej(page: tifffile.TiffPage) -> _Axes | None:
 def _shaped(page: tifffile.TiffPage) -> _Axes | None:
     """The axes that tifffile writes, where they were named."""
     try:
-        said = json.loads(_description(page))
+        said = json.loads(description(page))
         axes, shape = str(said["axes"]), [int(length) for length in said["shape"]]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
