@@ -21,6 +21,7 @@ from bccd_d2.data.convert.hashing import perceptual_hash
 from bccd_d2.data.convert.mask_files import MaskError, MaskFile, MaskOptions, read_mask_file
 from bccd_d2.data.convert.pairing import Pair, Skip
 from bccd_d2.data.convert.tool_labels import read_single
+from bccd_d2.data.weak_labels import DIAMETER_OVER_BOX
 from bccd_d2.io.images import planes, read_plane
 from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import ValueRange
@@ -127,6 +128,18 @@ class ImageRecord:
     def cells(self) -> int:
         """Number of cells."""
         return len(self.areas)
+
+    @property
+    def diameter(self) -> float | None:
+        """Median px across a cell, of those that the image's edge does not cut where there are any.
+
+        None without cells and for points.
+        """
+        if self.kind == "points" or not self.cells:
+            return None
+        areas = self.areas if self.border.all() else self.areas[~self.border]
+        across = DIAMETER_OVER_BOX if self.kind == "boxes" else 2 / np.sqrt(np.pi)
+        return round(float(across * np.sqrt(np.median(areas))), 2)
 
     @property
     def covered(self) -> float:
