@@ -169,10 +169,11 @@ def find_cells(
         ValueError: a diameter for a model that bears one size only.
     """
     size = AUTO if diameter is None else diameter
-    cells = resolve_overlaps(model.predict(image, lowest_threshold(model), diameter=size))
+    predicted = model.predict(image, lowest_threshold(model), diameter=size)
+    cells = PredictedCells.of(resolve_overlaps(predicted))
     order = np.argsort(-cells.scores, kind="stable")
     cells = cells[order[cells.areas[order] > 0]]
-    estimated = cells.diameter if diameter is None else None
+    estimated = predicted.diameter if diameter is None else None
     said = _size_text(model, diameter, estimated)
     return Findings(name, cells, cells.measure(image), said, estimated, pack(image), notes)
 
@@ -202,6 +203,7 @@ def pack(image: np.ndarray) -> bytes:
 def unpack(picture: bytes) -> np.ndarray:
     """The (H, W, 3) uint8 RGB image that was packed."""
     bgr = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    assert bgr is not None  # we encoded it
     return np.ascontiguousarray(bgr[..., ::-1])
 
 
