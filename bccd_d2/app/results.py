@@ -8,7 +8,7 @@ threshold either, so label image, COCO json, GeoJSON and CSV agree pixel by pixe
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -170,7 +170,7 @@ def find_cells(
     """
     size = AUTO if diameter is None else diameter
     predicted = model.predict(image, lowest_threshold(model), diameter=size)
-    cells = PredictedCells.of(resolve_overlaps(predicted))
+    cells = replace(predicted, rles=resolve_overlaps(predicted).rles)
     order = np.argsort(-cells.scores, kind="stable")
     cells = cells[order[cells.areas[order] > 0]]
     estimated = predicted.diameter if diameter is None else None
