@@ -55,3 +55,10 @@ def test_large_image(config):
 
 def test_peers():
     assert "ours" in run("peers.py", "--count", 2, "--no-r50")
+
+
+def test_diameter(tiny_dataset):
+    printed = run("diameter.py", "--dataset", tiny_dataset, "--images", 1, "--sizes", 60)
+    rows = [line.split(" | ") for line in printed.splitlines()[2:]]
+    assert [cells[2:5] for cells in rows] == [["as it is", "1", "0"], ["60 px", "1", "0"]]
+    assert all(float(cells[5].rstrip("%")) < 25 for cells in rows)
