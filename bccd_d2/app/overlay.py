@@ -91,10 +91,10 @@ def card_texts(counts: Counts, pixel_size: float | None = None) -> dict[str, tup
     else:
         density = (_short(counts.per_mm2), "per mm²")
     diameter = ("–", "no cells")
-    if counts.diameter is not None and pixel_size is None:
+    if counts.diameter is not None:
         diameter = (f"{counts.diameter:.0f}", "px")
-    elif counts.diameter is not None:
-        diameter = (f"{counts.diameter * pixel_size:.2f}", "µm")
+        if pixel_size is not None:
+            diameter = (f"{counts.diameter * pixel_size:.2f}", "µm")
     border = counts.cells - counts.interior
     return {
         "cells": (str(counts.cells), f"cover {100 * counts.coverage:.0f}% of the image"),
@@ -180,4 +180,4 @@ def _data_uri(image: np.ndarray) -> str:
     done, jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     if not done:
         raise ValueError(f"OpenCV could not encode a picture of {image.shape}")
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")

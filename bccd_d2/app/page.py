@@ -100,7 +100,7 @@ def build_page(finder: Finder, limits: Limits | None = None) -> gr.Blocks:
                 gr.HTML(MEANING)
         shown, asked = [kept, view, diameter, *buttons.values()], [*settings, diameter]
         act = partial(_answer_upload, finder)
-        quiet = {"api_visibility": "private"}
+        quiet: dict[str, Any] = {"api_visibility": "private"}
         upload.upload(act, [upload, *asked], [upload, *shown], show_progress_on=view, **quiet)
         draw = partial(_answer_example, finder)
         example.click(draw, asked, shown, show_progress_on=view, **quiet)

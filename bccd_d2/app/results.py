@@ -33,11 +33,16 @@ KINDS = {  # of download: what the file's name ends with, media type
 }
 
 
-class Model(Protocol):
+class HasThreshold(Protocol):
+    """What says from which score on its cells count."""
+
+    score_threshold: float
+
+
+class Model(HasThreshold, Protocol):
     """What finds the cells; `bccd_d2.segmenter.Segmenter` is one."""
 
     name: str
-    score_threshold: float
     diameter: float | None  # px of the cells that it was trained on; None = it bears no other
 
     def predict(
@@ -202,7 +207,7 @@ def pack(image: np.ndarray) -> bytes:
     return png.tobytes()
 
 
-def lowest_threshold(model: Model) -> float:
+def lowest_threshold(model: HasThreshold) -> float:
     """Where the page's slider begins: `LOWEST`, or the model's own threshold if that is lower."""
     return min(LOWEST, float(model.score_threshold))
 

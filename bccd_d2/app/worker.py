@@ -27,7 +27,7 @@ from bccd_d2.io.processes import end_with_parent, resident_bytes
 from bccd_d2.synth.smear import draw_smear
 
 LOG = logging.getLogger(__name__)
-EXAMPLE = {"seed": 11, "size": (600, 800), "n_cells": 24}
+EXAMPLE: dict[str, Any] = {"seed": 11, "size": (600, 800), "n_cells": 24}
 _POLL = 0.05  # s between looks at a working process
 _READ = "read"  # what it says once the image is in memory
 

@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bccd_d2.cli import common
 from bccd_d2.io.text import printable
@@ -75,7 +76,9 @@ def _predict(args: argparse.Namespace) -> int:
     from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
     from bccd_d2.training.launch import Processes, device_type, launch
 
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(args).items()}
+    given: dict[str, Any] = {}
+    for key, value in vars(args).items():
+        given[key] = tuple(value) if isinstance(value, list) else value
     given["progress"] = not given.pop("quiet")
     processes = Processes(device=device_type(args.device))
     summary = launch(predict_batch, processes, BatchOptions(**given))

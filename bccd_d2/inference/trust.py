@@ -111,7 +111,7 @@ def assess(
     measures = measure(image, candidates, threshold, diameter, estimate)
     total = BIAS + sum(WEIGHTS[name] * measures[name] for name in CHECKS)
     blame = {name: WEIGHTS[name] * (measures[name] - USUAL[name]) for name in CHECKS}
-    grave = [name for name in sorted(blame, key=blame.get) if blame[name] < -_WORTH_SAYING]
+    grave = [name for name in sorted(blame, key=blame.__getitem__) if blame[name] < -_WORTH_SAYING]
     score = float(1 / (1 + np.exp(-total)))
     reasons = tuple(REASONS[name].format(measures[name]) for name in grave)
     if not len(candidates.above(threshold)):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import tifffile
 
 from bccd_d2.io.files import UnreadableError
+from bccd_d2.io.tiff_header import page_of
 
 _EXTRA = re.compile(r"\s*(label|macro|thumbnail|overview|probability)", re.IGNORECASE)
 _UNNAMED = re.compile(r"(ch(annel)?|c)?[\s_:#-]*[\d:]*$", re.IGNORECASE)
@@ -75,8 +76,8 @@ def find_planes(tif: tifffile.TiffFile) -> Planes:
     numbers = [number for number in range(len(tif.pages)) if number not in left_out]
     if not numbers:
         raise UnreadableError("it has thumbnails only, no image: export it anew")
-    first = tif.pages[numbers[0]]
-    grey = all(_channels(tif.pages[number]) == 1 for number in numbers)
+    first = page_of(tif, numbers[0])
+    grey = all(_channels(page_of(tif, number)) == 1 for number in numbers)
     axes = _ome(tif) or _imagej(first) or _shaped(first)
     if axes is None:
         if grey and len(numbers) == 3 and len({tif.pages[n].shape for n in numbers}) == 1:
@@ -96,7 +97,7 @@ def _channels(page: tifffile.TiffPage) -> int:
 
 
 def _no_images(tif: tifffile.TiffFile) -> dict[int, str]:
-    pages = list(tif.pages)
+    pages = [page_of(tif, number) for number in range(len(tif.pages))]
     if tif.is_svs or tif.is_ndpi:
         return dict.fromkeys(range(1, len(pages)), "a thumbnail or smaller copy of the slide")
     found = {}
@@ -137,7 +138,7 @@ def description(page: tifffile.TiffPage) -> str:
 
 
 def _ome(tif: tifffile.TiffFile) -> _Axes | None:
-    text = description(tif.pages[0])
+    text = description(page_of(tif, 0))
     pixels = ome_pixels(text)
     if not pixels:
         return None
@@ -156,7 +157,7 @@ def _ome(tif: tifffile.TiffFile) -> _Axes | None:
     samples = [_number(channel.get("SamplesPerPixel", "1")) for channel in named]
     if any(number > 1 for number in samples):  # colours within a page
         lengths["C"] = len(samples)
-    elif _channels(tif.pages[0]) == lengths["C"]:
+    elif _channels(page_of(tif, 0)) == lengths["C"]:
         lengths["C"] = 1
     names = tuple(channel.get("Name", "") for channel in named)
     return _Axes({axis: lengths[axis] for axis in order[2:]}, names)
