@@ -110,7 +110,7 @@ class Findings:
     def image(self) -> np.ndarray:
         """The image, (H, W, 3) uint8 RGB."""
         bgr = cv2.imdecode(np.frombuffer(self.picture, np.uint8), cv2.IMREAD_COLOR)
-        return np.ascontiguousarray(bgr[..., ::-1])
+        return np.ascontiguousarray(np.asarray(bgr)[..., ::-1])
 
     def above(self, threshold: float) -> tuple[PredictedCells, Table]:
         """The cells with at least this score and their rows of the table."""

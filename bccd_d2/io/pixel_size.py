@@ -14,7 +14,7 @@ from pathlib import Path
 import tifffile
 
 from bccd_d2.io.files import is_tiff, opened
-from bccd_d2.io.tiff_header import open_tiff
+from bccd_d2.io.tiff_header import open_tiff, page_of
 from bccd_d2.io.tiff_pages import description, ome_pixels
 
 LARGEST = 10.0  # micrometres; no cell can be seen with larger pixels: dots of a screen or printer
@@ -53,11 +53,11 @@ def read_pixel_size(path: str | Path, page: int = 0) -> PixelSize | None:
         if not is_tiff(stream):
             return None
         with open_tiff(stream) as tif:
-            text = description(tif.pages[0])
+            text = description(page_of(tif, 0))
             found = _ome(text) or _aperio(text)
             if found:
                 return found
-            tags = tif.pages[page]
+            tags = page_of(tif, page)
             return _imagej(text, tags) if text.startswith("ImageJ=") else _tags(tags)
 
 
@@ -68,13 +68,13 @@ def _ome(text: str) -> PixelSize | None:
         size = _number(pixels[0].get(f"PhysicalSize{axis}", "")) if pixels else None
         unit = _unit(pixels[0].get(f"PhysicalSize{axis}Unit", "um")) if pixels else None
         sides.append(size * unit if size and unit else None)
-    return _square(*sides, source="OME metadata")
+    return _square(sides[0], sides[1], "OME metadata")
 
 
 def _aperio(text: str) -> PixelSize | None:
     found = re.search(r"\|\s*MPP\s*=\s*([\d.]{1,20})", text) if text[:6] == "Aperio" else None
     size = _number(found.group(1)) if found else None
-    return _square(size, size, source="Aperio's MPP")
+    return _square(size, size, "Aperio's MPP")
 
 
 def _imagej(text: str, page: tifffile.TiffPage) -> PixelSize | None:
@@ -100,7 +100,7 @@ def _by_tags(page: tifffile.TiffPage, unit: float | None, source: str) -> PixelS
         sides.append(unit / a_unit if a_unit else None)
     if any(side is None or side > LARGEST for side in sides):
         return None
-    return _square(*sides, source=source)
+    return _square(sides[0], sides[1], source)
 
 
 def _square(width: float | None, height: float | None, source: str) -> PixelSize | None:
