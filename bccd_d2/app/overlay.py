@@ -49,8 +49,9 @@ def result_html(
 
     Args:
         image: (H, W, 3) uint8 RGB that the findings are of.
-        pixel_size: micrometres.
+        pixel_size: micrometres that were typed; None = what the file says.
     """
+    pixel_size = pixel_size or findings.pixel_size
     height, width = findings.cells.image_size
     said = [f"{width} × {height} px", findings.notes, findings.size]
     facts = ", ".join(fact for fact in said if fact)
@@ -64,6 +65,7 @@ def result_html(
     ]  # fmt: skip
     return f"""
 <div class="bccd-result" data-width="{width}" data-height="{height}"
+     data-pixel="{findings.pixel_size or ''}" data-threshold="{threshold}"
      data-cells="{escape(_rows(findings.table))}">
 <p class="bccd-file"><strong>{escape(findings.name)}</strong> <span>{escape(facts)}</span></p>
 {_check(findings.complaint)}

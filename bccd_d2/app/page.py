@@ -206,7 +206,7 @@ def _answer_again(
         check_diameter(diameter)
     except ValueError as error:
         raise gr.Error(f"Not looked: {error}") from error
-    job = Job("", kept.name, threshold, pixel_size, diameter, kept.picture, kept.notes)
+    job = Job("", kept.name, threshold, pixel_size, diameter, kept)
     answer = _answer(finder, job)
     return answer if answer[0] is not None else [kept, *answer[1:]]
 

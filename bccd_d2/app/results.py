@@ -90,6 +90,7 @@ class Findings:
         estimated: px that cells were estimated to have; None = given, or unknown.
         picture: the image as PNG, lossless.
         notes: what else to say of the image.
+        pixel_size: micrometres that its file says; None = nothing.
     """
 
     name: str
@@ -99,11 +100,17 @@ class Findings:
     estimated: float | None = None
     picture: bytes = b""
     notes: str = ""
+    pixel_size: float | None = None
 
     @property
     def complaint(self) -> str:
         """Why a person should check the image; "" where nobody need."""
         return self.cells.trust.complaint if self.cells.trust else ""
+
+    def image(self) -> np.ndarray:
+        """The image, (H, W, 3) uint8 RGB."""
+        bgr = cv2.imdecode(np.frombuffer(self.picture, np.uint8), cv2.IMREAD_COLOR)
+        return np.ascontiguousarray(np.asarray(bgr)[..., ::-1])
 
     def above(self, threshold: float) -> tuple[PredictedCells, Table]:
         """The cells with at least this score and their rows of the table."""
@@ -131,7 +138,8 @@ class Findings:
 
         Args:
             kind: one of `KINDS`.
-            pixel_size: micrometres, for the CSV and the measurements in the GeoJSON.
+            pixel_size: micrometres, for the CSV and the measurements in the GeoJSON; None = what
+                the image's file says.
 
         Raises:
             ValueError: another kind.
@@ -139,6 +147,7 @@ class Findings:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         cells, table = self.above(threshold)
+        pixel_size = pixel_size or self.pixel_size
         if pixel_size is not None:
             table = in_micrometres(table, pixel_size)
         name = Path(self.name).stem + KINDS[kind][0]
@@ -156,14 +165,13 @@ class Findings:
 
 
 def find_cells(
-    model: Model, image: np.ndarray, name: str, diameter: float | None = None, notes: str = ""
+    model: Model, image: np.ndarray, name: str, diameter: float | None = None
 ) -> Findings:
     """Predict once, at the lowest threshold that the page offers.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         diameter: px of its cells; None = estimated.
-        notes: what else to say of it.
 
     Raises:
         ValueError: a diameter for a model that bears one size only.
@@ -175,7 +183,7 @@ def find_cells(
     cells = cells[order[cells.areas[order] > 0]]
     estimated = predicted.diameter if diameter is None else None
     said = _size_text(model, diameter, estimated)
-    return Findings(name, cells, cells.measure(image), said, estimated, pack(image), notes)
+    return Findings(name, cells, cells.measure(image), said, estimated, pack(image))
 
 
 def _size_text(model: Model, given: float | None, estimated: float | None) -> str:
@@ -198,13 +206,6 @@ def pack(image: np.ndarray) -> bytes:
     if not done:
         raise ValueError(f"OpenCV could not encode an image of {image.shape}")
     return png.tobytes()
-
-
-def unpack(picture: bytes) -> np.ndarray:
-    """The (H, W, 3) uint8 RGB image that was packed."""
-    bgr = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
-    assert bgr is not None  # we encoded it
-    return np.ascontiguousarray(bgr[..., ::-1])
 
 
 def lowest_threshold(model: HasThreshold) -> float:

@@ -7,10 +7,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
+
+import numpy as np
 
 from bccd_d2.app.overlay import result_html
 from bccd_d2.app.results import (
@@ -19,9 +21,8 @@ from bccd_d2.app.results import (
     check_diameter,
     check_pixel_size,
     find_cells,
-    unpack,
 )
-from bccd_d2.app.upload import Limits, Upload, take_in
+from bccd_d2.app.upload import Limits, take_in
 from bccd_d2.io.processes import end_with_parent, resident_bytes
 from bccd_d2.synth.smear import draw_smear
 
@@ -39,7 +40,7 @@ class Job:
         path: of the upload; "" = the drawn example, or the image of an earlier look.
         name: what the user calls it.
         threshold, pixel_size, diameter: as set on the page; a wrong size counts as none.
-        picture, notes: of the `Findings` of the earlier look.
+        earlier: look at the same image.
     """
 
     path: str
@@ -47,8 +48,7 @@ class Job:
     threshold: float
     pixel_size: str = ""
     diameter: str = ""
-    picture: bytes = b""
-    notes: str = ""
+    earlier: Findings | None = None
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,30 @@ def look(
     Raises:
         ValueError: the image is refused; see `upload.take_in`.
     """
-    upload = _upload(limits, job)
+    image, said = _image(limits, job)
     read()
-    notes = f"the first of {upload.pages} pages" if upload.pages > 1 else job.notes
     diameter = _right(check_diameter, job.diameter) if model.diameter is not None else None
-    findings = find_cells(model, upload.image, upload.name, diameter, notes)
+    findings = replace(find_cells(model, image, said.pop("name"), diameter), **said)
     pixel_size = _right(check_pixel_size, job.pixel_size)
-    return findings, result_html(findings, upload.image, job.threshold, pixel_size)
+    return findings, result_html(findings, image, job.threshold, pixel_size)
 
 
-def _upload(limits: Limits, job: Job) -> Upload:
-    if job.path:
-        return take_in(job.path, limits, job.name)
-    if job.picture:
-        return Upload(job.name, unpack(job.picture))
-    return Upload("drawn_example.png", draw_smear(**EXAMPLE).image)
+def _image(limits: Limits, job: Job) -> tuple[np.ndarray, dict[str, Any]]:
+    """The image, and what the findings say of it: name, notes and pixel size."""
+    if job.earlier is not None:
+        kept = job.earlier
+        said = {"name": kept.name, "notes": kept.notes, "pixel_size": kept.pixel_size}
+        return kept.image(), said
+    if not job.path:
+        return draw_smear(**EXAMPLE).image, {"name": "drawn_example.png"}
+    upload = take_in(job.path, limits, job.name)
+    notes = [f"the first of {upload.pages} pages"] if upload.pages > 1 else []
+    size = upload.pixel_size
+    if size is not None:
+        known = f"{size.micrometres:g} µm a pixel by its {size.source}"
+        notes.append(known if size.micrometres else f"pixel size not used ({size.source})")
+    said = {"name": upload.name, "notes": ", ".join(notes)}
+    return upload.image, {**said, "pixel_size": size.micrometres if size else None}
 
 
 def _right(check: Callable[[str], float | None], text: str) -> float | None:

@@ -68,13 +68,13 @@ def _ome(text: str) -> PixelSize | None:
         size = _number(pixels[0].get(f"PhysicalSize{axis}", "")) if pixels else None
         unit = _unit(pixels[0].get(f"PhysicalSize{axis}Unit", "um")) if pixels else None
         sides.append(size * unit if size and unit else None)
-    return _square("OME metadata", *sides)
+    return _square(sides[0], sides[1], "OME metadata")
 
 
 def _aperio(text: str) -> PixelSize | None:
     found = re.search(r"\|\s*MPP\s*=\s*([\d.]{1,20})", text) if text[:6] == "Aperio" else None
     size = _number(found.group(1)) if found else None
-    return _square("Aperio's MPP", size, size)
+    return _square(size, size, "Aperio's MPP")
 
 
 def _imagej(text: str, page: tifffile.TiffPage) -> PixelSize | None:
@@ -100,10 +100,10 @@ def _by_tags(page: tifffile.TiffPage, unit: float | None, source: str) -> PixelS
         sides.append(unit / a_unit if a_unit else None)
     if any(side is None or side > LARGEST for side in sides):
         return None
-    return _square(source, *sides)
+    return _square(sides[0], sides[1], source)
 
 
-def _square(source: str, width: float | None, height: float | None) -> PixelSize | None:
+def _square(width: float | None, height: float | None, source: str) -> PixelSize | None:
     if width is None:
         return None
     if height is not None and abs(width / height - 1) > _SQUARE:

@@ -19,7 +19,6 @@ pytest.importorskip("gradio", reason="needs gradio: pip install 'bccd_d2[app]'")
 from page_stand_in import DarkParts
 
 from bccd_d2.app import page
-from bccd_d2.app.results import unpack
 from bccd_d2.app.server import ServeOptions, serve
 from bccd_d2.app.upload import Limits
 from bccd_d2.app.worker import look
@@ -118,7 +117,7 @@ def test_another_diameter_looks_at_the_same_pixels_again(finder, model, uploaded
     _, first, view, hint, *_ = page._answer_upload(finder, uploaded, 0.5, "", "")
     assert "cells taken as 42 px wide, estimated" in view and "Check this image" not in view
     assert hint["placeholder"] == "42, estimated" and not uploaded.exists()
-    np.testing.assert_array_equal(unpack(first.picture), image)
+    np.testing.assert_array_equal(first.image(), image)
     given, view, hint, *_ = page._answer_again(finder, first, 0.5, "0.1", "30,5")
     assert "cells taken as 30.5 px wide, as given" in view and "smear.png" in view
     assert "per mm²" in view and "placeholder" not in hint
@@ -128,6 +127,23 @@ def test_another_diameter_looks_at_the_same_pixels_again(finder, model, uploaded
     assert "no cell was found; stain &lt;unexplained&gt;." in view
     back, view, hint, *_ = page._answer_again(finder, none, 0.5, "", "")
     assert back.cells.rles == first.cells.rles and hint["placeholder"] == "42, estimated"
+
+
+def test_the_pixel_size_of_a_file_is_used_unless_one_is_typed(finder, tmp_path, image):
+    path = tmp_path / "a.ome.tif"
+    size = {"axes": "YXS", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
+    tifffile.imwrite(path, image, photometric="rgb", metadata=size)
+    _, findings, view, *_ = page._answer_upload(finder, path, 0.5, "", "")
+    assert "0.25 µm a pixel by its OME metadata" in view and 'data-pixel="0.25"' in view
+    per_mm2 = findings.counts(0.5, 0.25).per_mm2
+    assert f'<span class="number">{per_mm2:.0f}</span><span class="unit">per mm²' in view
+    answer = json.loads(page._answer_download("csv", findings, 0.5, ""))
+    assert base64.b64decode(answer["base64"]) == findings.file("csv", 0.5, 0.25)[1]
+    assert findings.file("csv", 0.5, 0.1) != findings.file("csv", 0.5)
+    again, view, *_ = page._answer_again(finder, findings, 0.5, "0.1", "40")
+    assert again.pixel_size == 0.25 and "by its OME metadata" in view
+    per_mm2 = again.counts(0.5, 0.1).per_mm2
+    assert f'<span class="number">{per_mm2:.0f}</span><span class="unit">per mm²' in view
 
 
 def test_a_second_look_that_cannot_be_leaves_what_there_is(finder, model, uploaded):
