@@ -36,12 +36,25 @@
     };
   }
 
+  // What was typed, with a point or a comma; null for nothing, NaN for what is no number.
+  function number(typed) {
+    const written = String(typed ?? "").trim();
+    return written === "" ? null : Number(written.replace(",", "."));
+  }
+
+  const mark = (id, wrong) => document.querySelector(id)?.classList.toggle("wrong", wrong);
+
+  function diameter(typed) {
+    const size = number(typed);
+    mark("#bccd-diameter", size !== null && !(size >= 5 && size <= 2000));
+  }
+
   function apply(newThreshold, newPixelSize) {
     latest = [newThreshold, newPixelSize];
     const root = result();
-    const written = String(newPixelSize ?? "").trim(), size = Number(written.replace(",", "."));
+    const size = number(newPixelSize);
     pixelSize = Number.isFinite(size) && size > 0 ? size : null;
-    document.querySelector("#bccd-pixel")?.classList.toggle("wrong", !pixelSize && written !== "");
+    mark("#bccd-pixel", size !== null && !pixelSize);
     threshold = Math.fround(newThreshold);  // scores are 32-bit numbers
     if (!root) return;
     root.dataset.ready = "yes";
@@ -164,5 +177,5 @@
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   }
 
-  window.bccd = { apply, download };
+  window.bccd = { apply, diameter, download };
 })();

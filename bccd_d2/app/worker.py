@@ -13,13 +13,20 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from bccd_d2.app.overlay import result_html
-from bccd_d2.app.results import Findings, Model, check_pixel_size, find_cells
+from bccd_d2.app.results import (
+    Findings,
+    Model,
+    check_diameter,
+    check_pixel_size,
+    find_cells,
+    unpack,
+)
 from bccd_d2.app.upload import Limits, Upload, take_in
 from bccd_d2.io.processes import end_with_parent, resident_bytes
 from bccd_d2.synth.smear import draw_smear
 
 LOG = logging.getLogger(__name__)
-EXAMPLE = {"seed": 11, "size": (600, 800), "n_cells": 24}
+EXAMPLE: dict[str, Any] = {"seed": 11, "size": (600, 800), "n_cells": 24}
 _POLL = 0.05  # s between looks at a working process
 _READ = "read"  # what it says once the image is in memory
 
@@ -29,15 +36,19 @@ class Job:
     """One image to look at.
 
     Attributes:
-        path: of the upload; "" = the drawn example.
+        path: of the upload; "" = the drawn example, or the image of an earlier look.
         name: what the user calls it.
-        threshold, pixel_size: as set on the page; a wrong pixel size counts as none.
+        threshold, pixel_size, diameter: as set on the page; a wrong size counts as none.
+        picture, notes: of the `Findings` of the earlier look.
     """
 
     path: str
     name: str
     threshold: float
     pixel_size: str = ""
+    diameter: str = ""
+    picture: bytes = b""
+    notes: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,7 @@ class Described:
 
     name: str
     score_threshold: float
+    diameter: float | None
 
 
 def look(
@@ -59,18 +71,29 @@ def look(
     Raises:
         ValueError: the image is refused; see `upload.take_in`.
     """
-    if job.path:
-        upload = take_in(job.path, limits, job.name)
-    else:
-        upload = Upload("drawn_example.png", draw_smear(**EXAMPLE).image)
+    upload = _upload(limits, job)
     read()
-    findings = find_cells(model, upload.image, upload.name)
-    notes = f"the first of {upload.pages} pages" if upload.pages > 1 else ""
+    notes = f"the first of {upload.pages} pages" if upload.pages > 1 else job.notes
+    diameter = _right(check_diameter, job.diameter) if model.diameter is not None else None
+    findings = find_cells(model, upload.image, upload.name, diameter, notes)
+    pixel_size = _right(check_pixel_size, job.pixel_size)
+    return findings, result_html(findings, upload.image, job.threshold, pixel_size)
+
+
+def _upload(limits: Limits, job: Job) -> Upload:
+    if job.path:
+        return take_in(job.path, limits, job.name)
+    if job.picture:
+        return Upload(job.name, unpack(job.picture))
+    return Upload("drawn_example.png", draw_smear(**EXAMPLE).image)
+
+
+def _right(check: Callable[[str], float | None], text: str) -> float | None:
+    """What was typed; None where it is wrong, which the page points out itself."""
     try:
-        pixel_size = check_pixel_size(job.pixel_size)
+        return check(text)
     except ValueError:
-        pixel_size = None  # the page points it out itself
-    return findings, result_html(findings, upload.image, job.threshold, pixel_size, notes)
+        return None
 
 
 class Finder:
@@ -137,6 +160,7 @@ class Finder:
         if isinstance(described, BaseException):
             raise described
         self.name, self.score_threshold = described.name, described.score_threshold
+        self.diameter = described.diameter
 
     def _receive(self, job: Job, seconds: float, doing: str) -> Any:
         """The next word of the other process; it is killed where that breaks a limit."""
@@ -174,7 +198,7 @@ def _work(connection: Connection, load: Callable[[], Model], limits: Limits) -> 
     except Exception as error:
         connection.send(error)
         return
-    connection.send(Described(model.name, float(model.score_threshold)))
+    connection.send(Described(model.name, float(model.score_threshold), model.diameter))
     while True:
         job = connection.recv()
         try:

@@ -45,7 +45,7 @@ def outlines(net: Any, image: np.ndarray, scale: float) -> tuple[Cells, np.ndarr
         Its cells of all scores in the image's frame; (H, W) float32 probability of cell.
     """
     height, width = image.shape[:2]
-    part = resize_image(image, scaled_size(height, width, scale))
+    part = resize_image(image, scaled_size((height, width), scale))
     pixels = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1)))
     maps = {name: values.cpu().numpy() for name, values in net.maps(pixels).items()}
     cells = Cells.from_instances(to_instances(maps, (height, width), net.answer))

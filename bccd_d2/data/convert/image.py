@@ -226,7 +226,7 @@ def _cells(truth: MaskFile, options: LabelOptions) -> Labelled:
     if truth.label_map is not None:
         return Labelled.of_labels(truth.label_map)
     return label_cells(
-        truth.mask,
+        truth.foreground,
         connectivity=options.connectivity,
         min_area=options.min_area,
         fill_holes=options.fill_holes,
