@@ -25,6 +25,7 @@ GROUPS = {  # what for: word: what it does
     },
     "training": {
         "train": "train a model, or evaluate it with --eval-only",
+        "finetune": "teach the shipped model a microscope of yours",
         "crossval": "cross-validate a config",
         "ablate": "train with each switch of a list alone",
         "tune search": "search hyper-parameters of training",

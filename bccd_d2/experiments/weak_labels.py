@@ -215,7 +215,11 @@ class _Source:
                 f"{path} is {pixels.shape[1]}x{pixels.shape[0]} px, and was "
                 f"{image.size[1]}x{image.size[0]} when it was converted; convert again"
             )
-        rows = [row for row in image.annotations if not row.get("iscrowd")]
+        known = {True: [], False: []}  # crowds are neither cell nor background, but by their name
+        for row in image.annotations:
+            named = row.get("category", CELL) in self.background
+            known[bool(row.get("iscrowd")) and not named].append(row)
+        rows, unknown = known[False], known[True]
         names = [row.get("category", CELL) for row in rows]
         cells = np.array([name not in self.background for name in names], dtype=bool)
         if not cells.any():
@@ -235,7 +239,7 @@ class _Source:
             self.model.net, pixels, boxes[cells], target, white=white[cells],
             not_cells=boxes[~cells], options=BoxOptions(complete=self.complete),
         )  # fmt: skip
-        for x0, y0, x1, y1 in _corners([r for r in image.annotations if r.get("iscrowd")]):
+        for x0, y0, x1, y1 in _corners(unknown):
             here = np.s_[max(int(y0), 0) : int(np.ceil(y1)), max(int(x0), 0) : int(np.ceil(x1))]
             labels.label_map[here][labels.label_map[here] == 0] = IGNORED
         return labels, diameter

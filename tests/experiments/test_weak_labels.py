@@ -35,9 +35,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = ["--images", str(folder / "images"), "--val-fraction", "0"]
     known = {"labels": [], "boxes": ["--classes", str(folder / "classes.txt")], "points": []}
     for kind, more in known.items():
-        out = str(folder / f"c-{kind}")
-        given = [*images, f"--{kind}", str(folder / kind), *more, "--out", out]
-        assert convert.main(given) == 0
+        given = [*images, f"--{kind}", str(folder / kind), *more]
+        assert convert.main([*given, "--out", str(folder / f"c-{kind}")]) == 0
     return folder
 
 
@@ -133,9 +132,8 @@ def test_images_without_annotations_teach_background_only_where_all_cells_have_o
     shutil.copytree(drawn, tmp_path / "all")
     (tmp_path / "all" / "boxes" / "smear0.txt").write_text("")
     given = ["--images", str(tmp_path / "all" / "images"), "--val-fraction", "0",
-             "--boxes", str(tmp_path / "all" / "boxes"),
-             "--classes", str(drawn / "classes.txt"),
-             "--out", str(tmp_path / "all" / "c-boxes")]  # fmt: skip
+             "--boxes", str(tmp_path / "all" / "boxes"), "--out", str(tmp_path / "all" / "c-boxes"),
+             "--classes", str(drawn / "classes.txt")]  # fmt: skip
     assert convert.main(given) == 0
     assert label(tmp_path / "all", "boxes", tmp_path / "weak") == 0
     first = load_split(tmp_path / "weak", "train")[0]
