@@ -148,9 +148,10 @@ def fine_tune(
         clock = _train(config, options.minutes, progress)
         new = load_model(str(out / "training"), device=start.device)
         after = _score(new, out / "data")[1] if options.held_out else None
-        kept = before is None or after > before
+        kept = before is None or after is None or after > before
         _write_model(new if kept else start, start, out)
         spent = read_spent(out / "training")
+        assert spent is not None  # the training has just written it
         result = FineTuned(
             out, kept, score, before, after, len(load_split(root, "train")),
             len(load_split(out / "data", HELD_OUT)) if options.held_out else 0,
@@ -279,6 +280,6 @@ def _write_model(model: TrainedModel, start: TrainedModel, out: Path) -> None:
     config.defrost()
     config.OUTPUT_DIR, config.MODEL.WEIGHTS, config.MODEL.DEVICE = str(out), "", "auto"
     point = OperatingPoint(start.score_threshold, f"that of {start.name}")
-    parts = {"operating_point": point, PREPROCESSING: Preprocessing.of(config)}
+    parts: dict[str, Any] = {"operating_point": point, PREPROCESSING: Preprocessing.of(config)}
     write_text_atomic(out / "config.yaml", config.dump())
     CellCheckpointer(model.net, str(out), **parts).save("model_best", resumable=False)
