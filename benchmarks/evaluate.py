@@ -89,7 +89,7 @@ def plain_pycocotools(truth, predictions, cap: int) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run both on the same images and print seconds an image, AP of both, and the ratios."""
+    """Run both on the same images and print seconds per image, AP of both, and the ratios."""
     args = get_parser().parse_args(argv)
     import numpy as np
 
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{name:40s} {measured[name][0]:7.3f} s an image")
     (slow, wanted), (fast, got), (others, _), _ = measured.values()
     number = np.mean([len(cells) for cells in truth])
-    print(f"{number:.0f} true cells an image; AP {got}, pycocotools {wanted}")
+    print(f"{number:.0f} true cells per image; AP {got}, pycocotools {wanted}")
     print(f"ratio COCO against COCO: {slow / fast:.1f}")
     print(f"ratio all three views against COCO: {slow / (fast + others):.1f}")
     return 0 if np.allclose(list(got.values()), list(wanted.values()), atol=1e-6) else 1

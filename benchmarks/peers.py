@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     if args.serve:
         return serve(args.serve[0], args.serve[1:], args.threads[0])
-    print("| threads | | cells | s an image | CPU s an image | ratio to ours | of CPU s |")
+    print("| threads | | cells | s an image | CPU s per image | ratio to ours | of CPU s |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         paths = write_arrays(args, Path(folder))

@@ -42,7 +42,7 @@ def _change_defaults(config: CN) -> None:
     config.MODEL.ROI_HEADS.NUM_CLASSES = 1
     config.MODEL.ROI_BOX_HEAD.NAME = "CellBoxHead"
     config.MODEL.ROI_MASK_HEAD.NAME = "CellMaskHead"
-    # The one cap on cells an image: it drives the box predictor, the RPN's proposals at test time
+    # The one cap on cells per image: it drives the box predictor, the RPN's proposals at test time
     # and COCO's maxDets. The densest image of the dataset has 190 cells.
     config.TEST.DETECTIONS_PER_IMAGE = 300
     config.TEST.EVAL_PERIOD = 0  # iterations between evaluations; 0 = only after the last

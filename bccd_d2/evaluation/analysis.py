@@ -62,7 +62,7 @@ def analyse(
 
     Args:
         score_threshold: of the operating point.
-        max_detections: cells an image that count in AP, the best-scored first.
+        max_detections: cells per image that count in AP, the best-scored first.
         draws: of the bootstrap.
 
     Raises:

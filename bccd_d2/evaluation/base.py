@@ -37,7 +37,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
 
     Args:
         dataset_name: registered with detectron2; the metadata needs ``json_file``.
-        max_detections: cells an image that count in COCO AP and AR, the best-scored first; the
+        max_detections: cells per image that count in COCO AP and AR, the best-scored first; the
             number that the model is capped at.
         output_dir: where scores.json, per_image.csv and coco_instances_results.json go, and with
             masks verdicts.json; None writes nothing.

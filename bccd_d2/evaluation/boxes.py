@@ -134,7 +134,7 @@ def coco_box_scores(
     Without any true box every value is None; without predictions everything is 0.
 
     Args:
-        truth, boxes, scores: one an image, in the same order.
+        truth, boxes, scores: one per image, in the same order.
         max_detections: predictions an image that count, the best-scored first.
 
     Raises:
@@ -142,7 +142,7 @@ def coco_box_scores(
     """
     if not truth or not len(truth) == len(boxes) == len(scores):
         raise ValueError(
-            f"truth, boxes and scores must be one an image, at least one, got {len(truth)}, "
+            f"truth, boxes and scores must be one per image, at least one, got {len(truth)}, "
             f"{len(boxes)} and {len(scores)}"
         )
     cells = sum(len(true.boxes) for true in truth)

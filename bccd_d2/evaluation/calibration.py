@@ -38,7 +38,7 @@ def reliability(comparisons: Sequence[Comparison], bins: int = 10) -> Reliabilit
     score and no part in it.
 
     Args:
-        comparisons: one an image; see `instances.compare`.
+        comparisons: one per image; see `instances.compare`.
         bins: at least 1.
 
     Raises:

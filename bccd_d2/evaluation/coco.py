@@ -2,7 +2,7 @@
 
 The C++ evaluator of faster-coco-eval does the work; its figures equal plain pycocotools' (a test
 holds them to 1e-6). Three things differ from what COCO's own `summarize` prints: AP counts up to
-``max_detections`` cells an image instead of 100, the size bins are terciles of this data instead
+``max_detections`` cells per image instead of 100, the size bins are terciles of this data instead
 of 32 and 96 px squares, and nothing is ever -1 or NaN: where there is no true cell there is no
 score, which is None.
 """
@@ -95,10 +95,10 @@ def coco_scores(
     cell is left out.
 
     Args:
-        truth: one an image.
-        predictions: one an image, in the same order, with scores.
+        truth: one per image.
+        predictions: one per image, in the same order, with scores.
         task: "segm" or "bbox".
-        max_detections: cells an image that count, the best-scored first.
+        max_detections: cells per image that count, the best-scored first.
         bins: size bins by name; see `area_bins`. True cells are binned by the mask's area,
             predictions by the mask's ("segm") or the box's ("bbox"), as COCO does.
         boxes: for "bbox", (N, 4) x0 y0 x1 y1 predicted boxes an image; where absent or None the
@@ -181,7 +181,7 @@ def _check(
         raise ValueError(f"max_detections must be at least 1, got {max_detections}")
     if not truth or len(truth) != len(predictions):
         raise ValueError(
-            f"truth and predictions must be one an image, at least one, got {len(truth)} and "
+            f"truth and predictions must be one per image, at least one, got {len(truth)} and "
             f"{len(predictions)}"
         )
     for number, (true, found) in enumerate(zip(truth, predictions, strict=True)):

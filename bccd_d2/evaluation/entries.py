@@ -47,7 +47,7 @@ COSTS = (
     "parameters (M)",
     "GFLOPs",
     "s an image",
-    "CPU s an image",
+    "CPU s per image",
     "peak memory (MB)",
     "training (min)",
     "steps",

@@ -121,7 +121,7 @@ class CellEvaluator(Evaluator):
         return {k: v if k.removeprefix("interior_") in counts else "" for k, v in row.items()}
 
     def truth(self) -> list[Cells]:
-        """True cells, one an image in the order of image ids."""
+        """True cells, one per image in the order of image ids."""
         return [image.cells for image in self._truth.values()]
 
     def sweep(self, thresholds: Sequence[float] = THRESHOLDS) -> SweepTable | None:

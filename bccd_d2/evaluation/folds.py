@@ -52,10 +52,10 @@ def score_cells(
     """Scores of stored predictions: ``segm`` (COCO), ``instances``, ``interior``, ``pixels``.
 
     Args:
-        truth: one an image.
-        predictions: one an image, all scores.
+        truth: one per image.
+        predictions: one per image, all scores.
         score_threshold: cells below it do not count, except in ``segm``.
-        max_detections: cells an image that count in ``segm``.
+        max_detections: cells per image that count in ``segm``.
 
     Raises:
         ValueError: the lists do not fit or are empty.

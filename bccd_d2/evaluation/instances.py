@@ -172,7 +172,7 @@ def pooled_scores(counts: InstanceCounts) -> dict[str, float]:
 
 
 def count_errors(images: Sequence[InstanceCounts]) -> dict[str, float]:
-    """How far the number of cells an image is off; all 0 for no images.
+    """How far the number of cells per image is off; all 0 for no images.
 
     Keys: count_mae, mean |predicted - true| in cells; count_bias, mean predicted - true (positive:
     too many); count_relative_error, mean |predicted - true| / max(true, 1).

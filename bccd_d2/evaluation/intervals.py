@@ -30,7 +30,7 @@ class RankedCells:
     Attributes:
         image: (D,) int64 place of each cell's image.
         hit: (10, D) bool, it matches a true cell at each of COCO's IoU thresholds.
-        truth: (N,) int64 true cells an image.
+        truth: (N,) int64 true cells per image.
     """
 
     image: np.ndarray
@@ -44,8 +44,8 @@ def rank_cells(
     """Match masks image by image as COCO does: best scores first, each takes its best free cell.
 
     Args:
-        truth, predictions: one an image, in the same order; masks may overlap.
-        max_detections: cells an image that count, the best-scored first.
+        truth, predictions: one per image, in the same order; masks may overlap.
+        max_detections: cells per image that count, the best-scored first.
 
     Raises:
         ValueError: the lists do not fit, or images are of different sizes.
@@ -120,7 +120,7 @@ def score_intervals(
     count; a score that no draw has is left out.
 
     Args:
-        images: one an image.
+        images: one per image.
         ranked: of the same images in the same order.
 
     Raises:

@@ -32,7 +32,7 @@ class SweepTable:
     Attributes:
         thresholds: (S,) ascending.
         f1, precision, recall, pq: (S,) in [0, 1].
-        count_mae, count_bias: (S,) cells an image.
+        count_mae, count_bias: (S,) cells per image.
     """
 
     thresholds: np.ndarray
@@ -57,8 +57,8 @@ def sweep(
     """Scores at each threshold; the masks of an image are compared once, not once a threshold.
 
     Args:
-        truth: one an image.
-        predictions: one an image, in the same order, with all scores the thresholds reach down to.
+        truth: one per image.
+        predictions: one per image, in the same order, with all scores the thresholds reach down to.
         thresholds: at least one.
 
     Raises:
@@ -66,7 +66,7 @@ def sweep(
     """
     if len(truth) != len(predictions):
         raise ValueError(
-            f"truth and predictions must be one an image, got {len(truth)} and {len(predictions)}"
+            f"truth and predictions must be one per image, got {len(truth)} and {len(predictions)}"
         )
     pairs = zip(truth, predictions, strict=True)
     return sweep_comparisons([compare(true, found) for true, found in pairs], thresholds)

@@ -120,7 +120,7 @@ def expected_hours(runs: Sequence[Run], processes: int = 1) -> float:
 def read_scores(folder: str | Path) -> dict[str, float]:
     """`SCORES` of a finished run on its validation images.
 
-    AP, AP50 and AP75 are of masks; F1, PQ (IoU .5) and the count error in cells an image are those
+    AP, AP50 and AP75 are of masks; F1, PQ (IoU .5) and the count error in cells per image are those
     at the score threshold that suits the run best on these same images.
     """
     folder = Path(folder)

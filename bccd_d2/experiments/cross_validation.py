@@ -150,7 +150,7 @@ def _train_and_predict(config: Any, processes: Processes, names: list[str]) -> P
 
 
 def _read(place: Path, name: str) -> tuple[list[Cells], list[Cells]]:
-    """True and predicted cells, one an image."""
+    """True and predicted cells, one per image."""
     truth = read_truth(MetadataCatalog.get(name).json_file)
     sizes = {image_id: image.cells.image_size for image_id, image in truth.items()}
     by_image = read_results(place / name / "coco_instances_results.json", sizes)

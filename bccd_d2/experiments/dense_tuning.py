@@ -57,7 +57,7 @@ class Trial:
     Attributes:
         ap: mask AP.
         f1: F1 at IoU .5.
-        count_error: mean absolute error of the number of cells an image.
+        count_error: mean absolute error of the number of cells per image.
     """
 
     options: DecodeOptions

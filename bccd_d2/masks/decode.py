@@ -22,9 +22,9 @@ import numpy as np
 from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
+from bccd_d2.masks.clean import clean_labels
 from bccd_d2.masks.flows import FlowOptions, cells_from_flow, flow_errors
 from bccd_d2.masks.labels import cell_areas, check_label_map
-from bccd_d2.masks.tidy import tidy
 
 NEEDS = {
     "threshold": ("cell",),
@@ -138,10 +138,10 @@ def decode(maps: Mapping[str, np.ndarray], options: DecodeOptions | None = None)
         seeds = find_seeds(maps[options.seed_map], foreground, options)
         landscape = _landscape(maps, foreground, options.landscape)
         cells = grow(foreground, seeds, landscape, keep_unseeded=options.keep_unseeded)
-    cells = tidy(cells, min_area=options.min_area, fill_holes=options.fill_holes)
+    cells = clean_labels(cells, min_area=options.min_area, fill_holes=options.fill_holes)
     if options.method == "flow" and options.max_flow_error is not None:
         wrong = flow_errors(cells, maps["flow"]) > options.max_flow_error
-        cells = tidy(np.where(np.concatenate(([False], wrong))[cells], 0, cells))
+        cells = clean_labels(np.where(np.concatenate(([False], wrong))[cells], 0, cells))
     return cells
 
 

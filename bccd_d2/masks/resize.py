@@ -19,7 +19,7 @@ def resize_label_map(label_map: np.ndarray, size: tuple[int, int]) -> np.ndarray
     return cv2.resize(given, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int32)
 
 
-def redraw(label_map: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+def refine_outlines(label_map: np.ndarray, foreground: np.ndarray) -> np.ndarray:
     """The cells of a coarse label map with the outlines of a finer foreground.
 
     Within 1.5 coarse pixels of an outline each fine pixel is decided anew: foreground belongs to

@@ -76,7 +76,7 @@ def test_nothing_to_find_has_no_scores() -> None:
     one = truth_of(square(0, 0))
     assert coco_box_scores([one], [NONE], [np.zeros(0)], 10).values["AP"] == 0
     assert box_scores([count_boxes(compare_boxes(one, NONE, []), 0.5)])["F1@.5"] == 0
-    with pytest.raises(ValueError, match="one an image"):
+    with pytest.raises(ValueError, match="one per image"):
         coco_box_scores([], [], [], 10)
 
 

@@ -165,7 +165,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
         coco_scores(one, one, task="mask", max_detections=5)
     with pytest.raises(ValueError, match="max_detections must be at least 1"):
         coco_scores(one, one, task="segm", max_detections=0)
-    with pytest.raises(ValueError, match="one an image"):
+    with pytest.raises(ValueError, match="one per image"):
         coco_scores(one, [], task="segm", max_detections=5)
     with pytest.raises(ValueError, match="scale them to the original image"):
         coco_scores(one, [Cells.empty((9, 9))], task="segm", max_detections=5)

@@ -66,5 +66,5 @@ def test_nothing_to_sweep_is_refused(dense) -> None:
         sweep([], [])
     with pytest.raises(ValueError, match="needs images and thresholds"):
         sweep(dense[0][:1], dense[1][:1], [])
-    with pytest.raises(ValueError, match="one an image"):
+    with pytest.raises(ValueError, match="one per image"):
         sweep(dense[0][:2], dense[1][:1])

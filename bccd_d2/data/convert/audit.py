@@ -245,7 +245,7 @@ def _colour(values: Sequence[float]) -> str:
 _TABLE = (
     ("images", lambda s: f"{s['images']:,}"),
     ("cells", lambda s: f"{s['cells']:,}"),
-    ("cells an image, min/med/max", lambda s: _range(s, "cells_per_image", "min", "50", "max")),
+    ("cells per image, min/med/max", lambda s: _range(s, "cells_per_image", "min", "50", "max")),
     ("images with over 100 cells", lambda s: f"{s['share_of_images_over_100_cells']:.1%}"),
     ("covered %, min/med/max", lambda s: _range(s, "covered", "0", "50", "100")),
     ("cell area px, p1/med/p99", lambda s: _range(s, "cell_area", "1", "50", "99")),

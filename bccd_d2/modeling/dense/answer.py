@@ -14,7 +14,7 @@ from bccd_d2.masks.decode import DecodeOptions, cell_scores, decode
 from bccd_d2.masks.encode import encode_distance
 from bccd_d2.masks.flows import flow_errors
 from bccd_d2.masks.labels import cell_areas, cell_touches_border, relabel
-from bccd_d2.masks.resize import redraw, resize_label_map
+from bccd_d2.masks.resize import refine_outlines, resize_label_map
 from bccd_d2.modeling.instances import instances_of
 
 SCORES = ("probability", "agreement")
@@ -113,7 +113,7 @@ def _in_frame(
     if size == label_map.shape or options.outlines == "model" or not grows:
         return resize_label_map(label_map, size)
     enlarged = cv2.resize(probability, size[::-1], interpolation=cv2.INTER_LINEAR)
-    return redraw(label_map, enlarged >= options.decode.cell_threshold)
+    return refine_outlines(label_map, enlarged >= options.decode.cell_threshold)
 
 
 def agreement(label_map: np.ndarray, maps: Mapping[str, np.ndarray]) -> np.ndarray:

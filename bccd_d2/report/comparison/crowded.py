@@ -44,7 +44,7 @@ def crowded_windows(truth: Mapping[str, Cells], count: int, side: int = 420) -> 
 
     Args:
         truth: true cells by file name.
-        count: windows at most, one an image; images without neighbours give none.
+        count: windows at most, one per image; images without neighbours give none.
         side: px of a window; that of a smaller image is the whole of it.
     """
     found = []

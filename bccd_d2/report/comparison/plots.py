@@ -35,7 +35,7 @@ def draw_scores(entries: Sequence[Entry], path: str | Path) -> Path:
     left.set_ylim(0, 1)
     left.set_ylabel("score")
     right.set_xticks([0], ["count error"])
-    right.set_ylabel("cells an image (less is better)")
+    right.set_ylabel("cells per image (less is better)")
     _finish(figure, [left, right])
     return _save(figure, path)
 

@@ -18,10 +18,10 @@ from bccd_d2.report.comparison.plots import draw_dice_against_count, draw_scores
 from bccd_d2.report.draw import contact_sheet, error_map, write_png
 
 _DIGITS = {"count error": 2, "parameters (M)": 2, "GFLOPs": 1, "training (min)": 1, "steps": 0}
-_DIGITS |= {"s an image": 3, "CPU s an image": 3, "peak memory (MB)": 0}
+_DIGITS |= {"s an image": 3, "CPU s per image": 3, "peak memory (MB)": 0}
 _NOTES = (
     "Scores in [0, 1] at each method's own score threshold (AP over all of them); the count error "
-    "in cells an image. GFLOPs are billions of multiply-adds for one image. CPU s are processor "
+    "in cells per image. GFLOPs are billions of multiply-adds for one image. CPU s are processor "
     "time of all threads. Peak memory is that of the whole process, or of the GPU. Training "
     "minutes are those of its steps, of processor time on a CPU and by the clock on a GPU; blank "
     "where the method was trained elsewhere or does not learn."

@@ -76,7 +76,7 @@ def make_page(dataset: DatasetFiles, out: Path, written: list[Path]) -> Page:
         Section("splits", "Splits", [_split_table(dataset)]),
         Section("samples", "Samples", _samples(dataset, out, written)),
         Section("cells", "Cells and their sizes", [Grid("plots", [
-            plot(plots.plot_cells_an_image, "Histogram of cells an image, a line a split.",
+            plot(plots.plot_cells_an_image, "Histogram of cells per image, a line a split.",
                  "lines of the splits should look alike; a model that may answer with at most 100 "
                  "cells misses some wherever the line reaches beyond 100."),
             plot(plots.plot_areas, "Histogram of cell areas, a line a split.",
@@ -90,7 +90,7 @@ def make_page(dataset: DatasetFiles, out: Path, written: list[Path]) -> Page:
         ])]),
         Section("border", "Border cells", [
             Text(_border_text(dataset)),
-            plot(plots.plot_border, "Scatter plot: share of border cells over cells an image.",
+            plot(plots.plot_border, "Scatter plot: share of border cells over cells per image.",
                  "many images at 0% beside many well above it: annotators drew cut-off cells in "
                  "some images and skipped them in others. Look at interior scores then."),
         ]),
@@ -116,7 +116,7 @@ def _glance(dataset: DatasetFiles) -> list[Block]:
     facts = [
         Fact("images", f"{total['images']:,}", ", ".join(dataset.splits())),
         Fact("cells", f"{total['cells']:,}"),
-        Fact("cells an image", f"{count.get('50', 0):.0f}",
+        Fact("cells per image", f"{count.get('50', 0):.0f}",
              f"median; {count['min']} to {count['max']}"),
         Fact("area of a cell", f"{area['50']:,.0f} px" if area else "none",
              f"median; 98% from {area['1']:,.0f} to {area['99']:,.0f}" if area else ""),
@@ -135,8 +135,8 @@ def _split_table(dataset: DatasetFiles) -> Table:
     lines: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
         ("images", lambda s: f"{s['images']:,}"),
         ("cells", lambda s: f"{s['cells']:,}"),
-        ("cells an image, mean", lambda s: f"{s['cells_per_image']['mean']:.1f}"),
-        ("cells an image, most", lambda s: f"{s['cells_per_image']['max']}"),
+        ("cells per image, mean", lambda s: f"{s['cells_per_image']['mean']:.1f}"),
+        ("cells per image, most", lambda s: f"{s['cells_per_image']['max']}"),
         ("images of over 100 cells", lambda s: f"{s['share_of_images_over_100_cells']:.1%}"),
         ("median area, px", lambda s: f"{s['cell_area']['50']:,.0f}" if s["cell_area"] else "-"),
         ("median cover", lambda s: f"{s['covered']['50']:.1f}%" if s["covered"] else "-"),
@@ -197,7 +197,7 @@ def _border_text(dataset: DatasetFiles) -> str:
 
 
 def _clumps(dataset: DatasetFiles) -> list[Block]:
-    """The largest suspects, close up, at most one an image."""
+    """The largest suspects, close up, at most one per image."""
     found = [image for image in dataset.images.values() if image.clump.any()]
     total = sum(int(image.clump.sum()) for image in found)
     if not total:
@@ -217,7 +217,7 @@ def _clumps(dataset: DatasetFiles) -> list[Block]:
     return [
         Text(
             f"{total:,} annotated cells in {len(found)} images look like several cells drawn as "
-            "one: larger and less convex than others. The largest, one an image; "
+            "one: larger and less convex than others. The largest, one per image; "
             "bccd convert --split-clumps cuts them apart."
         ),
         Grid("crops", figures),

@@ -42,7 +42,7 @@ def plot_cells_an_image(dataset: DatasetFiles) -> Canvas:
         split: np.array([image.row["cells"] for image in dataset.in_split(split)])
         for split in dataset.splits()
     }
-    return _histogram(dataset, values, "cells an image", "images", bins=20)
+    return _histogram(dataset, values, "cells per image", "images", bins=20)
 
 
 def plot_areas(dataset: DatasetFiles) -> Canvas:
@@ -101,7 +101,7 @@ def plot_border(dataset: DatasetFiles) -> Canvas:
             cells, share, s=22, color=COLOURS[number], marker=MARKERS[number], alpha=0.7,
             linewidths=0, label=split,
         )  # fmt: skip
-    tidy(axes, "cells an image", "% of them at the border").set_ylim(bottom=0)
+    tidy(axes, "cells per image", "% of them at the border").set_ylim(bottom=0)
     if dataset.images:
         axes.legend(frameon=False)
     return figure

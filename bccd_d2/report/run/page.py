@@ -122,7 +122,7 @@ def glance(run: RunFiles) -> Section:
         bounds = interval(score, run.evaluated.interval(group, score))
         note = f"95% interval {bounds}" if bounds else ""
         if score in IN_CELLS:
-            note = "cells an image" + (f"; {note}" if note else "")
+            note = "cells per image" + (f"; {note}" if note else "")
         facts.append(Fact(title, number(score, value), note))
     group = run.evaluated.kind if run.evaluated.kind in ("boxes", "points") else "instances"
     cells = int(found[group]["points" if group == "points" else "truth"])
@@ -287,7 +287,7 @@ def counts(evaluated: Evaluated) -> Section:
 
 
 def number(score: str, value: float | None) -> str:
-    """A score as text: three digits in [0, 1], two for cells an image; "no cells" for None."""
+    """A score as text: three digits in [0, 1], two for cells per image; "no cells" for None."""
     if value is None:
         return NO_CELLS
     if score == "count_bias":

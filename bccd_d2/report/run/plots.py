@@ -92,7 +92,7 @@ def plot_scores_over_time(log: Rows) -> Figure:
     left.legend(frameon=False, ncols=2)
     x, y = series(log, "instances/count_mae")
     right.plot(x, y, color=BLUE, marker="o")
-    tidy(right, "iteration", "cells an image").set_ylim(bottom=0)
+    tidy(right, "iteration", "cells per image").set_ylim(bottom=0)
     right.set_title("Validation count error")
     best = max((row for row in log if "segm/AP" in row), key=lambda row: row["segm/AP"])
     return embed(
@@ -138,7 +138,7 @@ def plot_sweep(sweep: Mapping[str, Any], threshold: float) -> Figure:
         sweep["thresholds"], sweep["count_bias"], color=ORANGE, linestyle="--",
         label="mean error (too many: above 0)",
     )  # fmt: skip
-    tidy(right, "score threshold", "cells an image")
+    tidy(right, "score threshold", "cells per image")
     right.axhline(0, color=GREY, linewidth=0.8)
     right.set_xlim(0, 1)
     largest = float(np.max(np.abs([sweep["count_mae"], sweep["count_bias"]])))
@@ -206,7 +206,7 @@ def plot_counts(truth: np.ndarray, predicted: np.ndarray) -> Figure:
                       label="within 10%")  # fmt: skip
     axes.plot([0, top], [0, top], color=GREY, linestyle="--", linewidth=1, label="equal")
     axes.scatter(truth, predicted, s=30, color=BLUE, alpha=0.75, edgecolors="white", linewidths=0.6)
-    tidy(axes, "true cells an image", "predicted cells an image")
+    tidy(axes, "true cells per image", "predicted cells per image")
     axes.set_xlim(0, top)
     axes.set_ylim(0, top)
     axes.set_aspect("equal")

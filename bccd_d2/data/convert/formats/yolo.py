@@ -1,4 +1,4 @@
-"""YOLO text files, one an image: boxes ``class x y w h`` or polygons ``class x y x y x y ...``.
+"""YOLO text files, one per image: boxes ``class x y w h`` or polygons ``class x y x y x y ...``.
 
 Coordinates are shares of the image's width and height, x and y of a box its centre. Names of the
 classes come from ``classes.txt``, ``obj.names`` or ``data.yaml`` beside the files or above them.

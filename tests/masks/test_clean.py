@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bccd_d2.masks.tidy import fill_cell_holes, largest_pieces, tidy
+from bccd_d2.masks.clean import clean_labels, fill_cell_holes, largest_pieces
 
 
 def test_the_largest_piece_is_kept():
@@ -15,7 +15,7 @@ def test_the_largest_piece_is_kept():
     label_map[1:3, 8:10] = 2
     kept = largest_pieces(label_map)
     assert (kept == 5).sum() == 10 and kept[8, 1] == 0 and (kept == 2).sum() == 4
-    found = tidy(label_map, min_area=5)
+    found = clean_labels(label_map, min_area=5)
     assert found.max() == 1 and (found == 1).sum() == 10 and found.dtype == np.int32
 
 
@@ -45,4 +45,4 @@ def test_a_cell_inside_a_ring_stays_itself():
 def test_nothing_stays_nothing():
     for shape in ((6, 7), (0, 3)):
         empty = np.zeros(shape, dtype=np.int32)
-        assert tidy(empty, min_area=3, fill_holes=True).shape == shape
+        assert clean_labels(empty, min_area=3, fill_holes=True).shape == shape
