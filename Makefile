@@ -27,6 +27,7 @@ test-slow: $(READY)
 
 lint: $(READY)
 	@$(PY) -m ruff check .
+	@$(PY) -m mypy
 
 # The stamp comes last, so an interrupted set-up goes on where it stopped.
 $(READY): constraints.txt setup.py tools/install_detectron2.py
@@ -47,5 +48,5 @@ $(READY): constraints.txt setup.py tools/install_detectron2.py
 	@touch $@
 
 clean:
-	rm -rf output/demo build dist .pytest_cache .ruff_cache
+	rm -rf output/demo build dist .pytest_cache .ruff_cache .cache/mypy
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

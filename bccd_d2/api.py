@@ -12,6 +12,7 @@ Example:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,13 +23,22 @@ if TYPE_CHECKING:
     import pandas
 
     from bccd_d2.export.table import Table
+    from bccd_d2.inference.trust import Trust
 
 
+@dataclass(frozen=True, eq=False)
 class PredictedCells(Cells):
     """`Cells` for users: the same cells with exports; choosing from them keeps the kind.
 
     Cell number k, from 1, is the same one in every export.
+
+    Attributes:
+        diameter: px that the image's cells were taken to have; None = as the model's training.
+        trust: whether the image's outlines are to be trusted; None where it was not asked.
     """
+
+    diameter: float | None = None
+    trust: Trust | None = None
 
     @classmethod
     def of(cls, cells: Cells) -> PredictedCells:

@@ -11,6 +11,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ import numpy as np
 from bccd_d2._detectron2 import require_detectron2
 from bccd_d2.api import PredictedCells
 from bccd_d2.inference.diameter import DiameterEstimate, estimate_diameter
-from bccd_d2.inference.predictor import PredictOptions, predict_cells
+from bccd_d2.inference.predictor import PredictOptions, check_image, predict_cells
+from bccd_d2.inference.trust import Trust, assess
 from bccd_d2.inference.tta import parse_views
+from bccd_d2.masks.cells import Cells
 
 AUTO = "auto"  # for a diameter: estimated from the image
+CANDIDATES = 0.2  # score from which an outline counts as a candidate where trust is asked
 
 
 class Segmenter:
@@ -56,7 +60,7 @@ class Segmenter:
         scale: float | None = None,
         batch: int = 1,
     ) -> PredictedCells:
-        """The cells of one image.
+        """The cells of one image; their ``diameter`` and ``trust`` say how it was looked at.
 
         Args:
             image: (H, W, 3) uint8 RGB of any size.
@@ -76,13 +80,57 @@ class Segmenter:
         Raises:
             ValueError: another shape or type, or options out of range.
         """
+        px, estimate = None, None
         if scale is None:
-            known = None if diameter == AUTO else float(diameter)
             estimate = self.estimate_diameter(image) if diameter == AUTO else None
-            scale = self.scale_for(estimate.px if estimate else known)
+            px = estimate.px if estimate else float(diameter)
+            scale = self.scale_for(px)
         options = self.options(score_threshold, tile=tile, overlap=overlap, tta=tta, scale=scale,
                                batch=batch)  # fmt: skip
-        return self.predict_with(image, options)
+        candidates = self.candidates(image, options)
+        trust = self.assess(image, candidates, options, estimate)
+        return replace(candidates.above(options.score_threshold), diameter=px, trust=trust)
+
+    def candidates(
+        self,
+        image: Any,
+        options: PredictOptions,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> PredictedCells:
+        """`predict_with` from a score of `CANDIDATES`, of which those above the threshold of the
+        options are the answer.
+
+        An image that is looked at in windows has no others: stitching asks for the answer.
+        """
+        one = len(options.tiles(check_image(image))) == 1
+        lowest = min(CANDIDATES, options.score_threshold) if one else options.score_threshold
+        return self.predict_with(image, replace(options, score_threshold=lowest), progress)
+
+    def assess(
+        self,
+        image: np.ndarray,
+        candidates: Cells,
+        options: PredictOptions,
+        estimate: DiameterEstimate | None = None,
+    ) -> Trust:
+        """Whether an image's outlines are to be trusted; see `inference.trust.assess`.
+
+        Args:
+            candidates: of `candidates`.
+            options: that they were found with. A threshold up to `CANDIDATES` asks for all there
+                is, so then trust is in those above the model's own.
+            estimate: of the cells' size; None = a person gave it.
+        """
+        threshold = options.score_threshold
+        if threshold <= CANDIDATES:
+            threshold = self.score_threshold
+        seen = candidates.above(min(CANDIDATES, threshold))
+        if self.diameter is not None:
+            return assess(image, seen, threshold, self.diameter / options.scale, estimate)
+        # It knows one size only, so what it finds is all there is to go by.
+        areas = seen.above(threshold).areas
+        diameter = 2 * float(np.sqrt(np.median(areas) / np.pi)) if areas.any() else 1.0
+        return assess(image, seen, threshold, max(diameter, 1.0))
 
     def estimate_diameter(self, image: Any) -> DiameterEstimate:
         """The size of an image's cells, from the image alone; without one, the reason why.

@@ -24,14 +24,14 @@ def source(tmp_path):
         path = tmp_path / mend.file
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as stream:
-            stream.write(f"{mend.old}\n" * mend.count)
+            stream.write(f"{mend.old}\n" * mend.times)
     return tmp_path
 
 
 def test_every_mend_changes_something():
     assert len(set(installer.MENDS)) == len(installer.MENDS)
     for mend in installer.MENDS:
-        assert mend.count > 0
+        assert mend.times > 0
         assert mend.old != mend.new
         assert not Path(mend.file).is_absolute()
 
@@ -40,7 +40,7 @@ def test_mends_replace_all_they_counted(source):
     installer.apply_mends(source)
     for mend in installer.MENDS:
         text = (source / mend.file).read_text()
-        assert text.count(mend.new.strip()) >= mend.count
+        assert text.count(mend.new.strip()) >= mend.times
         if mend.old not in mend.new:
             assert mend.old not in text.replace(mend.new, "")
 
@@ -52,7 +52,7 @@ def test_a_changed_source_stops_and_names_the_mend(source, number, change):
     path = source / mend.file
     path.write_text(change(path.read_text(), mend.old))
     before = {p: p.read_text() for p in source.rglob("*.py")}
-    with pytest.raises(installer.InstallError, match=rf"mend {number} of .*wanted {mend.count}"):
+    with pytest.raises(installer.InstallError, match=rf"mend {number} of .*wanted {mend.times}"):
         installer.apply_mends(source)
     assert {p: p.read_text() for p in source.rglob("*.py")} == before
 

@@ -29,12 +29,12 @@ TO_RUN = "python tools/install_detectron2.py"
 
 
 class Mend(NamedTuple):
-    """Replace ``old`` by ``new`` in ``file``, where ``old`` must occur exactly ``count`` times."""
+    """Replace ``old`` by ``new`` in ``file``, which must hold ``old`` exactly ``times`` times."""
 
     file: str
     old: str
     new: str
-    count: int
+    times: int
 
 
 _NEEDS_OPS = "from detectron2 import _C\n"
@@ -226,7 +226,10 @@ def unpack(archive: Path, folder: Path) -> Path:
     """Unpack the archive below ``folder`` and return its top folder."""
     with tarfile.open(archive) as tar:
         top = Path(tar.getnames()[0]).parts[0]
-        tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(folder, filter="data")
+        else:
+            tar.extractall(folder)
     return folder / top
 
 
@@ -243,10 +246,10 @@ def apply_mends(root: Path, mends: Sequence[Mend] = MENDS) -> None:
             raise InstallError(f"mend {number} of {len(mends)}: {mend.file} is not in the source")
         text = changed.get(path) or path.read_text(encoding="utf-8")
         found = text.count(mend.old)
-        if found != mend.count:
+        if found != mend.times:
             raise InstallError(
                 f"mend {number} of {len(mends)}: {mend.file} holds {mend.old.strip()!r} {found} "
-                f"times, wanted {mend.count}. The source is not the one this was written for."
+                f"times, wanted {mend.times}. The source is not the one this was written for."
             )
         changed[path] = text.replace(mend.old, mend.new)
     for path, text in changed.items():

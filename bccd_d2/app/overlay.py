@@ -44,17 +44,17 @@ def result_html(
     image: np.ndarray,
     threshold: float,
     pixel_size: float | None = None,
-    notes: str = "",
 ) -> str:
     """The counts at a threshold above the image with its outlines.
 
     Args:
         image: (H, W, 3) uint8 RGB that the findings are of.
-        pixel_size: micrometres.
-        notes: what else to say of the image.
+        pixel_size: micrometres that were typed; None = what the file says.
     """
+    pixel_size = pixel_size or findings.pixel_size
     height, width = findings.cells.image_size
-    facts = f"{width} × {height} px" + (f", {notes}" if notes else "")
+    said = [f"{width} × {height} px", findings.notes, findings.size]
+    facts = ", ".join(fact for fact in said if fact)
     cards = card_texts(findings.counts(threshold, pixel_size), pixel_size)
     boxes = "".join(_card(key, heading, cards) for key, heading in CARDS)
     paths = [
@@ -65,8 +65,10 @@ def result_html(
     ]  # fmt: skip
     return f"""
 <div class="bccd-result" data-width="{width}" data-height="{height}"
+     data-pixel="{findings.pixel_size or ''}" data-threshold="{threshold}"
      data-cells="{escape(_rows(findings.table))}">
 <p class="bccd-file"><strong>{escape(findings.name)}</strong> <span>{escape(facts)}</span></p>
+{_check(findings.complaint)}
 <div class="bccd-cards" role="status">{boxes}</div>
 <p class="bccd-legend"><span class="bccd-key">interior</span>
 <span class="bccd-key border">touches the border: its shape is cut</span>
@@ -89,10 +91,10 @@ def card_texts(counts: Counts, pixel_size: float | None = None) -> dict[str, tup
     else:
         density = (_short(counts.per_mm2), "per mm²")
     diameter = ("–", "no cells")
-    if counts.diameter is not None and pixel_size is None:
+    if counts.diameter is not None:
         diameter = (f"{counts.diameter:.0f}", "px")
-    elif counts.diameter is not None:
-        diameter = (f"{counts.diameter * pixel_size:.2f}", "µm")
+        if pixel_size is not None:
+            diameter = (f"{counts.diameter * pixel_size:.2f}", "µm")
     border = counts.cells - counts.interior
     return {
         "cells": (str(counts.cells), f"cover {100 * counts.coverage:.0f}% of the image"),
@@ -122,6 +124,16 @@ def error_html(message: str) -> str:
 <h2>That did not work</h2>
 <p>{escape(text)}</p>
 </div>"""
+
+
+def _check(complaint: str) -> str:
+    """The notice of an image that is not to be trusted; a screen reader says it at once."""
+    if not complaint:
+        return ""
+    return (
+        f'<p class="bccd-check" role="alert"><strong>Check this image:</strong> '
+        f"{escape(complaint)}.</p>"
+    )
 
 
 def _card(key: str, heading: str, texts: dict[str, tuple[str, str]]) -> str:
@@ -168,4 +180,4 @@ def _data_uri(image: np.ndarray) -> str:
     done, jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     if not done:
         raise ValueError(f"OpenCV could not encode a picture of {image.shape}")
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")

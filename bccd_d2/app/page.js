@@ -7,7 +7,9 @@
   const result = () => document.querySelector(".bccd-result");
 
   function cellsOf(root) {
-    if (!root.bccdCells) root.bccdCells = JSON.parse(root.dataset.cells);
+    // Gradio may put the next result into the same element.
+    const text = root.dataset.cells;
+    if (root.bccdText !== text) Object.assign(root, { bccdText: text, bccdCells: JSON.parse(text) });
     return root.bccdCells;
   }
 
@@ -36,12 +38,25 @@
     };
   }
 
+  // What was typed, with a point or a comma; null for nothing, NaN for what is no number.
+  function number(typed) {
+    const written = String(typed ?? "").trim();
+    return written === "" ? null : Number(written.replace(",", "."));
+  }
+
+  const mark = (id, kind, on) => document.querySelector(id)?.classList.toggle(kind, on);
+
+  function diameter(typed) {
+    const size = number(typed);
+    mark("#bccd-diameter", "wrong", size !== null && !(size >= 5 && size <= 2000));
+  }
+
   function apply(newThreshold, newPixelSize) {
     latest = [newThreshold, newPixelSize];
     const root = result();
-    const written = String(newPixelSize ?? "").trim(), size = Number(written.replace(",", "."));
-    pixelSize = Number.isFinite(size) && size > 0 ? size : null;
-    document.querySelector("#bccd-pixel")?.classList.toggle("wrong", !pixelSize && written !== "");
+    const typed = number(newPixelSize), right = Number.isFinite(typed) && typed > 0;
+    mark("#bccd-pixel", "wrong", typed !== null && !right);
+    pixelSize = right ? typed : Number(root?.dataset.pixel) || null;  // what the file says
     threshold = Math.fround(newThreshold);  // scores are 32-bit numbers
     if (!root) return;
     root.dataset.ready = "yes";
@@ -51,6 +66,9 @@
       path.classList.toggle("off", cells[path.dataset.cell - 1][SCORE] < threshold);
     }
     const shown = cells.filter((cell) => cell[SCORE] >= threshold);
+    const whole = shown.filter((cell) => !cell[BORDER]).map((cell) => cell[DIAMETER] * pixelSize);
+    const width = pixelSize && whole.length ? median(whole) : null;
+    mark("#bccd-pixel", "odd", width !== null && !(width >= 4 && width <= 12));
     const texts = cardTexts(shown, Number(root.dataset.width), Number(root.dataset.height));
     for (const [key, [number, unit]] of Object.entries(texts)) {
       const card = root.querySelector(`[data-card="${key}"]`);
@@ -62,8 +80,9 @@
   // A result drawn while the settings were moved on takes the later ones.
   new MutationObserver(() => {
     const root = result();
-    if (root && latest && !root.dataset.ready) apply(...latest);
-  }).observe(document.documentElement, { childList: true, subtree: true });
+    if (root && !root.dataset.ready) apply(...(latest ?? [Number(root.dataset.threshold), ""]));
+  }).observe(document.documentElement,
+    { childList: true, subtree: true, attributeFilter: ["data-cells", "data-ready"] });
 
   function measurements(cell) {
     const [score, border, area, diameter, perimeter, circularity, eccentricity, solidity,
@@ -164,5 +183,5 @@
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   }
 
-  window.bccd = { apply, download };
+  window.bccd = { apply, diameter, download };
 })();

@@ -1,7 +1,8 @@
 """The page's widgets and what happens when they are used; Gradio 6.
 
-Only an upload asks the server for cells. The threshold and the pixel size act in the browser
-(``page.js``), and a download is made when its button is pressed and handed over in memory.
+Only an upload or another cell diameter asks the server for cells. The threshold and the pixel size
+act in the browser (``page.js``), and a download is made when its button is pressed and handed over
+in memory.
 """
 
 from __future__ import annotations
@@ -20,25 +21,35 @@ import gradio as gr
 
 from bccd_d2.app.guard import plain_name
 from bccd_d2.app.overlay import empty_html, error_html
-from bccd_d2.app.results import KINDS, Findings, check_pixel_size, lowest_threshold
+from bccd_d2.app.results import (
+    KINDS,
+    Findings,
+    check_diameter,
+    check_pixel_size,
+    lowest_threshold,
+)
 from bccd_d2.app.upload import Limits
 from bccd_d2.app.worker import Finder, Job
 from bccd_d2.io.images import SUFFIXES
 
 LOG = logging.getLogger(__name__)
 HERE = Path(__file__).parent
-KEPT_SECONDS = 3600  # findings of a tab that stays open without use
+KEPT_SECONDS = 3600  # findings and image of a tab that stays open without use
 BUTTONS = {"csv": "Table (CSV)", "geojson": "GeoJSON", "coco": "COCO json", "labels": "Label image"}
 STRAY_SECONDS = 600  # age of an upload without content that nobody waits for any more
 MEANING = """
 <details class="bccd-meaning"><summary>What the numbers mean</summary><dl>
 <dt>Score</dt><dd>How sure the model is of a cell, 0 to 1. A higher threshold keeps fewer and surer
 cells; the slider starts where the model did best on images it was not trained on.</dd>
+<dt>Cell diameter</dt><dd>How large the model takes the cells to be before it looks: estimated from
+the image unless you say it. Change it where cells are missed, merged or cut into pieces.</dd>
+<dt>Check this image</dt><dd>Shown where the outlines may be wrong, with the reason: stain without
+outline, outlines that fit badly, cells of unexpected sizes. Its absence is no guarantee.</dd>
 <dt>Interior cells</dt><dd>Cells that do not touch the image's border. Only they are whole, so use
 them for sizes and shapes.</dd>
 <dt>Density</dt><dd>Cells in a million pixels of image; in a square millimetre once you give the
 pixel size.</dd>
-<dt>Diameter</dt><dd>Of the disc with the cell's area.</dd>
+<dt>Median diameter</dt><dd>Of the disc with the cell's area.</dd>
 <dt>Circularity</dt><dd>4π area / perimeter²: 1 is a disc, less is longer or rougher.</dd>
 <dt>Eccentricity</dt><dd>Of the fitting ellipse: 0 is a disc, near 1 a line.</dd>
 <dt>Solidity</dt><dd>Area by that of the convex hull: 1 has no dents. Two cells taken for one have
@@ -82,16 +93,21 @@ def build_page(finder: Finder, limits: Limits | None = None) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=1, min_width=280, elem_classes="bccd-side"):
                 upload, example, settings = _inputs(finder)
+                diameter, again = _size_inputs(finder)
                 buttons = _download_buttons()
             with gr.Column(scale=3, min_width=420):
                 view = gr.HTML(empty_html(limits), elem_id="bccd-view")
                 gr.HTML(MEANING)
-        shown = [kept, view, *buttons.values()]
+        shown, asked = [kept, view, diameter, *buttons.values()], [*settings, diameter]
         act = partial(_answer_upload, finder)
-        quiet = {"api_visibility": "private"}
-        upload.upload(act, [upload, *settings], [upload, *shown], show_progress_on=view, **quiet)
+        quiet: dict[str, Any] = {"api_visibility": "private"}
+        upload.upload(act, [upload, *asked], [upload, *shown], show_progress_on=view, **quiet)
         draw = partial(_answer_example, finder)
-        example.click(draw, settings, shown, show_progress_on=view, **quiet)
+        example.click(draw, asked, shown, show_progress_on=view, **quiet)
+        look = partial(_answer_again, finder)
+        for event in (again.click, diameter.submit):
+            event(look, [kept, *asked], shown, show_progress_on=view, **quiet)
+        diameter.change(None, diameter, js="(d) => window.bccd.diameter(d)", **quiet)
         for setting in settings:
             setting.change(None, settings, js="(t, p) => window.bccd.apply(t, p)", **quiet)
         for kind, button in buttons.items():
@@ -126,6 +142,21 @@ def _inputs(finder: Finder) -> tuple[gr.File, gr.Button, list[Any]]:
     return upload, example, [threshold, pixel_size]
 
 
+def _size_inputs(finder: Finder) -> tuple[gr.Textbox, gr.Button]:
+    """The cells' diameter and the button that asks anew; hidden for a model of one size only."""
+    sizes = finder.diameter is not None
+    diameter = gr.Textbox(
+        "",
+        label="Cell diameter in px",
+        placeholder="estimated",
+        max_lines=1,
+        info="Empty: estimated from the image. Press Enter to look again",
+        elem_id="bccd-diameter",
+        visible=sizes,
+    )
+    return diameter, gr.Button("Look again", size="sm", elem_id="bccd-again", visible=sizes)
+
+
 def _download_buttons() -> dict[str, gr.Button]:
     """One for each of `KINDS`, grey until there is a result."""
     gr.HTML("<h2>Download what is shown</h2>")
@@ -141,38 +172,57 @@ def _download_buttons() -> dict[str, gr.Button]:
 def _head(name: str) -> str:
     return (
         '<div class="bccd-head"><h1>Cells of a blood smear</h1><p>Outlines, counts and '
-        f"measurements by the model “{escape(name)}”. Images stay on this computer and are "
-        "not kept.</p></div>"
+        f"measurements by the model “{escape(name)}”. Images stay on this computer; no file is "
+        "kept, only the last image, in memory, for an hour.</p></div>"
     )
 
 
 def _answer_upload(
-    finder: Finder, path: str | None, threshold: float, pixel_size: str
+    finder: Finder, path: str | None, threshold: float, pixel_size: str, diameter: str
 ) -> list[Any]:
-    """Findings, view and buttons for an uploaded file, after an empty field for the next one."""
+    """What `_answer` gives for an uploaded file, after an empty field for the next one."""
     if not path:
-        return [gr.skip()] * (3 + len(KINDS))
+        return [gr.skip()] * (4 + len(KINDS))
     name = plain_name(Path(path).name)
     try:
-        return [None, *_answer(finder, Job(str(path), name, threshold, pixel_size))]
+        return [None, *_answer(finder, Job(str(path), name, threshold, pixel_size, diameter))]
     finally:
         _forget(Path(path))
 
 
-def _answer_example(finder: Finder, threshold: float, pixel_size: str) -> list[Any]:
-    return _answer(finder, Job("", "", threshold, pixel_size))
+def _answer_example(
+    finder: Finder, threshold: float, pixel_size: str, diameter: str
+) -> list[Any]:
+    return _answer(finder, Job("", "", threshold, pixel_size, diameter))
+
+
+def _answer_again(
+    finder: Finder, kept: Findings | None, threshold: float, pixel_size: str, diameter: str
+) -> list[Any]:
+    """Another look at the last image, whose findings stay where it fails."""
+    if kept is None:
+        raise gr.Error("There is no image to look at: drop one. After an hour it is let go.")
+    try:
+        check_diameter(diameter)
+    except ValueError as error:
+        raise gr.Error(f"Not looked: {error}") from error
+    job = Job("", kept.name, threshold, pixel_size, diameter, kept)
+    answer = _answer(finder, job)
+    return answer if answer[0] is not None else [kept, *answer[1:]]
 
 
 def _answer(finder: Finder, job: Job) -> list[Any]:
-    """Findings, view and buttons; where it fails no findings and the reason."""
+    """Findings, view, diameter and buttons; where it fails no findings and the reason."""
     try:
         findings, view = finder.find(job)
     except Exception as error:  # the page must say it, whatever it is
         if not isinstance(error, (ValueError, RuntimeError)):
             LOG.exception("could not find the cells of an image")
         text = str(error) or type(error).__name__
-        return [None, error_html(text), *[gr.update(interactive=False)] * len(KINDS)]
-    return [findings, view, *[gr.update(interactive=True)] * len(KINDS)]
+        return [None, error_html(text), gr.skip(), *[gr.update(interactive=False)] * len(KINDS)]
+    px = findings.estimated
+    hint = gr.skip() if px is None else gr.update(placeholder=f"{px:.0f}, estimated")
+    return [findings, view, hint, *[gr.update(interactive=True)] * len(KINDS)]
 
 
 def _answer_download(

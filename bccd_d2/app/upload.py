@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bccd_d2.io.images import SUFFIXES, image_size, read_image
+from bccd_d2.io.pixel_size import PixelSize, read_pixel_size
 from bccd_d2.io.text import printable
 
 
@@ -45,11 +46,13 @@ class Upload:
         name: the file's, without folders.
         image: (H, W, 3) uint8 RGB, the first page.
         pages: how many the file has; thumbnails are none.
+        pixel_size: what the file says of it.
     """
 
     name: str
     image: np.ndarray
     pages: int = 1
+    pixel_size: PixelSize | None = None
 
 
 def take_in(path: str | Path, limits: Limits, name: str = "") -> Upload:
@@ -80,7 +83,7 @@ def take_in(path: str | Path, limits: Limits, name: str = "") -> Upload:
                 f"more than the {limits.megapixels:g} allowed here. Cut it, or use bccd "
                 "predict, which has no limit"
             )
-        return Upload(name, read_image(path), pages)
+        return Upload(name, read_image(path), pages, read_pixel_size(path))
     except ValueError as error:
         raise ValueError(f"the {error}".replace(printable(path), name)) from error
     except OSError as error:

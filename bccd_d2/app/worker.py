@@ -7,19 +7,27 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
+
 from bccd_d2.app.overlay import result_html
-from bccd_d2.app.results import Findings, Model, check_pixel_size, find_cells
-from bccd_d2.app.upload import Limits, Upload, take_in
+from bccd_d2.app.results import (
+    Findings,
+    Model,
+    check_diameter,
+    check_pixel_size,
+    find_cells,
+)
+from bccd_d2.app.upload import Limits, take_in
 from bccd_d2.io.processes import end_with_parent, resident_bytes
 from bccd_d2.synth.smear import draw_smear
 
 LOG = logging.getLogger(__name__)
-EXAMPLE = {"seed": 11, "size": (600, 800), "n_cells": 24}
+EXAMPLE: dict[str, Any] = {"seed": 11, "size": (600, 800), "n_cells": 24}
 _POLL = 0.05  # s between looks at a working process
 _READ = "read"  # what it says once the image is in memory
 
@@ -29,15 +37,18 @@ class Job:
     """One image to look at.
 
     Attributes:
-        path: of the upload; "" = the drawn example.
+        path: of the upload; "" = the drawn example, or the image of an earlier look.
         name: what the user calls it.
-        threshold, pixel_size: as set on the page; a wrong pixel size counts as none.
+        threshold, pixel_size, diameter: as set on the page; a wrong size counts as none.
+        earlier: look at the same image.
     """
 
     path: str
     name: str
     threshold: float
     pixel_size: str = ""
+    diameter: str = ""
+    earlier: Findings | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,7 @@ class Described:
 
     name: str
     score_threshold: float
+    diameter: float | None
 
 
 def look(
@@ -59,18 +71,38 @@ def look(
     Raises:
         ValueError: the image is refused; see `upload.take_in`.
     """
-    if job.path:
-        upload = take_in(job.path, limits, job.name)
-    else:
-        upload = Upload("drawn_example.png", draw_smear(**EXAMPLE).image)
+    image, said = _image(limits, job)
     read()
-    findings = find_cells(model, upload.image, upload.name)
-    notes = f"the first of {upload.pages} pages" if upload.pages > 1 else ""
+    diameter = _right(check_diameter, job.diameter) if model.diameter is not None else None
+    findings = replace(find_cells(model, image, said.pop("name"), diameter), **said)
+    pixel_size = _right(check_pixel_size, job.pixel_size)
+    return findings, result_html(findings, image, job.threshold, pixel_size)
+
+
+def _image(limits: Limits, job: Job) -> tuple[np.ndarray, dict[str, Any]]:
+    """The image, and what the findings say of it: name, notes and pixel size."""
+    if job.earlier is not None:
+        kept = job.earlier
+        said = {"name": kept.name, "notes": kept.notes, "pixel_size": kept.pixel_size}
+        return kept.image(), said
+    if not job.path:
+        return draw_smear(**EXAMPLE).image, {"name": "drawn_example.png"}
+    upload = take_in(job.path, limits, job.name)
+    notes = [f"the first of {upload.pages} pages"] if upload.pages > 1 else []
+    size = upload.pixel_size
+    if size is not None:
+        known = f"{size.micrometres:g} µm a pixel by its {size.source}"
+        notes.append(known if size.micrometres else f"pixel size not used ({size.source})")
+    said = {"name": upload.name, "notes": ", ".join(notes)}
+    return upload.image, {**said, "pixel_size": size.micrometres if size else None}
+
+
+def _right(check: Callable[[str], float | None], text: str) -> float | None:
+    """What was typed; None where it is wrong, which the page points out itself."""
     try:
-        pixel_size = check_pixel_size(job.pixel_size)
+        return check(text)
     except ValueError:
-        pixel_size = None  # the page points it out itself
-    return findings, result_html(findings, upload.image, job.threshold, pixel_size, notes)
+        return None
 
 
 class Finder:
@@ -137,6 +169,7 @@ class Finder:
         if isinstance(described, BaseException):
             raise described
         self.name, self.score_threshold = described.name, described.score_threshold
+        self.diameter = described.diameter
 
     def _receive(self, job: Job, seconds: float, doing: str) -> Any:
         """The next word of the other process; it is killed where that breaks a limit."""
@@ -174,7 +207,7 @@ def _work(connection: Connection, load: Callable[[], Model], limits: Limits) -> 
     except Exception as error:
         connection.send(error)
         return
-    connection.send(Described(model.name, float(model.score_threshold)))
+    connection.send(Described(model.name, float(model.score_threshold), model.diameter))
     while True:
         job = connection.recv()
         try:

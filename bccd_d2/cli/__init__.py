@@ -17,6 +17,7 @@ GROUPS = {  # what for: word: what it does
     "data": {
         "smears": "draw synthetic blood smears with masks",
         "convert": "images and masks to COCO json and label maps",
+        "pseudo": "boxes or points to outlines for training, by a model",
         "explore": "one page about a converted dataset",
         "anchors": "fit anchors to the sizes of its cells",
         "preview augmentations": "draw training samples as the model sees them",
@@ -24,6 +25,7 @@ GROUPS = {  # what for: word: what it does
     },
     "training": {
         "train": "train a model, or evaluate it with --eval-only",
+        "finetune": "teach the shipped model a microscope of yours",
         "crossval": "cross-validate a config",
         "ablate": "train with each switch of a list alone",
         "tune search": "search hyper-parameters of training",

@@ -16,6 +16,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bccd_d2.cli import common
 
@@ -82,7 +83,7 @@ def _compare(args: argparse.Namespace) -> None:
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     options = common.config_options(args)
-    methods = [benchmark.parse_model(text) for text in args.model]
+    methods: list[Any] = [benchmark.parse_model(text) for text in args.model]
     methods += [benchmark.parse_labels(text, args.components) for text in args.labels]
     if args.reference and args.reference not in [one.name for one in methods]:
         raise ValueError(f"--reference {args.reference!r} is none of the methods given")

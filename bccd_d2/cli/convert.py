@@ -28,7 +28,7 @@ ANNOTATIONS = {
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.make_parser("convert", __doc__)
-    _add_sources(parser.add_argument)
+    add_sources(parser.add_argument)
     common.add_out(parser, "folder for annotations/, labels/, dataset.json, audit.*")
     _add_reading(parser.add_argument)
     _add_splits(parser.add_argument)
@@ -36,7 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_sources(add: Callable[..., Any]) -> None:
+def add_sources(add: Callable[..., Any]) -> None:
     """Where images and annotations are."""
     add("--root", metavar="FOLDER", help="folder with {train,test}/{original,mask}")
     add("--images", metavar="FOLDER", help="a folder of images, instead of --root")
@@ -96,23 +96,33 @@ def _add_splits(add: Callable[..., Any]) -> None:
     add("--strict", action="store_true", help="any skipped file is an error; write nothing")
 
 
+def take_sources(arguments: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """What the flags of `add_sources` say, taken out of ``arguments``: folders, annotations.
+
+    ``--labels`` become the masks, and ``mask_kind`` then says so.
+    """
+    from bccd_d2.data.convert.annotated_pairs import source_of
+
+    source = source_of(arguments)
+    labels = arguments.pop("labels")
+    if labels:
+        arguments |= {"masks": labels, "mask_kind": "labels"}
+    return {name: arguments.pop(name) for name in ("root", "images", "masks")}, source
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line: 0; 1: files were skipped; 2: nothing was written."""
     return common.run(get_parser(), _convert, argv, detectron2=False)
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from bccd_d2.data.convert.annotated_pairs import source_of
     from bccd_d2.data.convert.run import ConvertOptions, convert
 
     arguments = vars(args)
-    source = source_of(arguments)
+    places, source = take_sources(arguments)
+    places["out"] = arguments.pop("out")
     arguments["workers"] = arguments.pop("processes")
     arguments["ignore_values"] = tuple(arguments["ignore_values"])
-    labels = arguments.pop("labels")
-    if labels:
-        arguments |= {"masks": labels, "mask_kind": "labels"}
-    places = {name: arguments.pop(name) for name in ("root", "images", "masks", "out")}
     options = ConvertOptions(**arguments)
     report = convert(**places, options=options, progress=True, annotations=source)
     print(report.text)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from bccd_d2.cli import common
 from bccd_d2.io.text import printable
 
-LISTED = 20  # files that are no inputs, named at the end
+LISTED = 20  # files of a kind that are named at the end
 KINDS = ("labels", "coco", "geojson", "csv", "overlay")
 
 
@@ -44,7 +46,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--save", nargs="+", choices=KINDS, default=KINDS, help="what to write (default: all)")
     add("--score-threshold", type=float, help="0 to 1 (default: the model's own; .05: all found)")
-    add("--pixel-size", type=float, help="micrometres per pixel, for tables in micrometres")
+    add("--pixel-size", type=float, help="micrometres (default: as each TIFF file says)")
     add("--tile", type=int, help="px of a window (default: 1536 above 3 megapixels; 0: never)")
     add("--overlap", type=int, help="px that windows share, more than a cell (default 320)")
     add(
@@ -74,21 +76,29 @@ def _predict(args: argparse.Namespace) -> int:
     from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
     from bccd_d2.training.launch import Processes, device_type, launch
 
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(args).items()}
+    given: dict[str, Any] = {}
+    for key, value in vars(args).items():
+        given[key] = tuple(value) if isinstance(value, list) else value
     given["progress"] = not given.pop("quiet")
     processes = Processes(device=device_type(args.device))
     summary = launch(predict_batch, processes, BatchOptions(**given))
     for failure in summary.failures:
         print(printable(f"failed: {failure['file']}: {failure['reason']}"), file=sys.stderr)
-    for text in summary.left_out[:LISTED]:
-        print(printable(f"left out: {text}"), file=sys.stderr)
-    if len(summary.left_out) > LISTED:
-        more = len(summary.left_out) - LISTED
-        print(f"left out: {more} more, see {summary.output / 'run.json'}", file=sys.stderr)
+    _list("left out", summary.left_out, summary.output)
     for text in summary.warnings:
         print(printable(f"warning: {text}"), file=sys.stderr)
+    checks = [f"{name}: {reason}" for name, reason in summary.check_images.items()]
+    _list("check this image", checks, summary.output)
     print(
         f"{summary.done} images done, {summary.skipped} finished before, "
         f"{len(summary.failures)} failed; results in {summary.output}"
     )
     return 130 if summary.interrupted else int(bool(summary.failures))
+
+
+def _list(what: str, texts: Sequence[str], output: Path) -> None:
+    """Print the first few of what is to be read at the end."""
+    for text in texts[:LISTED]:
+        print(printable(f"{what}: {text}"), file=sys.stderr)
+    if len(texts) > LISTED:
+        print(f"{what}: {len(texts) - LISTED} more, see {output / 'run.json'}", file=sys.stderr)

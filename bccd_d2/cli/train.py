@@ -3,7 +3,11 @@
 bccd train --config-file cpu_tiny_maskrcnn --dataset datasets/bccd
 bccd train --config-file cpu_tiny_maskrcnn --dataset datasets/bccd --eval-only
 bccd train --config-file cpu_tiny_maskrcnn --processes 2 SOLVER.MAX_ITER 300 SEED 1
+bccd train --config-file any_smear --dataset home --dataset home --dataset others-weak
 torchrun --nproc-per-node 2 -m bccd_d2 train --config-file cpu_tiny_maskrcnn --device cpu
+
+With several datasets a model learns from the training images of all of them; one that is given
+twice counts twice. Validation and test images are those of the first.
 """
 
 from __future__ import annotations
@@ -17,7 +21,14 @@ from bccd_d2.cli import common
 def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.make_parser("train", __doc__)
-    common.add_config(parser, "dataset", "out", "weights", "device")
+    common.add_config(parser, "out", "weights", "device")
+    parser.add_argument(
+        "--dataset",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="converted dataset; again for more (default: the config's, else BCCD_DATASET)",
+    )
     common.add_processes(parser, 1, "--num-gpus")
     add = parser.add_argument
     add("--eval-only", action="store_true", help="score DATASETS.TEST; train nothing")
@@ -37,9 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(args: argparse.Namespace) -> None:
     from bccd_d2.report.run.finish import report_line
     from bccd_d2.training.launch import Processes, device_type, launch
-    from bccd_d2.training.run import check, run
+    from bccd_d2.training.run import check, run, take_datasets
 
     config = common.configured(args)
+    if args.dataset:
+        take_datasets(config, args.dataset)
     device = device_type(config.MODEL.DEVICE)
     processes = Processes(
         args.processes, args.num_machines, args.machine_rank, args.dist_url, device

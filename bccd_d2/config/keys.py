@@ -52,6 +52,7 @@ def _change_defaults(config: CN) -> None:
 
 def _add_input(config: CN) -> None:
     config.DATASETS.ROOT = ""  # converted folder; "" looks at BCCD_DATASET, DETECTRON2_DATASETS
+    config.DATASETS.MORE = ()  # further converted folders: bccd2_train, bccd3_train, ...
     config.DATASETS.TRAIN = ("bccd_train",)
     config.DATASETS.VALIDATION = ("bccd_val",)  # chooses the best checkpoint and the threshold
     config.DATASETS.TEST = ("bccd_test",)  # seen by --eval-only alone

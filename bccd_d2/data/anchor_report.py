@@ -75,8 +75,7 @@ def densest_image(folder: str | Path, split: str, scale: float) -> tuple[np.ndar
     """The image with the most cells, resized, as RGB uint8, and its boxes (N, 4) x0 y0 x1 y1."""
     record = max(load_split(folder, split), key=lambda r: len(r["annotations"]))
     image = read_image(record["file_name"], max_value=record.get("max_value"))
-    height, width = image.shape[:2]
-    resized = resize_image(image, scaled_size(height, width, scale))
+    resized = resize_image(image, scaled_size(image.shape[:2], scale))
     boxes = np.array([a["bbox"] for a in record["annotations"]], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     factors = np.divide(resized.shape[1::-1], image.shape[1::-1])

@@ -197,6 +197,7 @@ def _metadata(folder: Path, split: str, description: Mapping[str, Any]) -> dict[
         "evaluator_type": EVALUATOR_TYPE,
         "annotations": description.get("annotations", "masks"),
         "complete": description.get("complete", True),
+        "weak": "weak" in description,
         "max_value": max_value(description),
         "cells": description.get("counts", {}).get(split, {}).get("cells"),
         "max_cells": description.get("counts", {}).get(split, {}).get("max_cells"),

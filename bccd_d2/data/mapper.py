@@ -93,12 +93,12 @@ class MapperOptions:
             if not passed:
                 raise ValueError(message)
 
-    def scale_of(self, height: int, width: int, diameter: float | None = None) -> float:
-        """Detector pixels per pixel of a file of this size, and of cells of this diameter."""
+    def scale_of(self, size: Sequence[int], diameter: float | None = None) -> float:
+        """Detector pixels per pixel of a file of this size (height, width) and cell diameter."""
         if self.diameter is not None and diameter:
             return self.diameter / diameter
         if self.short_edge is not None:
-            return self.short_edge / min(height, width)
+            return self.short_edge / min(size)
         return self.image_scale
 
 
@@ -262,7 +262,7 @@ class LabelMapMapper:
         return self._rng
 
     def _scale(self, record: Mapping[str, Any], image: np.ndarray) -> float:
-        return self.options.scale_of(*image.shape[:2], record.get("diameter"))
+        return self.options.scale_of(image.shape[:2], record.get("diameter"))
 
     def _training_crop(self, record: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
         options, rng = self.options, self._generator()
@@ -274,8 +274,8 @@ class LabelMapMapper:
         mirror = bool(rng.integers(2)) if options.flip else False
 
         crop_size = options.crop_size[::-1] if turns % 2 else options.crop_size
-        window = _smaller(label_map.shape, scaled_size(*crop_size, 1 / scale))
-        size = _smaller(crop_size, scaled_size(*window, scale))
+        window = _smaller(label_map.shape, scaled_size(crop_size, 1 / scale))
+        size = _smaller(crop_size, scaled_size(window, scale))
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         y0, x0 = choose_window(label_map.shape, window, centres, options, rng)
         here = np.s_[y0 : y0 + window[0], x0 : x0 + window[1]]
@@ -302,10 +302,10 @@ class LabelMapMapper:
     def _whole_image(self, record: Mapping[str, Any]) -> tuple[np.ndarray, Instances | None]:
         if not self.with_instances:
             image = read_image(record["file_name"], max_value=record.get("max_value"))
-            size = scaled_size(*image.shape[:2], self._scale(record, image))
+            size = scaled_size(image.shape[:2], self._scale(record, image))
             return self._preprocess(resize_image(image, size), image, record["file_name"]), None
         image, label_map = self._read(record)
-        size = scaled_size(*label_map.shape, self._scale(record, image))
+        size = scaled_size(label_map.shape, self._scale(record, image))
         labels = split_ignored(resize_labels(label_map, size))[0]
         nothing_cut = np.zeros(largest_label(label_map) + 1)
         instances = make_instances(labels, nothing_cut, 0.0, self.options.min_pixels)

@@ -5,6 +5,7 @@ Order: stain normalisation, edge-preserving denoising, local contrast (CLAHE); a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -68,8 +69,9 @@ def local_contrast(image: np.ndarray, clip: float) -> np.ndarray:
     return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
 
 
-def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """(height, width) in whole pixels, at least 1 each, of an image resized by ``scale``."""
+def scaled_size(size: Sequence[int], scale: float) -> tuple[int, int]:
+    """(height, width) in whole pixels, at least 1 each, of such a ``size`` times ``scale``."""
+    height, width = size
     return max(1, round(float(height * scale))), max(1, round(float(width * scale)))
 
 

@@ -18,6 +18,8 @@ from scipy.optimize import linear_sum_assignment
 from bccd_d2.data.ignored import IGNORED, LEFT_OUT
 from bccd_d2.masks.cells import Cells
 
+DIAMETER_OVER_BOX = 0.97  # the disc of a cell's area is a little smaller than its box
+
 
 @dataclass(frozen=True)
 class BoxOptions:

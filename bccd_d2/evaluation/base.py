@@ -150,7 +150,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
         self._found = {image_id: found[image_id] for image_id in self._truth}
         results = self._results(list(self._found.values()))
         if self._output_dir is not None:
-            self._write(results)
+            self._write(self._output_dir, results)
         logger.info("scores on %s:\n%s", self._name, format_scores(results))
         return results
 
@@ -180,8 +180,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
 
     # -- files -----------------------------------------------------------------------------------
 
-    def _write(self, results: Results) -> None:
-        folder = self._output_dir
+    def _write(self, folder: Path, results: Results) -> None:
         details, images = self._details()
         summary = {
             "dataset": self._name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -113,10 +114,13 @@ def _kept_names() -> set[str]:
 
 def box_row(counts: InstanceCounts) -> dict[str, float | None]:
     """One line of a per-image table; without a true box all but the counts are None."""
+    row: dict[str, float | None]
     row = {"truth": counts.truth, "predicted": counts.predicted,
            "count_error": counts.predicted - counts.truth}  # fmt: skip
-    pooled = {k: v for k, v in pooled_scores(counts).items() if k in _kept_names()}
-    return row | (pooled if counts.truth else dict.fromkeys(pooled))
+    for name, value in pooled_scores(counts).items():
+        if name in _kept_names():
+            row[name] = value if counts.truth else None
+    return row
 
 
 def coco_box_scores(
@@ -161,9 +165,9 @@ def _dataset(
     scores: Sequence[np.ndarray],
     crowds: Sequence[np.ndarray],
     sizes: Sequence[tuple[int, int]],
-) -> dict:
+) -> dict[str, Any]:
     """COCO's json structure of boxes; image i has id i + 1."""
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image_id, parts in enumerate(zip(boxes, scores, crowds, strict=True), start=1):
         for box, score, crowd in zip(*(np.asarray(part).tolist() for part in parts), strict=True):
             x0, y0, x1, y1 = box

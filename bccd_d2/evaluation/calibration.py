@@ -46,10 +46,10 @@ def reliability(comparisons: Sequence[Comparison], bins: int = 10) -> Reliabilit
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
-    hits = [greedy_hits(comparison) for comparison in comparisons]
+    by_image = [greedy_hits(comparison) for comparison in comparisons]
     # As float32, which scores are: a score of .7 lies at the edge .7, not just below it.
     scores = np.concatenate([np.zeros(0, dtype=np.float32), *(c.scores for c in comparisons)])
-    hits = np.concatenate([np.zeros(0, dtype=bool), *hits])
+    hits = np.concatenate([np.zeros(0, dtype=bool), *by_image])
     edges = np.linspace(0, 1, bins + 1)
     place = np.searchsorted(edges.astype(np.float32), scores.astype(np.float32), side="right")
     place = np.clip(place - 1, 0, bins - 1)

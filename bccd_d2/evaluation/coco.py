@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class CocoScores:
     def without_matches(cls, value: float | None) -> CocoScores:
         """0 where there are cells to find and no predictions; None where there are no cells."""
         shape = (IOU_THRESHOLDS.size, RECALL_POINTS.size)
+        values: dict[str, float | None]
         values = dict.fromkeys(("AP", "AP50", "AP75", "AR", "AR50", "AR75"), value)
         return cls(values, np.zeros(shape))
 
@@ -153,7 +155,7 @@ def _without_matches(
     return scores
 
 
-def summary_values(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
+def summary_values(precision: np.ndarray, recall: np.ndarray) -> dict[str, float | None]:
     """AP, AR and those at IoU .5 and .75 from (10, 101) precision and (10,) recall."""
     at_50, at_75 = (int(np.abs(IOU_THRESHOLDS - t).argmin()) for t in (0.5, 0.75))
     return {
@@ -196,9 +198,11 @@ def _check(
         raise ValueError(f"boxes must be as many as predicted cells, got {got}, wanted {wanted}")
 
 
-def _dataset(images: Sequence[Cells], task: str, boxes: Sequence[np.ndarray | None]) -> dict:
+def _dataset(
+    images: Sequence[Cells], task: str, boxes: Sequence[np.ndarray | None]
+) -> dict[str, Any]:
     """COCO's json structure of the cells; image i has id i + 1."""
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image_id, (cells, image_boxes) in enumerate(zip(images, boxes, strict=True), start=1):
         corners = cells.boxes if image_boxes is None else image_boxes
         corners = np.asarray(corners, dtype=np.float64).reshape(-1, 4)

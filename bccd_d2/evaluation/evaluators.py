@@ -76,7 +76,7 @@ class CellEvaluator(Evaluator):
 
     def _score(self, true: TrueImage, cells: Cells, boxes: np.ndarray | None) -> _Found:
         if true.ignored is not None and len(true.ignored):
-            kept = _not_ignored(true, cells)
+            kept = _not_ignored(true, true.ignored, cells)
             cells, boxes = cells[kept], None if boxes is None else boxes[kept]
         comparison = compare(true.cells, cells)
         scores = score_image(true.cells, cells, self._score_threshold, comparison)
@@ -160,17 +160,18 @@ class CellEvaluator(Evaluator):
             )
 
 
-def _not_ignored(true: TrueImage, cells: Cells) -> np.ndarray:
+def _not_ignored(true: TrueImage, ignored: Cells, cells: Cells) -> np.ndarray:
     """(N,) bool: not those without a partner at IoU .5 that lie by half in an ignored mask."""
     check_image_size(true.cells.image_size, cells)
     if not len(cells):
         return np.zeros(0, dtype=bool)
-    crowds = true.ignored.rles
+    crowds = ignored.rles
     share = np.asarray(coco_mask.iou(cells.rles, crowds, [1] * len(crowds)))  # of the prediction
-    partner = np.zeros(len(cells), dtype=bool)
+    partner: np.ndarray = np.zeros(len(cells), dtype=bool)
     if len(true.cells):
         alone = [0] * len(true.cells)
-        partner = (np.asarray(coco_mask.iou(cells.rles, true.cells.rles, alone)) >= 0.5).any(axis=1)
+        iou = np.asarray(coco_mask.iou(cells.rles, true.cells.rles, alone))
+        partner = np.any(iou >= 0.5, axis=1)
     return partner | ~(share >= 0.5).any(axis=1)
 
 

@@ -48,7 +48,7 @@ def score_cells(
     *,
     score_threshold: float,
     max_detections: int,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """Scores of stored predictions: ``segm`` (COCO), ``instances``, ``interior``, ``pixels``.
 
     Args:
@@ -67,7 +67,7 @@ def score_cells(
 
 
 def spread(
-    results: Sequence[Mapping[str, Mapping[str, float]]],
+    results: Sequence[Mapping[str, Mapping[str, float | None]]],
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """{group: {score: {"mean", "std", "values"}}} over folds; std with N - 1, 0 for one fold.
 
@@ -81,8 +81,9 @@ def spread(
     summary: dict[str, dict[str, dict[str, Any]]] = {}
     for group, scores in results[0].items():
         for name in scores:
-            values = [fold.get(group, {}).get(name) for fold in results]
-            if any(value is None for value in values):
+            given = [fold.get(group, {}).get(name) for fold in results]
+            values = [value for value in given if value is not None]
+            if len(values) < len(given):
                 continue
             std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
             entry = {"mean": float(np.mean(values)), "std": std, "values": values}

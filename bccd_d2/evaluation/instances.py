@@ -204,9 +204,8 @@ def instance_scores(images: Sequence[InstanceCounts]) -> dict[str, float | None]
         "predicted": float(total.predicted),
         "matched": float(total.matched[0]),
     }
-    pooled: dict[str, float | None] = pooled_scores(total)
-    if not total.truth:
-        pooled = dict.fromkeys(pooled)
+    known = total.truth > 0
+    pooled = {k: value if known else None for k, value in pooled_scores(total).items()}
     return pooled | count_errors(images) | cells
 
 

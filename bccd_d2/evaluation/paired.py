@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bccd_d2.evaluation.entries import LESS_IS_BETTER, PER_IMAGE, Entry
 
@@ -37,7 +38,7 @@ def resamples(images: int, draws: int, seed: int = 0) -> np.ndarray:
 
 
 def bootstrap_interval(
-    values: Sequence[float], *, level: float = 0.95, draws: int = 10_000, seed: int = 0
+    values: npt.ArrayLike, *, level: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean (Efron and Tibshirani 1993, chapter 13).
 
@@ -47,12 +48,12 @@ def bootstrap_interval(
     Raises:
         ValueError: no values, or ``level`` outside (0, 1).
     """
-    values = np.asarray(values, dtype=np.float64).reshape(-1)
-    if not values.size or not 0 < level < 1:
-        raise ValueError(f"needs values and a level in (0, 1), got {values.size} and {level}")
-    chosen = resamples(values.size, draws, seed)
+    given = np.asarray(values, dtype=np.float64).reshape(-1)
+    if not given.size or not 0 < level < 1:
+        raise ValueError(f"needs values and a level in (0, 1), got {given.size} and {level}")
+    chosen = resamples(given.size, draws, seed)
     tail = (1 - level) / 2
-    low, high = np.quantile(values[chosen].mean(axis=1), (tail, 1 - tail))
+    low, high = np.quantile(given[chosen].mean(axis=1), (tail, 1 - tail))
     return float(low), float(high)
 
 

@@ -114,10 +114,10 @@ def pixel_scores(images: Sequence[PixelCounts]) -> dict[str, float | None]:
     each = [pixel_ratios(image) for image in images]
     spread = {}
     for name in each[0]:
-        values = [row[name] for row in each]
-        spread[f"{name}_image_mean"] = float(np.mean(values))
+        ratios = [row[name] for row in each]
+        spread[f"{name}_image_mean"] = float(np.mean(ratios))
         for level, short in ((25, "q25"), (50, "median"), (75, "q75")):
-            spread[f"{name}_image_{short}"] = float(np.percentile(values, level))
+            spread[f"{name}_image_{short}"] = float(np.percentile(ratios, level))
     total = sum(images[1:], start=images[0])
-    values: dict[str, float | None] = class_ratios(total) | spread
-    return values if total.truth else dict.fromkeys(values)
+    values = class_ratios(total) | spread
+    return {k: value if total.truth else None for k, value in values.items()}

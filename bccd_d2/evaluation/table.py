@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _INSTANCE_COLUMNS = (
@@ -83,7 +83,7 @@ def format_scores(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n\n".join(blocks)
 
 
-def _block(rows: list[tuple[str, Mapping[str, Any] | None]], columns: tuple[str, ...]) -> str:
+def _block(rows: Sequence[tuple[str, Mapping[str, Any] | None]], columns: tuple[str, ...]) -> str:
     present = [(name, values) for name, values in rows if values]
     columns = tuple(c for c in columns if any(c in values for _, values in present))
     if not columns:

@@ -32,8 +32,7 @@ def feature_panels(config: Any, image_file: str | Path) -> dict[str, np.ndarray]
         FileNotFoundError, ValueError, OSError: the image or the weights cannot be used.
     """
     image = read_image(image_file)
-    height, width = image.shape[:2]
-    image = resize_image(image, scaled_size(height, width, config.INPUT.IMAGE_SCALE))
+    image = resize_image(image, scaled_size(image.shape[:2], config.INPUT.IMAGE_SCALE))
     size = image.shape[1::-1]
     net = load_backbone(config)
     side = net.patch * net.vit.patch_embed.grid_size[0]

@@ -63,10 +63,11 @@ def ensure_evaluated(config: Any, processes: Processes) -> dict[str, Any]:
 
 
 def run_inputs(config: Any) -> dict[str, str]:
-    """Hashes of a config, prepared, and of the conversion of its dataset."""
+    """Hashes of a config, prepared, and of the conversion of its datasets."""
     prepared = prepare(config.clone())
-    dataset = Path(prepared.DATASETS.ROOT) / "dataset.json"
+    folders = (prepared.DATASETS.ROOT, *prepared.DATASETS.MORE)
+    conversions = b"".join((Path(folder) / "dataset.json").read_bytes() for folder in folders)
     return {
         "config": hashlib.sha256(prepared.dump().encode()).hexdigest(),
-        "dataset": hashlib.sha256(dataset.read_bytes()).hexdigest(),
+        "dataset": hashlib.sha256(conversions).hexdigest(),
     }

@@ -102,7 +102,8 @@ def estimate_diameter(
 
     def looks(sizes: Sequence[float], windows: int) -> tuple[np.ndarray, np.ndarray]:
         seen = [_look(answer, image, size, model_diameter, windows, options) for size in sizes]
-        return tuple(np.concatenate(parts) for parts in zip(*seen, strict=True))
+        found, weights = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+        return found, weights
 
     if options.first:
         estimate = vote(*looks(options.first, 1), options.least_agreement)

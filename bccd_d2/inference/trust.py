@@ -57,6 +57,7 @@ REASONS = {
     "blur": "the image is out of focus",
     "crowding": "{:.0%} of the image is stained: cells overlap",
 }
+_OF_IMAGE = ("unexplained", "unsized", "crowding")  # what can be said where no cell was found
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,13 @@ class Trust:
     def needs_a_look(self, threshold: float = 0.5) -> bool:
         """Whether a person should check the image."""
         return self.score < threshold
+
+    @property
+    def complaint(self) -> str:
+        """Why a person should check the image, in one line; "" where nobody need."""
+        if not self.needs_a_look():
+            return ""
+        return "; ".join(self.reasons) or "several checks are a little worse than usual"
 
 
 def assess(
@@ -103,11 +111,12 @@ def assess(
     measures = measure(image, candidates, threshold, diameter, estimate)
     total = BIAS + sum(WEIGHTS[name] * measures[name] for name in CHECKS)
     blame = {name: WEIGHTS[name] * (measures[name] - USUAL[name]) for name in CHECKS}
-    grave = [name for name in sorted(blame, key=blame.get) if blame[name] < -_WORTH_SAYING]
+    grave = [name for name in sorted(blame, key=blame.__getitem__) if blame[name] < -_WORTH_SAYING]
     score = float(1 / (1 + np.exp(-total)))
     reasons = tuple(REASONS[name].format(measures[name]) for name in grave)
     if not len(candidates.above(threshold)):
-        reasons = ("no cell was found", *reasons)
+        said = [n for n in grave if n in _OF_IMAGE or (n == "faint" and len(candidates))]
+        reasons = ("no cell was found", *(REASONS[name].format(measures[name]) for name in said))
     return Trust(score, reasons, measures)
 
 

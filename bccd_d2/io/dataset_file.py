@@ -29,6 +29,7 @@ SHAPE = {
     },
     "annotations?": str,
     "complete?": bool,
+    "weak?": dict,
     "categories?": [str],
     "options?": dict,
     "versions?": {str: str},

@@ -18,7 +18,7 @@ from PIL import UnidentifiedImageError
 
 from bccd_d2.io.text import printable
 
-MAX_PIXELS = 178_956_970  # that are decoded at once: Pillow's limit too
+MAX_PIXELS = 100_000_000  # that are decoded at once: 1.5 GB with the copies that decoders make
 MAX_BYTES = 4 * MAX_PIXELS
 SMALLER = "cut it into smaller images, or save it as a tiled RGB TIFF"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how one begins; + is BigTIFF

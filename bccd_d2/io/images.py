@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 
 from bccd_d2.io.files import UnreadableError, check_size, is_tiff, opened
 from bccd_d2.io.text import printable
-from bccd_d2.io.tiff_header import check_page, open_tiff
+from bccd_d2.io.tiff_header import check_page, open_tiff, page_of, pixel_type
 from bccd_d2.io.tiff_pages import Plane, Planes, find_planes
 from bccd_d2.io.tiff_pixels import TiffPixels
 from bccd_d2.io.value_range import ValueRange, measure_range, scale_to_uint8
@@ -102,7 +102,7 @@ def image_size(path: str | Path) -> tuple[int, int, int]:
                 return *picture.size, 1
         with open_tiff(stream) as tif:
             found = find_planes(tif).images
-            page = tif.pages[found[0].page]
+            page = page_of(tif, found[0].page)
             return int(page.imagewidth), int(page.imagelength), len(found)
 
 
@@ -205,12 +205,12 @@ def _fits_16(picture: Image.Image, pixels: np.ndarray) -> bool:
 def _tiff_plane(tif: tifffile.TiffFile, stream: BinaryIO, plane: Plane,
                 max_value: float | None) -> tuple[np.ndarray, ValueRange]:  # fmt: skip
     size = os.fstat(stream.fileno()).st_size
-    pages = [tif.pages[number] for number in plane.pages]
+    pages = [page_of(tif, number) for number in plane.pages]
     for page in pages:
         check_page(page, size)
         check_colours(page)
-    check_size(pages[0].imagewidth, pages[0].imagelength,
-               sum(page.samplesperpixel * page.dtype.itemsize for page in pages))  # fmt: skip
+    pixel_bytes = sum(int(page.samplesperpixel) * pixel_type(page).itemsize for page in pages)
+    check_size(pages[0].imagewidth, pages[0].imagelength, pixel_bytes)
     if len(pages) == 1 and _is_plain_ycbcr(pages[0]):
         picture = Image.frombytes("YCbCr", (pages[0].imagewidth, pages[0].imagelength),
                                   read_page(stream, pages[0]).tobytes())  # fmt: skip

@@ -31,7 +31,7 @@ from bccd_d2.io.images import (
 )
 from bccd_d2.io.records import read_rows
 from bccd_d2.io.text import printable
-from bccd_d2.io.tiff_header import check_page, open_tiff
+from bccd_d2.io.tiff_header import check_page, open_tiff, page_of, pixel_type
 from bccd_d2.io.tiff_pages import find_planes
 
 ENDINGS = (*SUFFIXES, ".npy")
@@ -204,7 +204,7 @@ def _tiff_values(stream: BinaryIO) -> Values:
             raise UnreadableError(
                 f"it has {len(tif.pages)} pages, a mask or label image has one: save each as a file"
             )
-        page = tif.pages[found[0].page]
+        page = page_of(tif, found[0].page)
         check_page(page, os.fstat(stream.fileno()).st_size)
         white_is_zero = page.photometric == 0
         if by_pillow(page):
@@ -216,7 +216,7 @@ def _tiff_values(stream: BinaryIO) -> Values:
             values = 255 - read.values if inverted else read.values
             return Values(values, read.mode, white_is_zero, read.palette)
         values = upright(np.squeeze(read_page(stream, page), axis=None), orientation(page))
-        return Values(_two_axes(values), page.dtype.name, white_is_zero)
+        return Values(_two_axes(values), pixel_type(page).name, white_is_zero)
 
 
 # -- label maps ---------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from bccd_d2.io.atomic import PART
 try:
     import fcntl
 except ImportError:  # Windows: folders are not held there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # each use asks first whether it is there
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ import yaml
 
 from bccd_d2.io.text import from_csv_text
 
-_NAMES = {
+_NAMES: dict[Any, str] = {
     str: "text",
     bool: "true or false",
     int: "a whole number",
@@ -116,15 +116,15 @@ def read_yaml(path: str | Path, shape: Any, remedy: str) -> Any:
 
 def read_rows(
     path: str | Path,
-    columns: Mapping[str, type],
+    columns: Mapping[str, Callable[[str], Any]],
     remedy: str,
-    others: type = str,
+    others: Callable[[str], Any] = str,
     ours: bool = True,
 ) -> list[dict[str, Any]]:
     """The rows of a CSV file with a head, as numbers or text; [] for a head alone.
 
     Args:
-        columns: name -> str, int or float; each must be there in every row.
+        columns: name -> str, int, float or a reader of a text; each must be there in every row.
         others: the same for all other columns.
         ours: this package wrote it, so a last line without an end is cut.
 
@@ -190,7 +190,7 @@ def drop_cut_line(path: str | Path) -> None:
         os.truncate(path, content.rfind(b"\n") + 1)
 
 
-def _cell(name: str, text: str, kind: type, line: int) -> Any:
+def _cell(name: str, text: str, kind: Callable[[str], Any], line: int) -> Any:
     """A cell's value."""
     try:
         value = kind(from_csv_text(text))

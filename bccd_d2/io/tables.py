@@ -31,7 +31,7 @@ def write_table(
     if columns is None:
         columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, [csv_text(name) for name in columns], lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({csv_text(name): csv_text(value) for name, value in row.items()})

@@ -5,6 +5,9 @@ from __future__ import annotations
 import html
 import logging
 import re
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _MARKDOWN = re.compile(r"([\\`*\[\]|])")
 _FORMULA = ("=", "+", "-", "@", "\t")
@@ -26,15 +29,15 @@ def printable(text: object, lines: bool = False) -> str:
     )
 
 
-def csv_text(value: object) -> object:
+def csv_text(value: T) -> T | str:
     """A cell's value; text that a spreadsheet would take for a formula gets a ``'`` before it.
 
     A carriage return, which would end the row, becomes ``\\x0d``.
     """
     if not isinstance(value, str):
         return value
-    value = value.replace("\r", "\\x0d")
-    return f"'{value}" if value.startswith(_FORMULA) else value
+    text = value.replace("\r", "\\x0d")
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def from_csv_text(text: str) -> str:

@@ -79,6 +79,18 @@ def check_chain(stream: BinaryIO) -> int:
     return len(seen)
 
 
+def page_of(tif: tifffile.TiffFile, number: int) -> tifffile.TiffPage:
+    """A page with all that its header says.
+
+    Raises:
+        UnreadableError: tifffile takes it to be as the first one, without reading its header.
+    """
+    page = tif.pages[number]
+    if not isinstance(page, tifffile.TiffPage):
+        raise UnreadableError(f"page {number + 1} has no header of its own: save it anew")
+    return page
+
+
 def check_page(page: tifffile.TiffPage, file_size: int, whole: bool = True) -> None:
     """Refuse a page whose header cannot be true or asks for too much memory.
 
@@ -104,6 +116,12 @@ def check_page(page: tifffile.TiffPage, file_size: int, whole: bool = True) -> N
     _check_segments(page, file_size)
 
 
+def pixel_type(page: tifffile.TiffPage) -> np.dtype:
+    """The type of a page's values, in the machine's byte order; after `check_page`."""
+    assert page.dtype is not None  # check_page refuses it
+    return page.dtype
+
+
 def segment_size(page: tifffile.TiffPage) -> tuple[int, int]:
     """Height and width of a page's tiles or strips."""
     if page.is_tiled:
@@ -115,7 +133,7 @@ def segment_bytes(page: tifffile.TiffPage) -> int:
     """Bytes that one tile or strip decodes to, at most."""
     high, wide = segment_size(page)
     samples = 1 if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else page.samplesperpixel
-    return high * wide * int(samples) * page.dtype.itemsize
+    return high * wide * int(samples) * pixel_type(page).itemsize
 
 
 def _check_segments(page: tifffile.TiffPage, file_size: int) -> None:

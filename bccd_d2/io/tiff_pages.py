@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import tifffile
 
 from bccd_d2.io.files import UnreadableError
+from bccd_d2.io.tiff_header import page_of
 
 _EXTRA = re.compile(r"\s*(label|macro|thumbnail|overview|probability)", re.IGNORECASE)
 _UNNAMED = re.compile(r"(ch(annel)?|c)?[\s_:#-]*[\d:]*$", re.IGNORECASE)
@@ -75,8 +76,8 @@ def find_planes(tif: tifffile.TiffFile) -> Planes:
     numbers = [number for number in range(len(tif.pages)) if number not in left_out]
     if not numbers:
         raise UnreadableError("it has thumbnails only, no image: export it anew")
-    first = tif.pages[numbers[0]]
-    grey = all(_channels(tif.pages[number]) == 1 for number in numbers)
+    first = page_of(tif, numbers[0])
+    grey = all(_channels(page_of(tif, number)) == 1 for number in numbers)
     axes = _ome(tif) or _imagej(first) or _shaped(first)
     if axes is None:
         if grey and len(numbers) == 3 and len({tif.pages[n].shape for n in numbers}) == 1:
@@ -96,14 +97,14 @@ def _channels(page: tifffile.TiffPage) -> int:
 
 
 def _no_images(tif: tifffile.TiffFile) -> dict[int, str]:
-    pages = list(tif.pages)
+    pages = [page_of(tif, number) for number in range(len(tif.pages))]
     if tif.is_svs or tif.is_ndpi:
         return dict.fromkeys(range(1, len(pages)), "a thumbnail or smaller copy of the slide")
     found = {}
     for number, page in enumerate(pages):
         if len(pages) > 1 and (page.is_reduced or page.is_mask):
             found[number] = "marked as a smaller copy" if page.is_reduced else "a transparency mask"
-        elif len(pages) > 1 and _EXTRA.match(_description(page)):
+        elif len(pages) > 1 and _EXTRA.match(description(page)):
             found[number] = "a label or thumbnail of the slide"
     larger: dict[tuple[int, int], tifffile.TiffPage] = {}  # one of each size
     for number, page in enumerate(pages):
@@ -127,7 +128,8 @@ def _is_level(larger: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
     return min(x, y) >= 1.9 and abs(x / y - 1) <= 2 / small
 
 
-def _description(page: tifffile.TiffPage) -> str:
+def description(page: tifffile.TiffPage) -> str:
+    """A page's ImageDescription; "" without one."""
     text = page.description
     return text if isinstance(text, str) else ""
 
@@ -136,9 +138,9 @@ def _description(page: tifffile.TiffPage) -> str:
 
 
 def _ome(tif: tifffile.TiffFile) -> _Axes | None:
-    text = _description(tif.pages[0])
-    pixels = _elements(text, "Pixels")
-    if "<OME" not in text[:4096] and ":OME" not in text[:4096] or not pixels:
+    text = description(page_of(tif, 0))
+    pixels = ome_pixels(text)
+    if not pixels:
         return None
     if len(pixels) > 1:
         pixels = pixels[:1] if len(tif.pages) == 1 else pixels
@@ -148,27 +150,33 @@ def _ome(tif: tifffile.TiffFile) -> _Axes | None:
         )
     said = pixels[0]
     order = said.get("DimensionOrder", "XYCZT")
-    named = _elements(text, "Channel")
+    named = elements(text, "Channel")
     lengths = {axis: _number(said.get(f"Size{axis}", "1")) for axis in "CZT"}
     if order not in _ORDERS or min(lengths.values()) < 1:
         raise UnreadableError("its OME metadata are damaged: save it anew")
     samples = [_number(channel.get("SamplesPerPixel", "1")) for channel in named]
     if any(number > 1 for number in samples):  # colours within a page
         lengths["C"] = len(samples)
-    elif _channels(tif.pages[0]) == lengths["C"]:
+    elif _channels(page_of(tif, 0)) == lengths["C"]:
         lengths["C"] = 1
     names = tuple(channel.get("Name", "") for channel in named)
     return _Axes({axis: lengths[axis] for axis in order[2:]}, names)
 
 
-def _elements(text: str, name: str) -> list[dict[str, str]]:
+def ome_pixels(text: str) -> list[dict[str, str]]:
+    """The attributes of the Pixels of OME metadata; none where a description is something else."""
+    is_ome = "<OME" in text[:4096] or ":OME" in text[:4096]
+    return elements(text, "Pixels") if is_ome else []
+
+
+def elements(text: str, name: str) -> list[dict[str, str]]:
     """The attributes of an XML text's elements of a name; in time that grows with its length."""
     found = re.findall(rf"<(?:\w{{1,40}}:)?{name}\b([^<>]{{0,{_LONGEST}}})>", text)
     return [dict(re.findall(r'\b(\w{1,40})="([^"]*)"', attributes)) for attributes in found]
 
 
 def _imagej(page: tifffile.TiffPage) -> _Axes | None:
-    text = _description(page)
+    text = description(page)
     if not text.startswith("ImageJ="):
         return None
     said = dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
@@ -187,7 +195,7 @@ def _imagej(page: tifffile.TiffPage) -> _Axes | None:
 def _shaped(page: tifffile.TiffPage) -> _Axes | None:
     """The axes that tifffile writes, where they were named."""
     try:
-        said = json.loads(_description(page))
+        said = json.loads(description(page))
         axes, shape = str(said["axes"]), [int(length) for length in said["shape"]]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None

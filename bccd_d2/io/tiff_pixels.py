@@ -17,7 +17,7 @@ import numpy as np
 import tifffile
 
 from bccd_d2.io.files import UnreadableError
-from bccd_d2.io.tiff_header import segment_bytes, segment_size
+from bccd_d2.io.tiff_header import pixel_type, segment_bytes, segment_size
 
 _C = tifffile.COMPRESSION
 _DEFLATE = (_C.ADOBE_DEFLATE, _C.DEFLATE)
@@ -57,7 +57,7 @@ class TiffPixels:
         """(y1 - y0, x1 - x0, channels) of the file's type, in the machine's byte order."""
         page = self._page
         if page.is_memmappable and page.planarconfig == tifffile.PLANARCONFIG.CONTIG:
-            dtype = page.dtype.newbyteorder(page.parent.byteorder)
+            dtype = pixel_type(page).newbyteorder(page.parent.byteorder)
             with self._lock:
                 pixels = np.memmap(self._stream, dtype, "r", page.dataoffsets[0], self.shape)
             return np.array(pixels[y0:y1, x0:x1]).astype(page.dtype, copy=False)

@@ -23,7 +23,7 @@ from bccd_d2.io.images import (
     shown,
 )
 from bccd_d2.io.text import printable
-from bccd_d2.io.tiff_header import check_chain, check_page, open_tiff
+from bccd_d2.io.tiff_header import check_chain, check_page, open_tiff, page_of, pixel_type
 from bccd_d2.io.tiff_pages import Plane, find_planes
 from bccd_d2.io.tiff_pixels import TiffPixels
 from bccd_d2.io.value_range import ValueRange, find_range
@@ -48,7 +48,7 @@ def open_image(
         if is_tiff(stream):
             with open_tiff(stream) as tif:
                 plane = find_planes(tif).images[0] if plane is None else plane
-                page = tif.pages[plane.page]
+                page = page_of(tif, plane.page)
                 pixels = int(page.imagewidth) * int(page.imagelength)
     if pixels > large:
         windows = TiffWindows(path, plane, max_value=max_value)
@@ -83,7 +83,7 @@ class TiffWindows:
         self._stream = open(self._path, "rb")  # noqa: SIM115 - held until close
         try:
             self._tif = tifffile.TiffFile(self._stream, _multifile=False)
-            self._page = self._tif.pages[plane.page]
+            self._page = page_of(self._tif, plane.page)
             self._check(plane)
             self.shape = (int(self._page.imagelength), int(self._page.imagewidth), 3)
             self._pixels = TiffPixels(self._stream, self._page, cache_mb)
@@ -139,4 +139,4 @@ class TiffWindows:
                 window = colours(self._pixels.window(y, bottom, x, right), page)
                 # numpy's own minimum, so that a value that is no number is not lost
                 low, high = np.minimum(low, window.min()), np.maximum(high, window.max())
-        return find_range(page.dtype, low, high, declared_bits(page), max_value)
+        return find_range(pixel_type(page), low, high, declared_bits(page), max_value)

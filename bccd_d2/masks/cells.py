@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -13,6 +13,9 @@ from bccd_d2.masks import labels
 from bccd_d2.masks import rle as convert
 from bccd_d2.masks.polygons import segmentation_to_rle
 from bccd_d2.masks.rle import Rle
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,9 @@ class Cells:
         return cls.from_rles(convert.label_map_to_rles(label_map), label_map.shape, scores)
 
     @classmethod
-    def from_coco(cls, annotations: Sequence[dict], image_size: tuple[int, int]) -> Cells:
+    def from_coco(
+        cls, annotations: Sequence[Mapping[str, Any]], image_size: tuple[int, int]
+    ) -> Cells:
         """Cells of COCO annotations or results, of RLEs or polygons; crowds are left out.
 
         A missing ``score`` counts as 1; every cell gets class 0, the one class there is.
@@ -112,7 +117,7 @@ class Cells:
     def __len__(self) -> int:
         return len(self.rles)
 
-    def __getitem__(self, index: Any) -> Cells:
+    def __getitem__(self, index: Any) -> Self:
         """The cells at a slice, a bool mask (N,) or an array of indices."""
         chosen = np.arange(len(self))[index].reshape(-1)
         rles = [self.rles[i] for i in chosen]
@@ -125,7 +130,7 @@ class Cells:
             uncertainty=uncertainty,
         )
 
-    def above(self, threshold: float) -> Cells:
+    def above(self, threshold: float) -> Self:
         """The cells whose score is at least ``threshold``."""
         return self[self.scores >= threshold]
 

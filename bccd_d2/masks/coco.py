@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,18 +74,8 @@ def read_results(
     Raises:
         FileNotFoundError, ValueError: see `read_coco`; or a result is of no image in ``sizes``.
     """
-    return group_results(read_json(path, [dict], remedy), sizes, path, remedy)
-
-
-def group_results(
-    results: Sequence[dict[str, Any]],
-    sizes: Mapping[int, tuple[int, int]],
-    path: str | Path,
-    remedy: str = EVALUATE_AGAIN,
-) -> dict[int, list[dict[str, Any]]]:
-    """`read_results` of what was read from ``path`` already."""
     grouped: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in sizes}
-    for index, result in enumerate(results):
+    for index, result in enumerate(read_json(path, [dict], remedy)):
         try:
             check(result.get("score"), float, "score")
             image_id = _image_id(result, grouped)

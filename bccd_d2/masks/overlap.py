@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -17,6 +18,8 @@ from bccd_d2.masks import labels
 from bccd_d2.masks import rle as convert
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import Rle
+
+Kind = TypeVar("Kind", bound=Cells)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +147,7 @@ def meeting_pairs(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
-def resolve_overlaps(cells: Cells) -> Cells:
+def resolve_overlaps(cells: Kind) -> Kind:
     """The same cells, in the same order, without shared pixels: the higher score keeps them.
 
     This is what `Cells.to_label_map` draws; a cell wholly covered by better ones becomes an empty

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bccd_d2.config.files import find_config
-from bccd_d2.config.load import finalize, load_config
+from bccd_d2.config.load import finalize, leaves, load_config
 from bccd_d2.io.atomic import write_text_atomic
 from bccd_d2.io.records import read_json
 from bccd_d2.modeling.build import build_model
@@ -99,8 +99,9 @@ def export_run(
 def _load(checkpoint: Path, config_file: Path) -> tuple[Any, Any, OperatingPoint, Preprocessing]:
     config = load_config(config_file)
     config.MODEL.DEVICE = "cpu"
+    given = dict(leaves(config))
     for key in PATHS:
-        config.merge_from_list([key, ""])
+        config.merge_from_list([key, type(given[key])()])
     model = build_model(finalize(config))
     point, preprocessing = OperatingPoint(origin=""), Preprocessing()
     parts: dict[str, Any] = {"operating_point": point, PREPROCESSING: preprocessing}

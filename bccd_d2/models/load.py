@@ -139,7 +139,7 @@ class TrainedModel:
 
     def _input(self, image: np.ndarray, zoom: float, whole: np.ndarray | None) -> dict[str, Any]:
         height, width = image.shape[:2]
-        size = scaled_size(height, width, self.config.INPUT.IMAGE_SCALE * zoom)
+        size = scaled_size((height, width), self.config.INPUT.IMAGE_SCALE * zoom)
         part = resize_image(image, size)
         part = Preprocessor(self._look)(part, image if whole is None else whole, "")
         pixels = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1)))

@@ -116,7 +116,7 @@ def export_torchscript(model: TrainedModel, path: str | Path, image_size: tuple[
     if model.looks_at_whole:
         raise ValueError("a model with stain normalisation needs it done before: not exported")
     network = Network(model.net)
-    size = scaled_size(*image_size, model.config.INPUT.IMAGE_SCALE)
+    size = scaled_size(image_size, model.config.INPUT.IMAGE_SCALE)
     example = torch.full((3, *size), 127, dtype=torch.uint8, device=model.device)
     example[:, size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 2] = 60
     with torch.no_grad(), warnings.catch_warnings(), _OneImage(), _torchvision_pooling(model.net):
@@ -173,7 +173,6 @@ def read_export(path: str | Path) -> dict[str, Any]:
 
 
 def _pixels(model: TrainedModel, image: np.ndarray) -> torch.Tensor:
-    height, width = image.shape[:2]
-    size = scaled_size(height, width, model.config.INPUT.IMAGE_SCALE)
+    size = scaled_size(image.shape[:2], model.config.INPUT.IMAGE_SCALE)
     resized = resize_image(image, size).transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(resized)).to(model.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -54,7 +55,12 @@ INK, PAPER = (20, 20, 20), (255, 255, 255)
 def cell_colour(index: int) -> Colour:
     """A bright RGB colour for cell ``index``, far in hue from its neighbours in number."""
     hue = (0.13 + index * 0.618034) % 1
-    return tuple(round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.95, (1.0, 0.8)[index % 2]))
+    return _rgb(round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.95, (1.0, 0.8)[index % 2]))
+
+
+def _rgb(values: Iterable[float]) -> Colour:
+    red, green, blue = (int(value) for value in values)
+    return red, green, blue
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
@@ -117,10 +123,10 @@ def _colors(color: Colour | Sequence[Colour] | None, count: int) -> list[Colour]
     if color is None:
         return [cell_colour(index) for index in range(count)]
     if len(color) == 3 and np.isscalar(color[0]):
-        return [tuple(int(v) for v in color)] * count
+        return [_rgb(cast(Colour, color))] * count
     if len(color) != count:
         raise ValueError(f"color must be one RGB or one for each of {count} cells, got {color}")
-    return [tuple(int(v) for v in one) for one in color]
+    return [_rgb(one) for one in cast(Sequence[Colour], color)]
 
 
 def _fixed_point(polygon: list[float]) -> np.ndarray:
@@ -240,7 +246,7 @@ def _comparison_captions(verdicts: Failures) -> list[list[tuple[str, Colour]]]:
             if not count and verdict not in (FOUND, own):
                 continue
             text = f"{count} {verdict}"
-            words.append((text, tuple(int(0.8 * v) for v in VERDICT_COLOURS[verdict])))
+            words.append((text, _rgb(0.8 * v for v in VERDICT_COLOURS[verdict])))
         captions.append(words)
     return captions
 

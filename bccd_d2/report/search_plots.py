@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
@@ -40,7 +41,7 @@ def draw_search(study: optuna.Study, folder: str | Path) -> list[Path]:
             logger.warning("no importances: fewer than two complete trials of different value")
     written = []
     for name, axes in drawn.items():
-        figure = axes.figure
+        figure: Any = axes.figure
         figure.set_size_inches(10, 5)
         figure.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
         figure.clear()

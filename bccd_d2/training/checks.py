@@ -17,6 +17,7 @@ from bccd_d2.training.folder import check_start
 
 logger = logging.getLogger(__name__)
 
+WEAK = "Make outlines of them with: bccd pseudo --dataset FOLDER --out NEW, and train on NEW"
 _OWN = ("OUTPUT_DIR", "DATALOADER.", "MODEL.DEVICE", "VERSION")  # change nothing that is learned
 
 
@@ -35,7 +36,7 @@ def check_datasets(config: Any, keys: Sequence[str]) -> None:
         for name in config.DATASETS[key]:
             if name in known:
                 if key != "TEST":
-                    _check_trainable(name, key, config.DATASETS.ROOT)
+                    _check_trainable(name, key)
                 continue
             prefix = name.rpartition("_")[0] + "_"
             there = [one for one in known if one.startswith(prefix)]
@@ -53,15 +54,23 @@ def check_datasets(config: Any, keys: Sequence[str]) -> None:
             )
 
 
-def _check_trainable(name: str, key: str, root: str) -> None:
+def _check_trainable(name: str, key: str) -> None:
     """Raise ValueError for a dataset to learn nothing from, or to choose no threshold on."""
     metadata = MetadataCatalog.get(name)
+    root = getattr(metadata, "dataset_root", name)
     kind = getattr(metadata, "annotations", "masks")
     serves = "it serves `bccd train --eval-only` and `bccd compare`, which score by what it has"
     if kind != "masks":
         raise ValueError(
             f"DATASETS.{key} names {name!r}, and this dataset has {kind}, no masks: {root} cannot "
-            f"train a model yet; {serves}"
+            f"train a model by itself. {WEAK}; {serves}"
+        )
+    if getattr(metadata, "weak", False):
+        if key == "TRAIN":
+            return
+        raise ValueError(
+            f"DATASETS.{key} names {name!r}, and {root} holds a model's own outlines, on which no "
+            'model is to be chosen: add DATASETS.VALIDATION "()", or name another dataset'
         )
     if not getattr(metadata, "complete", True):
         raise ValueError(

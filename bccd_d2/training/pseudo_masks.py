@@ -15,12 +15,17 @@ import numpy as np
 import torch
 
 from bccd_d2.data.preprocess import resize_image, scaled_size
-from bccd_d2.data.weak_labels import BoxOptions, WeakLabels, labels_from_boxes, labels_from_points
+from bccd_d2.data.weak_labels import (
+    DIAMETER_OVER_BOX,
+    BoxOptions,
+    WeakLabels,
+    labels_from_boxes,
+    labels_from_points,
+)
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.dense.answer import to_instances
 
 SCALES = (1.0, 0.6, 1.4)  # of the size the model likes: larger cells want the smaller ones
-DIAMETER_OVER_BOX = 0.97  # the disc of a cell's area is a little smaller than its box
 LEAST_SCORES = (0.3, 0.4)  # of candidates for boxes, which choose among them, and for points
 DOUBT = 0.25  # probability from which an unlabelled pixel is ignored
 CONFIDENT = 0.92  # score from which a cell needs no point
@@ -40,7 +45,7 @@ def outlines(net: Any, image: np.ndarray, scale: float) -> tuple[Cells, np.ndarr
         Its cells of all scores in the image's frame; (H, W) float32 probability of cell.
     """
     height, width = image.shape[:2]
-    part = resize_image(image, scaled_size(height, width, scale))
+    part = resize_image(image, scaled_size((height, width), scale))
     pixels = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1)))
     maps = {name: values.cpu().numpy() for name, values in net.maps(pixels).items()}
     cells = Cells.from_instances(to_instances(maps, (height, width), net.answer))

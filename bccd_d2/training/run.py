@@ -96,6 +96,8 @@ def prepare(config: Any, uses: Sequence[str] = ()) -> Any:
     get_preset(config.MODEL.VIT.PRESET)
     folder = config.DATASETS.ROOT or find_dataset()
     register_dataset(folder)
+    for number, more in enumerate(config.DATASETS.MORE, start=2):
+        register_dataset(more, prefix=f"bccd{number}")
     config.defrost()
     config.DATASETS.ROOT = str(folder)
     config.MODEL.DEVICE = chosen_device(config.MODEL.DEVICE)
@@ -103,6 +105,29 @@ def prepare(config: Any, uses: Sequence[str] = ()) -> Any:
     known = DatasetCatalog.list()
     train = [name for name in config.DATASETS.TRAIN if name in known]
     return finalize(config, train_images=len(loaders.records(train)))
+
+
+def take_datasets(config: Any, folders: Sequence[str]) -> None:
+    """Set ``config.DATASETS``, not frozen, so that one run learns from several converted folders.
+
+    The first is the root, with validation and test images; a folder given twice counts twice.
+
+    Raises:
+        ValueError: the config names another root, or other training images than the root's.
+    """
+    given, root = config.DATASETS, str(folders[0])
+    if given.ROOT and Path(given.ROOT) != Path(root):
+        raise ValueError(f"--dataset {root} contradicts DATASETS.ROOT {given.ROOT}: leave one out")
+    given.ROOT = root
+    different = list(dict.fromkeys(str(folder) for folder in folders))
+    if len(folders) == 1:
+        return
+    if tuple(given.TRAIN) != ("bccd_train",):
+        raise ValueError("several --dataset choose DATASETS.TRAIN: leave that key out")
+    prefixes = {folder: f"bccd{number}" for number, folder in enumerate(different, start=1)}
+    prefixes[root] = "bccd"
+    given.MORE = tuple(different[1:])
+    given.TRAIN = tuple(f"{prefixes[str(folder)]}_train" for folder in folders)
 
 
 def check(config: Any, eval_only: bool = False, resume: bool = False) -> None:

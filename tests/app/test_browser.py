@@ -222,3 +222,34 @@ def test_mistakes_are_said_in_the_page_and_the_next_image_works(browser, image, 
     browser.find("#bccd-example").click()
     browser.find(".bccd-result")
     assert "drawn_example.png" in browser.find(".bccd-file").text
+
+
+def test_another_cell_diameter_looks_again_without_another_drop(browser, model, image, tmp_path):
+    size = {"axes": "YXS", "PhysicalSizeX": 2.0, "PhysicalSizeY": 2.0}
+    tifffile.imwrite(tmp_path / "a.ome.tif", image, photometric="rgb", metadata=size)
+    expected = find_cells(model, image, "a.ome.tif").counts(0.4)
+    browser.drop(tmp_path / "a.ome.tif")
+    browser.shows("cells", str(expected.cells))
+    browser.shows("diameter", f"{expected.diameter * 2:.2f}")  # micrometres, far too many
+    browser.find("#bccd-pixel.odd", 20)
+    field = browser.find("#bccd-pixel input, #bccd-pixel textarea")
+    field.send_keys(f"{7.5 / expected.diameter:.3f}")
+    browser.until(lambda: not browser.all("#bccd-pixel.odd"), "a good size is odd", 20)
+    assert "42 px wide, estimated" in browser.find(".bccd-file").text
+    css = "#bccd-diameter input, #bccd-diameter textarea"
+    assert browser.find(css).get_attribute("placeholder") == "42, estimated"
+    assert not browser.all(".bccd-check")
+
+    browser.find(css).send_keys("4")
+    browser.find("#bccd-diameter.wrong", 20)
+    browser.find(css).send_keys("00", Keys.ENTER)
+    notice = browser.find(".bccd-check", 20)
+    assert notice.text == "Check this image: no cell was found; stain <unexplained>."
+    assert notice.get_attribute("role") == "alert" and not browser.all("#bccd-diameter.wrong")
+    assert "400 px wide, as given" in browser.find(".bccd-file").text
+    browser.shows("cells", "0")
+
+    browser.find(css).send_keys(Keys.BACKSPACE * 3)
+    browser.find("#bccd-again").click()
+    browser.shows("cells", str(expected.cells))
+    browser.until(lambda: not browser.all(".bccd-check"), "the notice stays", 20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from xml.etree import ElementTree
 
@@ -22,7 +23,7 @@ def findings(model, image):
 
 
 def test_every_candidate_is_a_path_and_a_row(findings, image):
-    html = result_html(findings, image, 0.5, notes="the first of 3 pages")
+    html = result_html(replace(findings, notes="the first of 3 pages"), image, 0.5)
     root = ElementTree.fromstring(html)  # well-formed
     paths = root.findall(".//path")
     shown = [path for path in paths if "off" not in path.get("class").split()]

@@ -10,7 +10,9 @@ import socket
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("gradio", reason="needs gradio: pip install 'bccd_d2[app]'")
 
@@ -27,6 +29,7 @@ class Here:
 
     def __init__(self, model) -> None:
         self.model = model
+        self.diameter = model.diameter
 
     def find(self, job):
         return look(self.model, Limits(), job)
@@ -48,7 +51,7 @@ def uploaded(tmp_path, image) -> Path:
 
 
 def test_an_upload_is_answered_and_deleted(finder, model, uploaded):
-    field, findings, view, *buttons = page._answer_upload(finder, uploaded, 0.5, "0.1")
+    field, findings, view, hint, *buttons = page._answer_upload(finder, uploaded, 0.5, "0.1", "")
     assert field is None and model.calls == 1
     assert f'<span class="number">{findings.counts(0.5).cells}</span>' in view
     assert "smear.png" in view and "per mm²" in view
@@ -65,36 +68,36 @@ def test_finishing_one_upload_leaves_those_of_others(finder, uploaded):
     old = uploaded.parents[1] / "tmpold"
     old.touch()
     os.utime(old, (0, 0))
-    _, findings, view, *_ = page._answer_upload(finder, mine, 0.5, "")
+    _, findings, view, *_ = page._answer_upload(finder, mine, 0.5, "", "")
     assert findings.name == "smear.png" and "aaaa" not in view
     assert other.is_file() and not mine.exists() and not old.exists()
-    _, findings, *_ = page._answer_upload(finder, other, 0.5, "")
+    _, findings, *_ = page._answer_upload(finder, other, 0.5, "", "")
     assert findings is not None
-    _, findings, view, *_ = page._answer_upload(finder, other, 0.5, "")  # it is gone by now
+    _, findings, view, *_ = page._answer_upload(finder, other, 0.5, "", "")  # it is gone by now
     assert findings is None and "smear.png" in view and str(other.parent) not in view
 
 
 def test_a_bad_upload_is_explained_and_deleted(finder, uploaded):
     uploaded.write_bytes(b"no image")
-    _, findings, view, *buttons = page._answer_upload(finder, uploaded, 0.5, "")
+    _, findings, view, hint, *buttons = page._answer_upload(finder, uploaded, 0.5, "", "")
     assert findings is None and 'role="alert"' in view and "smear.png is unreadable" in view
     assert [button["interactive"] for button in buttons] == [False] * 4
     assert [path.name for path in uploaded.parents[1].iterdir()] == ["tmpabc"]  # of another's
 
 
 def test_a_failing_model_is_shown_not_hidden(finder, model, uploaded):
-    def fail(image, score_threshold=None):
+    def fail(image, *options, **more):
         raise RuntimeError("out of memory <now>")
 
     model.predict = fail
-    _, findings, view, *_ = page._answer_upload(finder, uploaded, 0.5, "")
+    _, findings, view, *_ = page._answer_upload(finder, uploaded, 0.5, "", "")
     assert findings is None and "Out of memory &lt;now&gt;" in view
 
 
 def test_a_wrong_pixel_size_spoils_no_result_but_the_file(finder, uploaded):
     import gradio
 
-    _, findings, view, *_ = page._answer_upload(finder, uploaded, 0.5, "none")
+    _, findings, view, *_ = page._answer_upload(finder, uploaded, 0.5, "none", "")
     assert "per megapixel" in view
     with pytest.raises(gradio.Error, match="micrometres above 0"):
         page._answer_download("csv", findings, 0.5, "none")
@@ -106,8 +109,76 @@ def test_a_wrong_pixel_size_spoils_no_result_but_the_file(finder, uploaded):
 
 
 def test_the_drawn_example_needs_no_file(finder):
-    findings, view, *_ = page._answer_example(finder, 0.5, "")
+    findings, view, *_ = page._answer_example(finder, 0.5, "", "")
     assert findings.name == "drawn_example.png" and "800 × 600 px" in view
+
+
+def test_another_diameter_looks_at_the_same_pixels_again(finder, model, uploaded, image):
+    _, first, view, hint, *_ = page._answer_upload(finder, uploaded, 0.5, "", "")
+    assert "cells taken as 42 px wide, estimated" in view and "Check this image" not in view
+    assert hint["placeholder"] == "42, estimated" and not uploaded.exists()
+    np.testing.assert_array_equal(first.image(), image)
+    given, view, hint, *_ = page._answer_again(finder, first, 0.5, "0.1", "30,5")
+    assert "cells taken as 30.5 px wide, as given" in view and "smear.png" in view
+    assert "per mm²" in view and "placeholder" not in hint
+    assert given.cells.rles == first.cells.rles
+    none, view, *_ = page._answer_again(finder, given, 0.5, "", "100")
+    assert '<p class="bccd-check" role="alert"><strong>Check this image:</strong> ' in view
+    assert "no cell was found; stain &lt;unexplained&gt;." in view
+    back, view, hint, *_ = page._answer_again(finder, none, 0.5, "", "")
+    assert back.cells.rles == first.cells.rles and hint["placeholder"] == "42, estimated"
+
+
+def test_the_pixel_size_of_a_file_is_used_unless_one_is_typed(finder, tmp_path, image):
+    path = tmp_path / "a.ome.tif"
+    size = {"axes": "YXS", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
+    tifffile.imwrite(path, image, photometric="rgb", metadata=size)
+    _, findings, view, *_ = page._answer_upload(finder, path, 0.5, "", "")
+    assert "0.25 µm a pixel by its OME metadata" in view and 'data-pixel="0.25"' in view
+    per_mm2 = findings.counts(0.5, 0.25).per_mm2
+    assert f'<span class="number">{per_mm2:.0f}</span><span class="unit">per mm²' in view
+    answer = json.loads(page._answer_download("csv", findings, 0.5, ""))
+    assert base64.b64decode(answer["base64"]) == findings.file("csv", 0.5, 0.25)[1]
+    assert findings.file("csv", 0.5, 0.1) != findings.file("csv", 0.5)
+    again, view, *_ = page._answer_again(finder, findings, 0.5, "0.1", "40")
+    assert again.pixel_size == 0.25 and "by its OME metadata" in view
+    per_mm2 = again.counts(0.5, 0.1).per_mm2
+    assert f'<span class="number">{per_mm2:.0f}</span><span class="unit">per mm²' in view
+
+
+def test_a_second_look_that_cannot_be_leaves_what_there_is(finder, model, uploaded):
+    import gradio
+
+    with pytest.raises(gradio.Error, match="no image to look at: drop one"):
+        page._answer_again(finder, None, 0.5, "", "40")
+    _, findings, *_ = page._answer_upload(finder, uploaded, 0.5, "", "")
+    for wrong in ("x", "4", "0", "-40", "nan", "1e9"):
+        with pytest.raises(gradio.Error, match="5 to 2000 px, or empty"):
+            page._answer_again(finder, findings, 0.5, "", wrong)
+
+    def fail(image, *options, **more):
+        raise RuntimeError("out of memory")
+
+    model.predict = fail
+    kept, view, *_ = page._answer_again(finder, findings, 0.5, "", "40")
+    assert kept is findings and "Out of memory" in view
+    del model.predict
+    assert page._answer_again(finder, kept, 0.5, "", "40")[0] is not None
+
+
+def test_pages_and_wrong_diameters_are_said_after_another_look(finder, tmp_path, image):
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([image, image]), photometric="rgb")
+    _, findings, view, *_ = page._answer_upload(finder, tmp_path / "a.tif", 0.5, "", "wrong")
+    assert "the first of 2 pages" in view and "42 px wide, estimated" in view
+    _, view, *_ = page._answer_again(finder, findings, 0.5, "", "50")
+    assert "the first of 2 pages" in view and "50 px wide, as given" in view
+
+
+def test_a_model_of_one_size_is_asked_for_no_other(finder, model, uploaded):
+    model.diameter = finder.diameter = None
+    _, findings, view, *_ = page._answer_upload(finder, uploaded, 0.5, "", "120")
+    assert len(findings.cells) > 3 and "px wide" not in view
+    assert not any(field.visible for field in page._size_inputs(finder))
 
 
 def test_a_taken_port_is_said():

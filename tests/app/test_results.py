@@ -25,12 +25,12 @@ def two_overlapping(image_size=(40, 60)):
 
 
 class Fixed:
-    name, score_threshold = "fixed", 0.5
+    name, score_threshold, diameter = "fixed", 0.5, None
 
     def __init__(self, cells):
         self.cells = cells
 
-    def predict(self, image, score_threshold=None):
+    def predict(self, image, score_threshold=None, *, diameter="auto"):
         return self.cells.above(score_threshold)
 
 

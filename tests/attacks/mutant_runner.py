@@ -57,14 +57,16 @@ def _dataset(path: Path) -> None:
 
 
 def _run(path: Path) -> None:
-    from bccd_d2.report.run.analysis import analyse
     from bccd_d2.report.run.files import read_run
+    from bccd_d2.report.run.page import glance, metrics, setup
+    from bccd_d2.report.run.pictures import cells_of
 
     folder = next(parent for parent in path.parents if parent.name == "run")
     run = read_run(folder / "one", folder / "squares")
-    run.key("MODEL.META_ARCHITECTURE")
-    if run.evaluated and run.evaluated.truth:
-        analyse(run.evaluated)
+    for part in (glance, setup, metrics):
+        part(run)
+    for image in run.evaluated.images.values() if run.evaluated else ():
+        cells_of(image, "truth"), cells_of(image, "prediction")
 
 
 def _config(path: Path) -> None:

@@ -40,6 +40,7 @@ def test_tables_take_every_name_and_no_strange_column(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="other"):
         write_table(tmp_path / "a.csv", [{"other": 1}], ["name"])
     assert write_table(tmp_path / "c.csv", [], ["a", "b"]).read_text() == "a,b\n"
+    assert write_table(tmp_path / "d.csv", [{"=a": 1}]).read_text() == "'=a\n1\n"
 
 
 def test_markdown_shows_what_was_written() -> None:

@@ -48,6 +48,15 @@ def test_the_best_is_bold_and_unknown_costs_are_blank(entries):
     assert difference_table([]) == ""
 
 
+def test_scores_that_do_not_exist_are_blank():
+    """Images without a cell have no AP; the best of the rest is bold all the same."""
+    nothing = dict.fromkeys(SCORES)
+    lines = score_table([Entry(n, nothing | {"count error": 2.0}, {}) for n in "ab"]).splitlines()
+    assert lines[2].startswith("| a |  |  |  |  |  | **2.00** |  |  |")
+    mixed = [Entry("a", nothing, {}), Entry("b", nothing | {"AP": 0.5}, {})]
+    assert score_table(mixed).splitlines()[3].startswith("| b | **0.500** |  |")
+
+
 def test_everything_is_written_and_can_be_read_back(entries, tmp_path):
     image = tmp_path / "é.png"
     cv2.imencode(".png", np.full((40, 60, 3), 200, np.uint8))[1].tofile(image)

@@ -26,4 +26,6 @@ def recompress(
         return image
     quality = int(round(worst + draw * (95 - worst)))
     _, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was encoded a line before
+    return np.ascontiguousarray(decoded[..., ::-1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,8 @@ class AnnotatedPair(Pair):
         kind: of the whole dataset.
     """
 
-    shapes: ImageShapes | None = None
-    kind: str = "masks"
+    shapes: ImageShapes = field(kw_only=True)
+    kind: str = field(default="masks", kw_only=True)
 
 
 def find_annotated(images: str | Path, source: AnnotationSource) -> Sources:
@@ -111,7 +111,8 @@ def find_annotated(images: str | Path, source: AnnotationSource) -> Sources:
     pairs = []
     for file, shapes in sorted(matched.items()):
         split = shapes.split or split_of(file.relative_to(root).parent) or "train"
-        pairs.append(AnnotatedPair(index.stem(file), split, file, shapes.file, shapes, kind))
+        named = index.stem(file), split, file, shapes.file
+        pairs.append(AnnotatedPair(*named, shapes=shapes, kind=kind))
     skips += _without_annotations(index, matched, source)
     pairs, clashes = _without_clashes(pairs)
     if not pairs:

@@ -103,8 +103,8 @@ def colour_statistics(records: Sequence[ImageRecord]) -> tuple[list[float], list
     count = sum(record.pixel_count for record in records)
     if count == 0:
         return [0.0] * 3, [0.0] * 3
-    mean = sum(record.pixel_sum for record in records) / count
-    square = sum(record.pixel_square_sum for record in records) / count
+    mean = np.asarray(sum(record.pixel_sum for record in records)) / count
+    square = np.asarray(sum(record.pixel_square_sum for record in records)) / count
     deviation = np.sqrt(np.maximum(square - np.square(mean), 0))
     return [round(float(v), 3) for v in mean], [round(float(v), 3) for v in deviation]
 
@@ -125,6 +125,7 @@ def build_audit(
         image_root: what file names are relative to.
     """
     names = [relative_posix(record.pair.image, image_root) for record in records]
+    groups: dict[str, list[ImageRecord]]
     groups = {split: [] for split in ("train", "val", "test") if split in assigned}
     for record, split in zip(records, assigned, strict=True):
         groups[split].append(record)

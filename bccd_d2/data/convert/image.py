@@ -21,6 +21,7 @@ from bccd_d2.data.convert.hashing import perceptual_hash
 from bccd_d2.data.convert.mask_files import MaskError, MaskFile, MaskOptions, read_mask_file
 from bccd_d2.data.convert.pairing import Pair, Skip
 from bccd_d2.data.convert.tool_labels import read_single
+from bccd_d2.data.weak_labels import DIAMETER_OVER_BOX
 from bccd_d2.io.images import planes, read_plane
 from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import ValueRange
@@ -129,6 +130,18 @@ class ImageRecord:
         return len(self.areas)
 
     @property
+    def diameter(self) -> float | None:
+        """Median px across a cell, of those that the image's edge does not cut where there are any.
+
+        None without cells and for points.
+        """
+        if self.kind == "points" or not self.cells:
+            return None
+        areas = self.areas if self.border.all() else self.areas[~self.border]
+        across = DIAMETER_OVER_BOX if self.kind == "boxes" else 2 / np.sqrt(np.pi)
+        return round(float(across * np.sqrt(np.median(areas))), 2)
+
+    @property
     def covered(self) -> float:
         """Share of the image that cells cover, in [0, 1]; boxes that overlap count twice."""
         share = self.areas.sum() / max(self.image_size[0] * self.image_size[1], 1)
@@ -213,7 +226,7 @@ def _cells(truth: MaskFile, options: LabelOptions) -> Labelled:
     if truth.label_map is not None:
         return Labelled.of_labels(truth.label_map)
     return label_cells(
-        truth.mask,
+        truth.foreground,
         connectivity=options.connectivity,
         min_area=options.min_area,
         fill_holes=options.fill_holes,

@@ -86,7 +86,10 @@ class MaskFile:
     @property
     def foreground(self) -> np.ndarray:
         """(H, W) bool."""
-        return self.mask if self.label_map is None else self.label_map > 0
+        if self.label_map is not None:
+            return self.label_map > 0
+        assert self.mask is not None  # one of the two is there
+        return self.mask
 
 
 def read_mask_file(path: str | Path, options: MaskOptions | None = None) -> MaskFile:

@@ -66,7 +66,7 @@ class Sources:
         left_out: a sentence for each kind of file that was passed over as no input.
     """
 
-    pairs: list[Pair]
+    pairs: Sequence[Pair]
     skips: list[Skip]
     image_root: Path
     left_out: list[str] = field(default_factory=list)

@@ -310,7 +310,7 @@ def assign_splits(records: Sequence[ImageRecord], options: ConvertOptions) -> li
         members = np.flatnonzero(assigned == "train")
         if name == "val" and options.test_fraction:
             fraction = fraction / (1 - options.test_fraction)
-        groups = _strata([records[i] for i in members])
+        groups = _strata([records[i] for i in members.tolist()])
         taken = splits.choose_fraction(groups, fraction, options.seed)
         assigned[members[taken]] = name
     return assigned.tolist()
@@ -325,7 +325,7 @@ def split_indices(
     chosen = {name: indices for name, indices in chosen.items() if indices}
     if options.folds:
         members = np.flatnonzero(found != "test")
-        groups = _strata([records[i] for i in members])
+        groups = _strata([records[i] for i in members.tolist()])
         fold_of = splits.choose_folds(groups, options.folds, options.seed)
         for fold in range(options.folds):
             chosen[f"fold{fold}_train"] = members[fold_of != fold].tolist()

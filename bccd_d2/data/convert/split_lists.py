@@ -89,14 +89,14 @@ def read_split_lists(path: str | Path) -> SplitLists:
     if lists:
         return SplitLists(path, found, REST[lists[path]])
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        name, split = _row(line)
-        if split is None and number > 1 and name:
+        name, said = _row(line)
+        if said is None and number > 1 and name:
             raise FormatError(
                 path, f"line {number}", f"names no split: {line[:60]!r}",
                 "write 'name train', 'name val' or 'name test', or name the file train.txt",
             )
-        if split is not None:
-            _add(found, name, split, path)
+        if said is not None:
+            _add(found, name, said, path)
     return SplitLists(path, found)
 
 

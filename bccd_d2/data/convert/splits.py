@@ -21,14 +21,14 @@ def strata(sizes: Sequence[tuple[int, int]], counts: Sequence[int], bins: int = 
         counts: its cells.
         bins: strata a size, fewer where a size has few images.
     """
-    counts = np.asarray(counts)
+    cells = np.asarray(counts)
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for index, size in enumerate(sizes):
-        groups[tuple(size)].append(index)
-    result, first = np.zeros(len(counts), dtype=np.int64), 0
+    for index, (height, width) in enumerate(sizes):
+        groups[height, width].append(index)
+    result, first = np.zeros(len(cells), dtype=np.int64), 0
     for size in sorted(groups):
         members = np.array(groups[size])
-        order = np.argsort(counts[members], kind="stable")
+        order = np.argsort(cells[members], kind="stable")
         used = max(1, min(bins, len(members) // 2))
         result[members[order]] = first + np.arange(len(members)) * used // len(members)
         first += used

@@ -33,7 +33,8 @@ def read_tool_labels(path: str | Path, components: bool = False) -> np.ndarray:
     name = f"label image {printable(path)}"
     if components:
         try:
-            return label_cells(read_mask_file(path, MaskOptions(kind="binary")).mask).label_map
+            found = read_mask_file(path, MaskOptions(kind="binary"))
+            return label_cells(found.foreground).label_map
         except MaskError as error:
             raise ValueError(
                 f"{name} is no mask of two values, bright on dark, which --components takes: "
@@ -51,14 +52,16 @@ def read_tool_labels(path: str | Path, components: bool = False) -> np.ndarray:
             f"{name} has a single value, in {pieces} pieces: a binary mask? --components makes "
             "each of them a cell"
         )
-    if found.label_map.max(initial=0) > 1:
-        structure = structure_of(found.label_map)
+    label_map = found.label_map
+    assert label_map is not None  # as asked for
+    if label_map.max(initial=0) > 1:
+        structure = structure_of(label_map)
         if (structure.share >= 0.5).mean() < 0.5:
             raise ValueError(
                 f"{name} has {len(structure.share)} values, most of them scattered: a smooth mask "
                 "or a map of classes? Save one value a cell"
             )
-    return found.label_map
+    return label_map
 
 
 def read_single(path: str | Path, options: MaskOptions) -> MaskFile:

@@ -85,6 +85,8 @@ def _image(record: ImageRecord, index: int, image_root: Path, split: str) -> dic
     }
     if record.kind == "masks":
         entry["label_file"] = f"labels/{record.pair.source}/{record.pair.stem}.png"
+    if record.diameter is not None:
+        entry["diameter"] = record.diameter
     return entry | {"split": split}
 
 

@@ -16,6 +16,7 @@ from bccd_d2.export.labels import write_label_tiff, write_label_tiles
 from bccd_d2.export.table import measure, write_csv
 from bccd_d2.inference.batch.sources import Job
 from bccd_d2.io.atomic import write_png_atomic
+from bccd_d2.io.pixel_size import PixelSize
 from bccd_d2.io.tables import write_table
 from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import ValueRange
@@ -41,7 +42,7 @@ class OutputOptions:
     Attributes:
         folder: of the run; every kind of file has a folder in it.
         kinds: of `KINDS`.
-        pixel_size: micrometres a pixel, for columns in micrometres and cells a mm2; None = unknown.
+        pixel_size: micrometres a pixel of all images; None = as each file says.
         label_bits: 16 or 32; None = 16 unless an image has more than 65,535 cells.
         keep_overlaps: leave pixels that two cells claim to both; else the better scored one has
             them, so that all files agree pixel by pixel.
@@ -80,12 +81,14 @@ def write_outputs(
     cells: Cells,
     options: OutputOptions,
     value_range: ValueRange | None = None,
+    pixel_size: PixelSize | None = None,
 ) -> dict[str, Any]:
     """Write the files of one image; its row of the table of counts.
 
     Args:
         image: (H, W, 3) uint8 RGB, an array or `windows.TiffWindows`.
         value_range: what became 0 to 255 in it, for its row; None = 8 bits.
+        pixel_size: for columns in micrometres and cells a mm2; None = unknown.
 
     Raises:
         OSError: a file cannot be written.
@@ -94,7 +97,7 @@ def write_outputs(
     files = options.files(job.name)
     windowed = not isinstance(image, np.ndarray)
     if {"csv", "geojson"} & files.keys():
-        table = measure(cells, image, pixel_size=options.pixel_size)
+        table = measure(cells, image, pixel_size=pixel_size.micrometres if pixel_size else None)
     if "csv" in files:
         write_csv(files["csv"], table)
     if "geojson" in files:
@@ -107,16 +110,16 @@ def write_outputs(
     if "overlay" in files:
         drawn = overview(image, cells, OVERVIEW) if windowed else draw_outlines(image, cells)
         write_png_atomic(files["overlay"], drawn)
-    row = counts(job, cells, options.pixel_size)
+    row = counts(job, cells, pixel_size)
     if value_range is not None and value_range.dtype != "uint8":
         row["value_range"] = str(value_range)
     return row
 
 
-def counts(job: Job, cells: Cells, pixel_size: float | None = None) -> dict[str, Any]:
+def counts(job: Job, cells: Cells, pixel_size: PixelSize | None = None) -> dict[str, Any]:
     """One image's row: cells in all, interior ones, density, and the share of pixels covered."""
     height, width = cells.image_size
-    number = len(cells)
+    number, inside = len(cells), ~cells.touches_border()
     row = {
         "image": job.name,
         "file": printable(job.path),
@@ -125,12 +128,18 @@ def counts(job: Job, cells: Cells, pixel_size: float | None = None) -> dict[str,
         "height": height,
         "width": width,
         "cells": number,
-        "interior": int(number - cells.touches_border().sum()),
+        "interior": int(inside.sum()),
         "per_megapixel": number / (height * width / 1e6),
     }
-    if pixel_size is not None:
-        row["per_mm2"] = number / (height * width * (pixel_size / 1000) ** 2)
+    size = pixel_size.micrometres if pixel_size else None
+    if size is not None:
+        row["per_mm2"] = number / (height * width * (size / 1000) ** 2)
     row["coverage"] = float(cells.areas.sum()) / (height * width)
+    if pixel_size is not None:
+        row |= {"pixel_size": size, "pixel_size_from": pixel_size.source}
+    if size is not None and inside.any():
+        diameters = 2 * np.sqrt(cells.areas[inside] / np.pi)
+        row["median_diameter_um"] = float(np.median(diameters)) * size
     return row
 
 

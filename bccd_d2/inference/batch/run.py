@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from bccd_d2.inference.batch.sources import Job
 from bccd_d2.io.text import printable
-from bccd_d2.masks.cells import Cells
 
 logger = logging.getLogger(__name__)
+
+Read = TypeVar("Read")  # an image
+Found = TypeVar("Found")  # what the model says of it
 
 _POLL = 0.2  # s between looks at whether the run was stopped
 
@@ -51,9 +53,9 @@ class Outcome:
 
 def run_jobs(
     jobs: Sequence[Job],
-    read: Callable[[Job], Any],
-    predict: Callable[[Any], Cells],
-    write: Callable[[Job, Any, Cells], dict[str, Any]],
+    read: Callable[[Job], Read],
+    predict: Callable[[Read], Found],
+    write: Callable[[Job, Read, Found], dict[str, Any]],
     *,
     writers: int = 2,
     on_done: Callable[[Job], None] | None = None,
@@ -72,12 +74,12 @@ def run_jobs(
     writing = _Writers(write, writers, outcome, tell)
     try:
         for job, image in reader:
-            cells = image if isinstance(image, Exception) else _predict(predict, image, outcome)
-            if isinstance(cells, Exception):
-                outcome.fail(job, cells)
+            found = image if isinstance(image, Exception) else _predict(predict, image, outcome)
+            if isinstance(found, Exception):
+                outcome.fail(job, found)
                 tell(job)
             else:
-                writing.submit(job, image, cells)
+                writing.submit(job, image, found)
                 writing.settle(wait=False)
         writing.settle(wait=True)
     except KeyboardInterrupt:
@@ -90,7 +92,9 @@ def run_jobs(
     return outcome
 
 
-def _predict(predict: Callable[[Any], Cells], image: Any, outcome: Outcome) -> Cells | Exception:
+def _predict(
+    predict: Callable[[Read], Found], image: Read, outcome: Outcome
+) -> Found | Exception:
     start = time.perf_counter()
     try:
         return predict(image)
@@ -155,11 +159,11 @@ class _Writers:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="write")
         self._pending: list[tuple[Job, Future]] = []
 
-    def submit(self, job: Job, image: Any, cells: Cells) -> None:
+    def submit(self, job: Job, image: Any, found: Any) -> None:
         """Have an image written; waits where too many are."""
         while not self._room.acquire(timeout=_POLL):
             pass
-        future = self._pool.submit(self._timed, job, image, cells)
+        future = self._pool.submit(self._timed, job, image, found)
         future.add_done_callback(lambda _: self._room.release())
         self._pending.append((job, future))
 
@@ -182,8 +186,8 @@ class _Writers:
         self._pool.shutdown(wait=True, cancel_futures=interrupted)
         self.settle(wait=True)
 
-    def _timed(self, job: Job, image: Any, cells: Cells) -> float:
+    def _timed(self, job: Job, image: Any, found: Any) -> float:
         start = time.perf_counter()
         # Noted here, so that Ctrl-C in the calling thread cannot lose what is written.
-        self._outcome.rows[job.name] = self._write(job, image, cells)
+        self._outcome.rows[job.name] = self._write(job, image, found)
         return time.perf_counter() - start

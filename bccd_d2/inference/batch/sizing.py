@@ -36,6 +36,12 @@ class Sizing:
     apart: tuple[str, ...] = ()
 
     @property
+    def estimate(self) -> DiameterEstimate | None:
+        """The reason for doubts about all images: no common size; None = it is known or given."""
+        unknown = self.mode == AUTO and self.px is None
+        return DiameterEstimate(None, 0.0, 0, self.how) if unknown else None
+
+    @property
     def warnings(self) -> list[str]:
         """What to look at before the results are used."""
         if self.mode == AUTO and self.px is None:

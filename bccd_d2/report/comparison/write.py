@@ -30,16 +30,18 @@ _NOTES = (
 
 def score_table(entries: Sequence[Entry]) -> str:
     """A markdown table, the best of each score in bold; unknown costs are blank."""
-    best = {}
+    best: dict[str, float] = {}  # of those that could be scored
     for score in SCORES:
-        pick = min if score in LESS_IS_BETTER else max
-        best[score] = pick((entry.scores[score] for entry in entries), default=None)
+        known = [value for entry in entries if (value := entry.scores[score]) is not None]
+        if known:
+            best[score] = min(known) if score in LESS_IS_BETTER else max(known)
     lines = [_row(["method", *SCORES, *COSTS]), _row(["---"] * (1 + len(SCORES) + len(COSTS)))]
     for entry in entries:
         cells = [markdown_text(entry.name)]
         for score in SCORES:
-            text = _number(score, entry.scores[score])
-            cells.append(f"**{text}**" if entry.scores[score] == best[score] else text)
+            value = entry.scores[score]
+            text = _number(score, value)
+            cells.append(f"**{text}**" if value is not None and value == best[score] else text)
         cells += [_number(cost, entry.cost.get(cost)) for cost in COSTS]
         lines.append(_row(cells))
     return "\n".join(lines) + "\n"

@@ -67,20 +67,18 @@ def plot_shapes(dataset: DatasetFiles) -> Canvas:
     """Width and height of every cell's box: inner cells, border cells, suspected clumps."""
     figure = canvas(5.6, 4.6)
     axes = figure.subplots()
-    sides, border, clump = [], [], []
-    for image in dataset.images.values():
-        sides.append(image.cells.boxes[:, 2:] - image.cells.boxes[:, :2])
-        border.append(image.border)
-        clump.append(image.clump)
-    sides = np.concatenate([np.zeros((0, 2)), *sides])
-    border, clump = _joined(border).astype(bool), _joined(clump).astype(bool)
+    images = dataset.images.values()
+    each = [image.cells.boxes[:, 2:] - image.cells.boxes[:, :2] for image in images]
+    sides = np.concatenate([np.zeros((0, 2)), *each])
+    border = _joined([image.border for image in images]).astype(bool)
+    clump = _joined([image.clump for image in images]).astype(bool)
     top = 1.05 * float(sides.max(initial=1))
     groups = (("inside", ~border & ~clump, GREY), ("at the border", border & ~clump, BLUE),
               ("suspected clump", clump, ORANGE))  # fmt: skip
     for marker, (name, chosen, colour) in zip(MARKERS, groups, strict=False):
         axes.scatter(
-            *sides[chosen].T, s=9, color=colour, alpha=0.4, linewidths=0, marker=marker,
-            label=f"{name}: {int(chosen.sum()):,}", rasterized=True,
+            sides[chosen, 0], sides[chosen, 1], s=9, color=colour, alpha=0.4, linewidths=0,
+            marker=marker, label=f"{name}: {int(chosen.sum()):,}", rasterized=True,
         )  # fmt: skip
     axes.plot([0, top], [0, top], color="black", linewidth=0.7)
     tidy(axes, "width of a cell's box, px", "height, px")

@@ -165,8 +165,9 @@ def _read_evaluated(
     scores = _read_scores(part / "scores.json")
     found = Evaluated(part.name, scores)
     if table.is_file():
-        masks = dict.fromkeys(shapes.MASK_COLUMNS, _number) if "masks" in found.kind else {}
-        rows = read_rows(table, shapes.PER_IMAGE | masks, EVALUATE_AGAIN, others=_number)
+        masks = shapes.MASK_COLUMNS if "masks" in found.kind else ()
+        columns: dict[str, Any] = {**shapes.PER_IMAGE, **dict.fromkeys(masks, _number)}
+        rows = read_rows(table, columns, EVALUATE_AGAIN, others=_number)
         found = replace(found, per_image=rows)
     missing = "no intervals, calibration, failures or pictures"
     if found.kind != "masks":
@@ -206,7 +207,10 @@ def _with_images(
         part: folder of the evaluation's files.
         dataset: the converted folder, where the images lie elsewhere than when evaluated.
     """
-    description = None if dataset is None else read_description(dataset)
+    place = None
+    if dataset is not None:
+        description = read_description(dataset)
+        place = image_root(dataset, description), max_value(description)
     path = part / "verdicts.json"
     if "analysis" in absent:
         absent["images"] = absent["analysis"]
@@ -218,9 +222,7 @@ def _with_images(
     images = {image["image_id"]: image for image in content["images"]}
     if found.per_image and images.keys() != {row["image_id"] for row in found.per_image}:
         raise ValueError(f"{path} and per_image.csv are of other images; {EVALUATE_AGAIN}")
-    folder, white = Path(content["image_root"]), content["max_value"]
-    if description is not None:
-        folder, white = image_root(dataset, description), max_value(description)
+    folder, white = place or (Path(content["image_root"]), content["max_value"])
     if not any((folder / image["file_name"]).is_file() for image in images.values()):
         absent["images"] = (
             f"The images are not in {folder} any more: no pictures. Give the place of the "

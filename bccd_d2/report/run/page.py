@@ -211,9 +211,11 @@ def scores(run: RunFiles, evaluated: Evaluated) -> Section:
     else:
         blocks.append(Text(run.absent["analysis"], "absent"))
     masks = found.get("segm", {})
-    bins = [(size, masks.get(f"AP_{size}"), masks.get(f"AR_{size}"))
-            for size in ("small", "medium", "large")]  # fmt: skip
-    bins = [[size, f"{ap:.3f}", f"{ar:.3f}"] for size, ap, ar in bins if ap is not None]
+    bins = [
+        [size, f"{masks[f'AP_{size}']:.3f}", f"{masks[f'AR_{size}']:.3f}"]
+        for size in ("small", "medium", "large")
+        if masks.get(f"AP_{size}") is not None
+    ]
     if bins:
         caption = "By size: a third each of the training cells, by area"
         blocks.append(Table(caption, ["cells", "mask AP", "mask AR"], bins, (1, 2)))
@@ -255,10 +257,11 @@ def operating_point(run: RunFiles) -> Section:
 def calibration(run: RunFiles, evaluated: Evaluated) -> Section:
     """Whether the model's own scores mean what they say."""
     section = Section("calibration", "Calibration")
-    table = evaluated.scores.get("calibration")
     if "analysis" in run.absent:
         section.blocks.append(Text(run.absent["analysis"], "absent"))
-    elif not sum(table["counts"]):
+        return section
+    table = evaluated.scores["calibration"]
+    if not sum(table["counts"]):
         section.blocks.append(Text("No calibration: the model predicted no cell.", "absent"))
     else:
         note = "mean |score - share matched|; 0 is perfect"

@@ -76,11 +76,18 @@ def see(evaluated: Evaluated, image_id: int) -> SeenImage:
             f"image {path} is not the one that was evaluated: it has height and width "
             f"{pixels.shape[:2]}, not {size}; {EVALUATE_AGAIN}"
         )
-    return SeenImage(path.name, pixels, *_cells(found, "truth"), *_cells(found, "prediction"))
+    return SeenImage(path.name, pixels, *cells_of(found, "truth"), *cells_of(found, "prediction"))
 
 
-def _cells(image: Mapping[str, Any], side: str) -> tuple[Cells, np.ndarray]:
-    """The cells of one side and the verdict on each, (N,) of str."""
+def cells_of(image: Mapping[str, Any], side: str) -> tuple[Cells, np.ndarray]:
+    """The cells of an image of verdicts.json and the verdict on each, (N,) of str.
+
+    Args:
+        side: "truth" or "prediction".
+
+    Raises:
+        ValueError: a mask is broken; or not every cell has a verdict; or an event names more.
+    """
     masks, verdicts = image[side]["masks"], image[side]["verdicts"]
     places = [place for event in image["events"] for place in event[side]]
     try:
@@ -268,8 +275,8 @@ def failure_figure(image: SeenImage, event: Event) -> Figure:
 
 def event_box(sides: Sequence[tuple[Cells, Sequence[int]]]) -> np.ndarray:
     """(4,) float: the box x0 y0 x1 y1 round the chosen cells of each side."""
-    boxes = [box for cells, members in sides for box in cells.boxes[list(members)]]
-    boxes = np.array([box for box in boxes if box[2] > box[0]] or boxes, dtype=np.float64)
+    every = [box for cells, members in sides for box in cells.boxes[list(members)]]
+    boxes = np.array([box for box in every if box[2] > box[0]] or every, dtype=np.float64)
     return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
 
 
@@ -277,7 +284,9 @@ def _count(count: int, word: str) -> str:
     return f"{count or 'no'} {word} cell{'' if count == 1 else 's'}"
 
 
-def crop_window(box: Sequence[float], image_size: tuple[int, int]) -> tuple[int, int, int, int]:
+def crop_window(
+    box: Sequence[float] | np.ndarray, image_size: tuple[int, int]
+) -> tuple[int, int, int, int]:
     """A square x0 y0 x1 y1 round a box with as much again round it, moved into the image.
 
     At least 96 px wide, and cut off only where the image itself is smaller.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bccd_d2.evaluation.analysis import IOU_BINS
 from bccd_d2.evaluation.failures import KINDS
 
 _COUNT = range(1 << 40)
 _NUMBER = (float, None)  # None: there are no cells to score on
-_GROUP = {str: (float, None, bool)}
+_GROUP: dict[Any, Any] = {str: (float, None, bool)}
 _CURVES = [[float] * 101] * 10  # by IoU threshold, over recall
 _POINT = {"score_threshold": float, "origin": str}
 SWEEP_COLUMNS = ("thresholds", "f1", "precision", "recall", "pq", "count_mae", "count_bias")
@@ -75,5 +77,5 @@ CONFIG = {  # config.yaml, as far as the report reads it
     "MODEL?": {"META_ARCHITECTURE?": str, "BACKBONE?": {"NAME?": str}, "VIT?": dict},
     "SOLVER?": {"MAX_ITER?": _COUNT},
 }
-PER_IMAGE = {"image_id": int, "file_name": str}
+PER_IMAGE: dict[str, Any] = {"image_id": int, "file_name": str}
 MASK_COLUMNS = ("truth", "predicted", "PQ", "SQ", "F1@.5", "pixel_Dice")  # of per_image.csv

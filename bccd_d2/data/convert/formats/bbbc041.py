@@ -44,7 +44,7 @@ def read_bbbc041(path: str | Path) -> tuple[list[ImageShapes], list[Skip]]:
 def _image(entry: Any, file: Path, place: str) -> ImageShapes:
     image = entry.get("image") if isinstance(entry, Mapping) else None
     name = image.get("pathname") if isinstance(image, Mapping) else None
-    if not isinstance(name, str) or not name:
+    if not isinstance(image, Mapping) or not isinstance(name, str) or not name:
         raise FormatError(file, f"{place}.image.pathname", f"is {name!r}, no name", "correct it")
     shape, size = image.get("shape"), None
     if isinstance(shape, Mapping):

@@ -208,6 +208,7 @@ def _shape(
         attributes = annotation.get("attributes")
         crowd = bool(isinstance(attributes, Mapping) and attributes.get("is_crowd"))
         notes[BRUSH] += not crowd
+    common: dict[str, Any]
     common = {"category": category, "ignored": crowd or bool(annotation.get("ignore"))}
     if isinstance(annotation.get("point"), list):
         x, y = numbers(annotation["point"], 2, where[0], f"{where[1]}.point")

@@ -174,7 +174,7 @@ def annotate(image: ImageShapes, image_size: tuple[int, int], kind: str) -> Anno
         image_size=image_size,
         categories=[shape.category for shape, _, _ in cells],
         ignored=np.array([shape.ignored for shape, _, _ in cells], dtype=bool),
-        rles=[rle for _, rle, _ in cells] if kind == "masks" else [],
+        rles=[rle for _, rle, _ in cells if rle is not None] if kind == "masks" else [],
         boxes=np.array([box for _, _, box in cells], dtype=np.float64).reshape(-1, 4),
         notes=notes,
     )
@@ -226,9 +226,9 @@ def _placed(
     shape: Shape, size: tuple[int, int], kind: str, notes: Counter
 ) -> tuple[Rle | None, tuple[float, ...] | None]:
     """The shape's mask and box inside the image; (None, None) for one that is dropped."""
-    if shape.kind == "points":
+    if shape.point is not None:
         return None, _point(shape.point, size, notes)
-    if shape.kind == "boxes":
+    if shape.box is not None:
         return None, _box(shape.box, size, notes)
     rle = _mask(shape, size, notes)
     if not coco_mask.area(rle):
