@@ -65,7 +65,7 @@ def test_a_path_elsewhere_names_no_shipped_config(name, tmp_path, monkeypatch):
         ("maskrcnn/cpu_best", "did you mean cpu_best"),
         ("cpu_tiny", "cpu_tiny_flows, cpu_tiny_watershed, cpu_tiny"),
         ("cpu_bset.yaml", "did you mean cpu_best"),
-        ("xyz", "there are cpu_best, cpu_joint"),
+        ("xyz", "there are any_smear, cpu_best, cpu_joint"),
         ("maskrcnn", "did you mean cpu_tiny_maskrcnn"),  # the base of that name is no model
     ],
 )
