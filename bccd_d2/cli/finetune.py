@@ -64,7 +64,7 @@ def _finetune(args: argparse.Namespace) -> int:
         f"{result.train_images} images, {result.minutes:.1f} minutes of training "
         f"({result.clock} time), {result.held_out_images} images held out"
     )
-    if result.before is None:
+    if result.before is None or result.after is None:
         print("no image was held out: nobody checked whether the new model is better")
     else:
         print(f"{result.score} on the held-out images: {start.name} {result.before:.3f}, new "
