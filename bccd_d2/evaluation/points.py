@@ -98,8 +98,8 @@ def point_scores(images: Sequence[PointCounts], complete: bool = True) -> dict[s
 
     Args:
         complete: every cell has a point. Then also spurious (share of the outlines that hold no
-            point) and the count errors, in cells per image. Else an outline without a point may well
-            be right, and neither is given.
+            point) and the count errors, in cells per image. Else an outline without a point may
+            well be right, and neither is given.
 
     Raises:
         ValueError: no images.

@@ -153,7 +153,12 @@ class Budget(HookBase):
         clock: gives the time in seconds.
         clock_name: for the record.
         record: JSON file for `Spent`, written when the run ends.
+
+    Attributes:
+        spent: what was spent, when the run has ended.
     """
+
+    spent: Spent
 
     def __init__(
         self, seconds: float, clock: Callable[[], float], clock_name: str, record: Path
@@ -192,11 +197,12 @@ class Budget(HookBase):
         step = self._before_last / trainer.iter if trainer.iter else self._used()
         steps = self._before_last + step  # the last one at their mean: validation came after it
         validation = max(0.0, self._used() - steps)
-        spent = Spent(
+        self.spent = Spent(
             self._clock_name, self._seconds / 60, steps / 60, validation / 60, iterations=done
         )
-        write_json_atomic(self._record, asdict(spent))
-        logger.info("%d steps took %.2f of %.2f minutes", done, spent.minutes, spent.budget)
+        write_json_atomic(self._record, asdict(self.spent))
+        took, budget = self.spent.minutes, self.spent.budget
+        logger.info("%d steps took %.2f of %.2f minutes", done, took, budget)
 
     def state_dict(self) -> dict[str, Any]:
         return {"used": self._used(), "planned": self.trainer.max_iter}

@@ -8,20 +8,20 @@ is estimated from the images.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from detectron2.engine import HookBase
 from torch import nn
 from tqdm import tqdm
 
 from bccd_d2.data.catalog import load_split, register_dataset
+from bccd_d2.data.convert.pairing import Skip
 from bccd_d2.data.convert.run import AnnotationSource, ConvertOptions, convert
 from bccd_d2.evaluation.evaluators import evaluator_for
-from bccd_d2.experiments.budget import Budget, clock_of, plan, read_spent
+from bccd_d2.experiments.budget import Budget, Spent, clock_of, plan
 from bccd_d2.experiments.weak_labels import BACKGROUND, check_model, make_weak_labels
 from bccd_d2.inference.diameter import common_diameter, estimate_diameter
 from bccd_d2.inference.predictor import PredictOptions, predict_cells
@@ -135,31 +135,42 @@ def fine_tune(
             check_model(start)
         how = ConvertOptions(val_fraction=options.held_out, seed=options.seed, mask_kind=mask_kind)
         report = convert(**places, out=out / "data", options=how, annotations=annotations)
-        skipped = [f"{skip.file}: {skip.reason}" for skip in report.skips]
         _check_split(out / "data", options.held_out > 0)
-        root = out / "data"
-        if read_description(root)["annotations"] != "masks":
-            weak = make_weak_labels(start, root, out / "weak", progress=progress)
-            skipped += [f"{skip.file}: {skip.reason}" for skip in weak.skips]
-            root = out / "weak"
+        root, skips = _outlined(start, out, progress)
+        skipped = [f"{skip.file}: {skip.reason}" for skip in (*report.skips, *skips)]
         config = _config(start, root, out / "training", options)
         check_datasets(prepare(config.clone()), ("TRAIN",))
-        score, before = _score(start, out / "data") if options.held_out else ("", None)
-        clock = _train(config, options.minutes, progress)
+        score, before = "", None
+        if options.held_out:
+            score, before = _score(start, out / "data")
+        spent = _train(config, options.minutes, progress)
         new = load_model(str(out / "training"), device=start.device)
-        after = _score(new, out / "data")[1] if options.held_out else None
-        kept = before is None or after is None or after > before
+        after, kept = None, True
+        if before is not None:
+            after = _score(new, out / "data")[1]
+            kept = after > before
         _write_model(new if kept else start, start, out)
-        spent = read_spent(out / "training")
-        assert spent is not None  # the training has just written it
         result = FineTuned(
             out, kept, score, before, after, len(load_split(root, "train")),
             len(load_split(out / "data", HELD_OUT)) if options.held_out else 0,
-            spent.minutes, clock, tuple(skipped),
+            spent.minutes, spent.clock, tuple(skipped),
         )  # fmt: skip
-        said = asdict(result) | {"out": "", "start": start.name, "start_sha256": start.digest()}
-        write_json_atomic(out / RECORD, said | {"options": asdict(options)}, indent=1)
+        _write_record(result, start, options)
     return result
+
+
+def _outlined(start: TrainedModel, out: Path, progress: bool) -> tuple[Path, Sequence[Skip]]:
+    """The dataset of masks to learn from, made of boxes or points where need be."""
+    if read_description(out / "data")["annotations"] == "masks":
+        return out / "data", ()
+    weak = make_weak_labels(start, out / "data", out / "weak", progress=progress)
+    return weak.out, weak.skips
+
+
+def _write_record(result: FineTuned, start: TrainedModel, options: FineTuneOptions) -> None:
+    said = asdict(result) | {"start": start.name, "start_sha256": start.digest()}
+    said.pop("out")
+    write_json_atomic(result.out / RECORD, said | {"options": asdict(options)}, indent=1)
 
 
 def _check_split(folder: Path, hold_out: bool) -> None:
@@ -206,15 +217,15 @@ def _config(start: TrainedModel, root: Path, folder: Path, options: FineTuneOpti
     return config
 
 
-def _train(config: Any, minutes: float, progress: bool) -> str:
-    """Spend the minutes; the name of the clock that counted them."""
+def _train(config: Any, minutes: float, progress: bool) -> Spent:
+    """Train for some minutes."""
     planned = plan(config, minutes)
     name, clock = clock_of(config.MODEL.DEVICE)
     folder = Path(config.OUTPUT_DIR)
     budget = Budget(minutes * 60, clock, name, folder / "budget.json")
     bar = _Bar(minutes * 60, clock, progress)
     train(prepare(planned, uses=("TRAIN",)), extra_hooks=[_KeepStatistics(), budget, bar])
-    return name
+    return budget.spent
 
 
 class _KeepStatistics(HookBase):
@@ -270,8 +281,7 @@ def _score(model: TrainedModel, folder: Path) -> tuple[str, float]:
         cells = predict_cells([model], image, options)
         evaluator.process([record], [{"instances": instances_of(cells)}])
     group, score = SCORES[kind][0 if description.get("complete", True) else 1]
-    value = evaluator.evaluate()[group][score]
-    return score, float(np.nan if value is None else value)
+    return score, float(evaluator.evaluate()[group][score])
 
 
 def _write_model(model: TrainedModel, start: TrainedModel, out: Path) -> None:

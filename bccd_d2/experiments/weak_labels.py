@@ -215,7 +215,7 @@ class _Source:
                 f"{path} is {pixels.shape[1]}x{pixels.shape[0]} px, and was "
                 f"{image.size[1]}x{image.size[0]} when it was converted; convert again"
             )
-        # Crowds are neither cell nor background, but by their name.
+        # Crowds are neither cell nor background, unless their name says so.
         known: dict[bool, list[Any]] = {True: [], False: []}
         for row in image.annotations:
             named = row.get("category", CELL) in self.background

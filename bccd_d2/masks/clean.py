@@ -9,7 +9,9 @@ from skimage.measure import label
 from bccd_d2.masks.labels import check_label_map, relabel
 
 
-def clean_labels(label_map: np.ndarray, *, min_area: int = 0, fill_holes: bool = False) -> np.ndarray:
+def clean_labels(
+    label_map: np.ndarray, *, min_area: int = 0, fill_holes: bool = False
+) -> np.ndarray:
     """The same cells, each its largest 8-connected piece, numbered 1..N in the old order.
 
     Args:

@@ -1,7 +1,7 @@
 """The one form that every annotation format is read into, and what makes pixels of it.
 
-A reader takes files to `ImageShapes`, one per image: what the file says, checked, and nothing of the
-image itself. `annotate` then cuts it to the image's size, drops what is empty or double, counts
+A reader takes files to `ImageShapes`, one per image: what the file says, checked, and nothing of
+the image itself. `annotate` then cuts it to the image's size, drops what is empty or double, counts
 what it did, and gives `Annotated`.
 """
 
