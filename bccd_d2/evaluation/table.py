@@ -53,8 +53,8 @@ def format_scores(results: Mapping[str, Mapping[str, Any]]) -> str:
     """An aligned table of the main scores that `CellEvaluator.evaluate` returned.
 
     Scores are in [0, 1], counts in cells per image. A score that is not there shows as "-", one
-    that is None for want of true cells as "no cells". Groups named ``<dataset>/<group>`` get one table
-    per dataset. {} gives "".
+    that is None for want of true cells as "no cells". Groups named ``<dataset>/<group>`` get one
+    table per dataset. {} gives "".
     """
     datasets: dict[str, dict[str, Mapping[str, Any]]] = {}
     for group, values in results.items():
