@@ -20,7 +20,7 @@ demo: $(READY)
 	@$(PY) -m bccd_d2 demo --out output/demo $${DATA:+--root "$$DATA"}
 
 test: lint
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(READY)
 	@$(PY) -m pytest -q --runslow -m slow

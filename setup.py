@@ -16,7 +16,7 @@ APP = ["gradio>=6"]
 TABLE = ["pandas>=2"]
 TIFF = ["imagecodecs>=2023.7"]  # LZW, JPEG and other compressions of large TIFFs
 TUNE = ["matplotlib>=3.8", "optuna>=4", "pyyaml>=6"]
-DEV = ["mypy>=2.4", "pytest>=8", "ruff>=0.6", "selenium>=4.20", "shapely>=2"]
+DEV = ["mypy>=2.4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.6", "selenium>=4.20", "shapely>=2"]
 
 setup(
     name="bccd_d2",
