@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from bccd_d2 import cli
 from bccd_d2.cli.common import run
 from bccd_d2.cli.errors import explain
 
@@ -114,3 +115,19 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path) -> None:
         command, shell=True, env={**os.environ, "CODE": code}, capture_output=True, text=True
     )
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "RUN", "--out"),
+        ("explore", "--dataset", "DATASET", "--out"),
+        ("compare", "--model", "a=otsu_watershed", "--out"),
+        ("export", "weights", "RUN", "--name", "a", "--out"),
+    ],
+)
+def test_an_output_that_cannot_be_written_ends_it_before_the_work(words, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert cli.main([*words, str(tmp_path / "file" / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "file" in told and "RUN" not in told and "DATASET" not in told

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,22 @@ def configured(args: argparse.Namespace) -> Any:
     if weights and Path(weights).is_dir():
         config.MODEL.WEIGHTS = str(run_weights(config, weights))
     return config
+
+
+@contextlib.contextmanager
+def writing(folder: Path | None, what: str) -> Iterator[None]:
+    """Find out before the work that a folder can be written; None = one of the work's own.
+
+    Raises:
+        OSError: it cannot, or another process writes there.
+    """
+    if folder is None:
+        yield
+        return
+    from bccd_d2.io.lock import hold_folder
+
+    with hold_folder(folder, what):
+        yield
 
 
 def run(

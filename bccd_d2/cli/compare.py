@@ -75,6 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compare(args: argparse.Namespace) -> None:
+    with common.writing(args.out, "comparison"):
+        _benchmark(args)
+
+
+def _benchmark(args: argparse.Namespace) -> None:
     from bccd_d2.evaluation.paired import paired_differences
     from bccd_d2.experiments import benchmark
     from bccd_d2.experiments.across import choose_split, run_across

@@ -33,4 +33,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _explore(args: argparse.Namespace) -> None:
     from bccd_d2.report.dataset.page import write_dataset_report
 
-    print("wrote", *write_dataset_report(args.dataset, args.out), sep="\n  ")
+    with common.writing(args.out, "dataset page"):
+        print("wrote", *write_dataset_report(args.dataset, args.out), sep="\n  ")

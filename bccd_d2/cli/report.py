@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(args: argparse.Namespace) -> None:
     from bccd_d2.report.run.page import write_report
 
-    written = write_report(
-        args.run, args.out, dataset=args.dataset, name=args.split, examples=args.examples
-    )
+    with common.writing(args.out, "report"):
+        written = write_report(
+            args.run, args.out, dataset=args.dataset, name=args.split, examples=args.examples
+        )
     print("wrote", *written, sep="\n  ")

@@ -140,21 +140,15 @@ def fine_tune(
         skipped = [f"{skip.file}: {skip.reason}" for skip in (*report.skips, *skips)]
         config = _config(start, root, out / "training", options)
         check_datasets(prepare(config.clone()), ("TRAIN",))
-        score, before = "", None
-        if options.held_out:
-            score, before = _score(start, out / "data")
+        score, before = _score(start, out / "data") if options.held_out else ("", None)
         spent = _train(config, options.minutes, progress)
         new = load_model(str(out / "training"), device=start.device)
-        after, kept = None, True
-        if before is not None:
-            after = _score(new, out / "data")[1]
-            kept = after > before
+        after = None if before is None else _score(new, out / "data")[1]
+        kept = before is None or after is None or after > before
         _write_model(new if kept else start, start, out)
-        result = FineTuned(
-            out, kept, score, before, after, len(load_split(root, "train")),
-            len(load_split(out / "data", HELD_OUT)) if options.held_out else 0,
-            spent.minutes, spent.clock, tuple(skipped),
-        )  # fmt: skip
+        held_out = len(load_split(out / "data", HELD_OUT)) if options.held_out else 0
+        scores, images = (score, before, after), (len(load_split(root, "train")), held_out)
+        result = FineTuned(out, kept, *scores, *images, spent.minutes, spent.clock, tuple(skipped))
         _write_record(result, start, options)
     return result
 

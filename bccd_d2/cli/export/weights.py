@@ -38,13 +38,15 @@ def _export(args: argparse.Namespace) -> None:
     from bccd_d2.models.export import export_run
     from bccd_d2.models.file import PRETRAINED
 
-    written = export_run(
-        args.run,
-        PRETRAINED if args.ship else args.out,
-        args.name,
-        config_file=args.config_file,
-        half=args.half,
-        default=args.ship,
-    )
+    out = PRETRAINED if args.ship else args.out
+    with common.writing(out, "export"):
+        written = export_run(
+            args.run,
+            out,
+            args.name,
+            config_file=args.config_file,
+            half=args.half,
+            default=args.ship,
+        )
     for what, path in written.items():
         print(f"{what + ':':10s}{path}")
