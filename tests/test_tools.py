@@ -52,9 +52,9 @@ OLD_SPELLINGS = {  # script: a call that documents once showed
 }
 
 
-def test_every_word_has_one_script():
+def test_every_word_that_was_a_script_still_is_one():
     assert sorted(WORDS) == [tool.stem for tool in SHIMS]
-    assert sorted(WORDS.values()) == sorted(cli.WORDS)
+    assert sorted([*WORDS.values(), "finetune", "pseudo"]) == sorted(cli.WORDS)  # these never were
 
 
 @pytest.mark.parametrize("tool", SHIMS, ids=lambda path: path.name)
