@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -58,7 +59,7 @@ def _value(value: Any, rng: np.random.Generator) -> Any:
     _walk(value, (), places)
     path = places[rng.integers(len(places))]
     if not path:
-        return ODD[rng.integers(len(ODD))]
+        return copy.deepcopy(ODD[rng.integers(len(ODD))])
     *way, last = path
     parent = value
     for step in way:
@@ -71,7 +72,7 @@ def _value(value: Any, rng: np.random.Generator) -> Any:
     elif deed < 0.4 and isinstance(parent, dict):
         parent[str(ODD[rng.integers(len(ODD))])] = parent.pop(last)
     else:
-        parent[last] = ODD[rng.integers(len(ODD))]
+        parent[last] = copy.deepcopy(ODD[rng.integers(len(ODD))])
     return value
 
 

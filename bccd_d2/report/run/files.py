@@ -5,7 +5,6 @@ Nothing is computed here that an evaluation has stored.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -344,7 +343,6 @@ def duration(seconds: float) -> str:
     """Seconds as "1 h 5 min", "25 min 3 s" or "8.4 s"."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    whole = datetime.timedelta(seconds=round(seconds))
-    hours, rest = divmod(int(whole.total_seconds()), 3600)
+    hours, rest = divmod(round(min(seconds, 1e12)), 3600)
     minutes, left = divmod(rest, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"
