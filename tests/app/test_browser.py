@@ -5,6 +5,7 @@ Needs Debian's chromium and chromium-driver (or others on the path), gradio and 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shutil
@@ -23,6 +24,7 @@ pytest.importorskip("selenium", reason="needs selenium: pip install 'bccd_d2[dev
 
 from page_stand_in import DarkParts
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.keys import Keys
 
 from bccd_d2.app.results import find_cells
@@ -56,12 +58,16 @@ class Browser:
         return self.driver.find_elements("css selector", css)
 
     def until(self, ask, what: str, seconds: float = 60):
-        """The first true answer; fails with ``what`` when there is none."""
+        """The first true answer; fails with ``what`` when there is none.
+
+        The page draws its cards anew: an element that went in between is asked for again.
+        """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            answer = ask()
-            if answer:
-                return answer
+            with contextlib.suppress(StaleElementReferenceException):
+                answer = ask()
+                if answer:
+                    return answer
             time.sleep(0.1)
         raise AssertionError(what)
 
@@ -69,7 +75,8 @@ class Browser:
         self.find("#bccd-upload input[type=file]").send_keys(str(path))
 
     def card(self, key: str) -> str:
-        return self.find(f'[data-card="{key}"] .number').text
+        css = f'[data-card="{key}"] .number'
+        return self.until(lambda: [item.text for item in self.all(css)], f"no {css}")[0]
 
     def shows(self, key: str, text: str) -> None:
         self.until(lambda: self.card(key) == text, f"{key} is {self.card(key)}, not {text}", 20)
