@@ -324,9 +324,3 @@ def _to_rgb(pixels: np.ndarray, max_value: float | None) -> tuple[np.ndarray, Va
 
 def _three(pixels: np.ndarray) -> np.ndarray:
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-
-
-def read_pages(path: str | Path) -> Iterator[np.ndarray]:
-    """Each image of a file, (H, W, 3) uint8 RGB, one in memory at a time; see `read_plane`."""
-    for plane in planes(path).images:
-        yield read_image(path, plane)

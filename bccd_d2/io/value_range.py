@@ -121,15 +121,6 @@ def scale_to_uint8(pixels: np.ndarray, value_range: ValueRange) -> np.ndarray:
     return result
 
 
-def to_uint8(pixels: np.ndarray) -> np.ndarray:
-    """Pixels of any type as uint8 of the same shape, by the rule above.
-
-    Raises:
-        ValueError: see `find_range`.
-    """
-    return scale_to_uint8(pixels, measure_range(pixels))
-
-
 def summarise_ranges(ranges: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """How many images have each range, the most frequent first, of `ValueRange.as_json` data."""
     names = (f"{one['dtype']} 0 to {one['top']:g}" for one in ranges)

@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from bccd_d2.io.images import read_image, read_pages
-from bccd_d2.io.value_range import to_uint8
+from bccd_d2.io.images import planes, read_image
+from bccd_d2.io.value_range import measure_range, scale_to_uint8
 
 SIZE = (20, 31)
 
@@ -126,14 +126,20 @@ def test_pages_come_one_by_one(tmp_path, depth):
     stack = np.random.default_rng(1).integers(0, 256, (4, *SIZE, 3)).astype(depth)
     stack[:, 0, 0] = 255
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="rgb")
-    np.testing.assert_array_equal(list(read_pages(tmp_path / "a.tif")), stack)
+    found = [read_image(tmp_path / "a.tif", p) for p in planes(tmp_path / "a.tif").images]
+    np.testing.assert_array_equal(found, stack)
 
 
 def test_a_smaller_copy_in_the_file_is_no_page(rgb, tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as tif:
         tif.write(rgb, photometric="rgb")
         tif.write(rgb[::2, ::2], photometric="rgb", subfiletype=1)
-    assert len(list(read_pages(tmp_path / "a.tif"))) == 1
+    assert len(list(planes(tmp_path / "a.tif").images)) == 1
+
+
+def to_uint8(pixels):
+    """As `read_image` brings pixels to 8 bits."""
+    return scale_to_uint8(pixels, measure_range(pixels))
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])

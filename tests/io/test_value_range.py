@@ -8,9 +8,9 @@ import pytest
 from bccd_d2.io.value_range import (
     ValueRange,
     find_range,
+    measure_range,
     mixed_ranges,
     summarise_ranges,
-    to_uint8,
 )
 
 
@@ -46,7 +46,7 @@ def test_floats_between_two_scales_are_refused(high):
 def test_a_remedy_that_is_named_works():
     pixels = np.array([0, 3000.0], np.float32)
     with pytest.raises(ValueError, match="--max-value 4095"):
-        to_uint8(pixels)
+        measure_range(pixels)
     assert find_range(pixels.dtype, 0, 3000, given=4095).top == 4095
 
 
