@@ -117,7 +117,8 @@ def finalize(config: CN, train_images: int | None = None) -> CN:
     rpn = config.MODEL.RPN
     rpn.POST_NMS_TOPK_TEST = max(rpn.POST_NMS_TOPK_TEST, 2 * cap)
     rpn.PRE_NMS_TOPK_TEST = max(rpn.PRE_NMS_TOPK_TEST, rpn.POST_NMS_TOPK_TEST)
-    config.MODEL.ROI_HEADS.NUM_CLASSES = len(classes_of(config))
+    types = 1 if config.MODEL.TYPES.ENABLED else len(classes_of(config))
+    config.MODEL.ROI_HEADS.NUM_CLASSES = types
     if train_images:
         _epochs_to_iterations(config, train_images)
     config.freeze()

@@ -20,6 +20,7 @@ from detectron2.modeling import build_model as build_registered
 from detectron2.modeling.backbone.fpn import build_resnet_fpn_backbone
 from torch import nn
 
+from bccd_d2.masks.cell_types import TypeOptions
 from bccd_d2.masks.decode import DecodeOptions
 from bccd_d2.masks.encode import EncodeOptions
 from bccd_d2.masks.otsu import OtsuOptions
@@ -40,6 +41,7 @@ from bccd_d2.modeling.otsu import OtsuWatershed
 from bccd_d2.modeling.rcnn.cell_rcnn import CellRCNN
 from bccd_d2.modeling.rcnn.mask_head import CellMaskHead
 from bccd_d2.modeling.rcnn.roi_heads import CellBoxHead, CellCascadeROIHeads, CellROIHeads
+from bccd_d2.modeling.types.head import CellTypes, add_types
 
 PATCH = 16  # The detector's stride; patch 14 weights are resampled to it.
 
@@ -209,4 +211,19 @@ def build_model(config: Any) -> nn.Module:
         ValueError, FileNotFoundError, OSError: see `backbones.weights.load_vit_weights`.
     """
     register()
-    return build_registered(config)
+    model = build_registered(config)
+    types = cell_types(config)
+    return model if types is None else add_types(model, types.to(model.device).eval())
+
+
+def cell_types(cfg: Any) -> CellTypes | None:
+    """What ``MODEL.TYPES`` gives to found cells; None where it is not enabled.
+
+    Raises:
+        ValueError: see `TypeOptions`.
+    """
+    options = options_of(TypeOptions, cfg.MODEL.TYPES)
+    if not options.enabled:
+        return None
+    classes, cap = len(cfg.MODEL.CLASSES.NAMES), cfg.TEST.DETECTIONS_PER_IMAGE
+    return CellTypes(classes, options, cfg.INPUT.DIAMETER, cap)

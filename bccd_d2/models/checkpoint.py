@@ -19,6 +19,7 @@ from bccd_d2.models.file import read_checkpoint
 logger = logging.getLogger(__name__)
 
 RUN_FILES = ("model_best.pth", "model_final.pth")  # what a finished run has, the better first
+TYPES = "types."  # begins the names of what gives types to found cells, see `modeling.types.head`
 _RESUMABLE = re.compile(r"model_(\d+|final)\.pth")
 
 
@@ -171,6 +172,8 @@ class CellCheckpointer:
         if state and all(name.startswith("module.") for name in state):  # of DataParallel
             state = average_weights(state)
         own = self.model.state_dict()
+        if not any(name.startswith(TYPES) for name in own):  # a typed model begins an untyped one
+            state = {name: tensor for name, tensor in state.items() if not name.startswith(TYPES)}
         shapes = [name for name in own if name in state and state[name].shape != own[name].shape]
         missing = [n for n in own if n not in state and not n.startswith(self.new_parts)]
         wrong = [*shapes, *missing, *(name for name in state if name not in own)]

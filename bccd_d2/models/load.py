@@ -19,6 +19,7 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
 from bccd_d2.modeling.device import chosen_device
 from bccd_d2.modeling.tensors import SUFFIXES, check_weights_file
+from bccd_d2.modeling.types.head import UNTYPED
 from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint
 from bccd_d2.models.file import (
     DECIDING,
@@ -116,6 +117,7 @@ class TrainedModel:
         *,
         zoom: float = 1.0,
         whole: np.ndarray | None = None,
+        untyped: bool = False,
     ) -> list[Cells]:
         """The candidates of each image, in its own frame, of all scores the model gives.
 
@@ -127,8 +129,9 @@ class TrainedModel:
             zoom: factor on top of the model's own scale, for cells of another size.
             whole: (h, w, 3) uint8 RGB, pixels that stand for the colours of the whole image that
                 ``images`` are parts of; None = each image stands for itself.
+            untyped: outlines alone: no types, and no cells or scores that come of them.
         """
-        inputs = [self._input(image, zoom, whole) for image in images]
+        inputs = [self._input(image, zoom, whole) | {UNTYPED: untyped} for image in images]
         kind = torch.device(self.device).type
         with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16"):
             if len({given["image"].shape for given in inputs}) == 1:
@@ -138,6 +141,12 @@ class TrainedModel:
         found = [Cells.from_instances(answer["instances"]) for answer in answers]
         self._warn_about_cap(found)
         return found
+
+    def outlines(
+        self, images: Sequence[np.ndarray], *, zoom: float, whole: np.ndarray | None
+    ) -> list[Cells]:
+        """The answer without types."""
+        return self(images, zoom=zoom, whole=whole, untyped=True)
 
     def _input(self, image: np.ndarray, zoom: float, whole: np.ndarray | None) -> dict[str, Any]:
         height, width = image.shape[:2]

@@ -1,0 +1,216 @@
+"""From found cells and what a type network says of them to cells that have types.
+
+Pure numpy, whatever runs the networks: they are handed in as functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from bccd_d2.masks.cell_crops import CropOptions, look_at
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.rle import encode_crop
+
+
+@dataclass(frozen=True)
+class SmallOptions:
+    """Cells that the model leaves out because they are small, such as platelets.
+
+    Attributes:
+        channels: of a second, small U-Net whose one map shows them; () = there is none.
+        threshold: of that map, in (0, 1).
+        least: share of the usual cell's area; smaller pieces are dropped.
+    """
+
+    channels: tuple[int, ...] = ()
+    threshold: float = 0.3
+    least: float = 0.015
+
+
+@dataclass(frozen=True)
+class TypeOptions:
+    """How found cells get types; the keys of ``MODEL.TYPES``.
+
+    Attributes:
+        enabled: they get any.
+        crop: what the network sees of each.
+        channels: of the network's levels.
+        small: a second source of cells.
+        temperature: logits are divided by it before they become probabilities; chosen on cells
+            that the network did not learn from, as all that follows.
+        biases: added to the divided logits, one a class; () = none.
+        counted: weights of the logit of a cell's score, of the logit that annotators mark such a
+            cell, and a constant; their sum is the logit of the new score. () = scores stay.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    enabled: bool = False
+    crop: CropOptions = field(default_factory=CropOptions)
+    channels: tuple[int, ...] = (24, 48, 96, 128)
+    small: SmallOptions = field(default_factory=SmallOptions)
+    temperature: float = 1.0
+    biases: tuple[float, ...] = ()
+    counted: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"MODEL.TYPES.TEMPERATURE must be above 0, got {self.temperature}")
+        if len(self.counted) not in (0, 3):
+            raise ValueError(f"MODEL.TYPES.COUNTED wants three numbers or none, got {self.counted}")
+
+
+@dataclass(frozen=True)
+class TypeNetworks:
+    """What runs the networks.
+
+    Attributes:
+        look: crops (N, 4, S, S) uint8 and measures (N, M) float32 to logits (N, K + 1), of K
+            classes and last that annotators mark such a cell.
+        small: an image (h, w, 3) uint8 RGB to a map (h, w) float32, the probability of each pixel
+            to belong to a small cell; None = there is no such network.
+    """
+
+    look: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    small: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+def typed(
+    image: np.ndarray,
+    found: Cells,
+    networks: TypeNetworks,
+    options: TypeOptions,
+    diameter: float = 0.0,
+) -> Cells:
+    """The found cells and small ones that the model left out, all with class probabilities.
+
+    Args:
+        image: (h, w, 3) uint8 RGB, as the model looked at it.
+        found: in a frame that may be of another resolution than the image.
+        diameter: px of the image across a usual cell; 0 = that of the median outline.
+    """
+    coarser = found.image_size[0] / image.shape[0]
+    usual = diameter * coarser or usual_diameter(found)
+    if networks.small is not None:
+        least = options.small.least * np.pi / 4 * (usual / coarser) ** 2
+        small = small_cells(networks.small(image), found.image_size, least, options.small)
+        found = together(found, without_copies(found, small))
+    crops, measures = look_at(image, found, usual, options.crop)
+    return with_types(found, networks.look(crops, measures), options)
+
+
+def usual_diameter(cells: Cells) -> float:
+    """px: the disc of the median area of the cells that the image's edge does not cut.
+
+    All cells are asked where the edge cuts each; 1 without any cell.
+    """
+    areas, whole = cells.areas, ~cells.touches_border()
+    areas = areas[whole] if whole.any() else areas
+    return float(max(2 * np.sqrt(np.median(areas) / np.pi), 1.0)) if len(areas) else 1.0
+
+
+def together(first: Cells, second: Cells) -> Cells:
+    """The cells of both, without types."""
+    scores = np.concatenate([first.scores, second.scores])
+    return Cells.from_rles([*first.rles, *second.rles], first.image_size, scores)
+
+
+def with_types(cells: Cells, logits: np.ndarray, options: TypeOptions) -> Cells:
+    """The cells with class probabilities and, where ``options.counted`` asks for it, new scores.
+
+    Args:
+        logits: (N, K + 1) of the type network: K classes, and that annotators count the cell.
+
+    Raises:
+        ValueError: biases of another number of classes.
+    """
+    typed = cells.with_classes(probabilities(logits[:, :-1], options.temperature, options.biases))
+    if not options.counted:
+        return typed
+    of_score, of_counted, constant = options.counted
+    summed = of_score * _logit(cells.scores) + of_counted * logits[:, -1] + constant
+    return replace(typed, scores=1 / (1 + np.exp(-np.clip(summed, -30, 30))))
+
+
+def probabilities(
+    logits: np.ndarray, temperature: float = 1.0, biases: Sequence[float] = ()
+) -> np.ndarray:
+    """(N, K) float32, rows that sum to 1: softmax of logits / temperature + biases.
+
+    Raises:
+        ValueError: biases of another number of classes.
+    """
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    if len(biases):
+        if len(biases) != scaled.shape[1]:
+            raise ValueError(f"{scaled.shape[1]} classes need as many biases, got {len(biases)}")
+        scaled = scaled + np.asarray(biases)
+    raised = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _logit(scores: np.ndarray) -> np.ndarray:
+    kept = np.clip(np.asarray(scores, dtype=np.float64), 1e-4, 1 - 1e-4)
+    return np.log(kept / (1 - kept))
+
+
+def small_cells(
+    shown: np.ndarray, image_size: tuple[int, int], least: float, options: SmallOptions
+) -> Cells:
+    """The connected pieces of a map of small cells, in the image's frame.
+
+    Args:
+        shown: (h, w) float, probability of each pixel to belong to one.
+        image_size: height and width of the image that the map shows.
+        least: px of the map; smaller pieces are dropped.
+
+    Returns:
+        Cells scored by the mean of the map inside them.
+    """
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(
+        (shown >= options.threshold).astype(np.uint8), connectivity=8
+    )
+    factor = image_size[0] / shown.shape[0], image_size[1] / shown.shape[1]
+    rles, scores = [], []
+    for number in range(1, count):
+        x, y, width, height, area = (int(n) for n in statistics[number])
+        if area < least:
+            continue
+        inside = labels[y : y + height, x : x + width] == number
+        scores.append(float(shown[y : y + height, x : x + width][inside].mean()))
+        rles.append(_enlarged(inside, (y, x), factor, image_size))
+    return Cells.from_rles(rles, image_size, scores)
+
+
+def _enlarged(inside, corner, factor, image_size):
+    """The RLE of a mask at ``corner`` (y, x) of a map, each pixel ``factor`` of the image's."""
+    y0, x0 = (round(corner[i] * factor[i]) for i in (0, 1))
+    y1 = min(max(round((corner[0] + inside.shape[0]) * factor[0]), y0 + 1), image_size[0])
+    x1 = min(max(round((corner[1] + inside.shape[1]) * factor[1]), x0 + 1), image_size[1])
+    y0, x0 = min(y0, y1 - 1), min(x0, x1 - 1)
+    padded = np.pad(inside.astype(np.float32), 1)
+    shape = (round((x1 - x0) * padded.shape[1] / inside.shape[1]),
+             round((y1 - y0) * padded.shape[0] / inside.shape[0]))  # fmt: skip
+    drawn = cv2.resize(padded, shape, interpolation=cv2.INTER_LINEAR) >= 0.5
+    rows, columns = (drawn.shape[0] - (y1 - y0)) // 2, (drawn.shape[1] - (x1 - x0)) // 2
+    drawn = drawn[rows : rows + y1 - y0, columns : columns + x1 - x0]
+    return encode_crop(drawn if drawn.any() else np.ones_like(drawn), y0, x0, image_size)
+
+
+def without_copies(found: Cells, small: Cells, overlap: float = 0.5) -> Cells:
+    """``small`` without cells that lie by ``overlap`` of their area in a found one of their size.
+
+    A platelet on a red cell stays: the red cell is four times as large or more.
+    """
+    if not len(found) or not len(small):
+        return small
+    # With "crowd" the overlap is the share of the small cell's own area.
+    share = np.asarray(coco_mask.iou(small.rles, found.rles, [1] * len(found)))
+    alike = found.areas[None] < 4 * small.areas[:, None]
+    return small[~((share >= overlap) & alike).any(axis=1)]
