@@ -1,4 +1,4 @@
-"""What a type network sees of each found cell: a small square of the image with the cell's own mask.
+"""What a type network sees of each found cell: a square of the image with the cell's own mask.
 
 Each cell is scaled to one size, so that a nucleus, a parasite or a spike has as many pixels in a
 large cell as in a small one; how large it is beside the image's usual cell is told by numbers. The
@@ -37,9 +37,7 @@ class CropOptions:
 
     def __post_init__(self) -> None:
         if not (self.size >= 16 and 0 < self.cell <= self.size and self.least >= 0):
-            raise ValueError(
-                f"crops want SIZE >= 16, 0 < CELL <= SIZE and LEAST >= 0, got {self}"
-            )
+            raise ValueError(f"crops want SIZE >= 16, 0 < CELL <= SIZE and LEAST >= 0, got {self}")
 
 
 def look_at(

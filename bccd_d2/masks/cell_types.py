@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 from bccd_d2.masks.cell_crops import CropOptions, look_at
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.rle import encode_crop
+from bccd_d2.masks.rle import Rle, encode_crop
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,12 @@ def small_cells(
     return Cells.from_rles(rles, image_size, scores)
 
 
-def _enlarged(inside, corner, factor, image_size):
+def _enlarged(
+    inside: np.ndarray,
+    corner: tuple[int, int],
+    factor: tuple[float, float],
+    image_size: tuple[int, int],
+) -> Rle:
     """The RLE of a mask at ``corner`` (y, x) of a map, each pixel ``factor`` of the image's."""
     y0, x0 = (round(corner[i] * factor[i]) for i in (0, 1))
     y1 = min(max(round((corner[0] + inside.shape[0]) * factor[0]), y0 + 1), image_size[0])

@@ -213,7 +213,7 @@ def build_model(config: Any) -> nn.Module:
     register()
     model = build_registered(config)
     types = cell_types(config)
-    return model if types is None else add_types(model, types.to(model.device).eval())
+    return model if types is None else add_types(model, types.to(config.MODEL.DEVICE).eval())
 
 
 def cell_types(cfg: Any) -> CellTypes | None:

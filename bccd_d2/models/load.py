@@ -180,7 +180,7 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
         ValueError: it does not fit the config's model.
     """
     weights = str(weights_of(config))
-    learned = config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS
+    learned = config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS or config.MODEL.TYPES.ENABLED
     if learned and not Path(weights).is_file():
         raise FileNotFoundError(
             f"no weights at {weights}: train first, or add MODEL.WEIGHTS PATH to the command"

@@ -76,9 +76,7 @@ def fit_types(
         measures = torch.from_numpy(examples.measures[index]).clone()
         measures[:, 0] += SIZE_NOISE * torch.randn(len(measures), generator=generator)
         logits = network(torch.cat([pixels, mask], dim=1), measures)
-        types = coarse_cross_entropy(
-            logits[:, :-1], torch.from_numpy(allowed[index]), frequencies
-        )
+        types = coarse_cross_entropy(logits[:, :-1], torch.from_numpy(allowed[index]), frequencies)
         counted = torch.from_numpy(examples.counted[index])
         return types + counted_cross_entropy(logits[:, -1], counted)
 
@@ -94,9 +92,10 @@ def sampling_weights(allowed: np.ndarray, counted: np.ndarray, balance: float) -
     """
     known = allowed.any(axis=1) & ~allowed.all(axis=1)
     kinds = np.where(known, allowed @ (2.0 ** np.arange(allowed.shape[1])), -1.0)
+    kinds[~known & (counted < 0)] = -2.0
     _, kind, number = np.unique(kinds, return_inverse=True, return_counts=True)
     weights = (number.astype(float) ** -balance)[kind]
-    return np.where(known | (counted >= 0), weights, 0.0)
+    return np.where(kinds == -2, 0.0, weights)
 
 
 def fit(network: nn.Module, loss: Callable[[], torch.Tensor], options: FitOptions) -> int:
@@ -119,7 +118,7 @@ def fit(network: nn.Module, loss: Callable[[], torch.Tensor], options: FitOption
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         steps += 1
-        mean = float(value) if steps == 1 else 0.98 * mean + 0.02 * float(value)
+        mean = value.item() if steps == 1 else 0.98 * mean + 0.02 * value.item()
         if steps % 100 == 0:
             logger.info("step %d, %.0f%% of the time, loss %.3f", steps, 100 * done, mean)
     network.eval()

@@ -12,7 +12,6 @@ import numpy as np
 from bccd_d2.config.load import finalize
 from bccd_d2.experiments.types.calibration import (
     Calibration,
-    best_threshold,
     doubt,
     fit_counted,
     fit_temperature,
@@ -87,7 +86,7 @@ def learn_types(
     options = options or TypingOptions()
     out = Path(out)
     with hold_folder(out, "learning types"):
-        learner = Learner(model, folders, options, progress)
+        learner = Learner(model, folders, options, out, progress)
         learned = learner.learn()
         names = [split.folder.name for split in learner.splits]
         complete = [n for n, split in enumerate(learner.splits) if split.complete]

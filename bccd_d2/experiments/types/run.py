@@ -26,11 +26,10 @@ from bccd_d2.experiments.types.examples import (
     examples_of,
 )
 from bccd_d2.experiments.types.fit import LARGER, FitOptions, fit_types
+from bccd_d2.experiments.types.looked import look_at_split
 from bccd_d2.experiments.types.small import Shown, fit_small, shown_of
-from bccd_d2.inference.predictor import PredictOptions, predict_cells
 from bccd_d2.masks.cell_crops import MEASURES, CropOptions
 from bccd_d2.masks.cell_types import (
-    SmallOptions,
     TypeOptions,
     small_cells,
     together,
@@ -45,7 +44,6 @@ from bccd_d2.modeling.types.small import SmallCellNetwork, small_map
 
 logger = logging.getLogger(__name__)
 
-LEAST_SCORE = 0.15  # found cells below it are not looked at
 FEW_SMALL = 20  # missed small annotations from which a second network is worth while
 
 
@@ -93,16 +91,6 @@ class Learned:
     missed: dict[int, int]
 
 
-class Finder:
-    """A model's outlines without types, as an `inference.predictor.Answer`."""
-
-    def __init__(self, model: Any) -> None:
-        self.model, self.looks_at_whole = model, model.looks_at_whole
-
-    def __call__(self, images: Sequence[np.ndarray], *, zoom: float, whole: Any) -> list[Cells]:
-        return self.model.outlines(images, zoom=zoom, whole=whole)
-
-
 @dataclass(frozen=True)
 class _Seen:
     """An image as far as it is kept between looking and learning."""
@@ -120,15 +108,22 @@ class Learner:
     Args:
         model: a `models.load.TrainedModel`.
         folders: converted datasets.
+        keep: folder in which what the model found is kept; None = nowhere.
+        progress: show progress bars where the terminal can.
 
     Raises:
         FileNotFoundError, KeyError, ValueError: see `AnnotatedSplit`; or no image is annotated.
     """
 
     def __init__(
-        self, model: Any, folders: Sequence[str | Path], options: TypingOptions, progress: bool
+        self,
+        model: Any,
+        folders: Sequence[str | Path],
+        options: TypingOptions,
+        keep: Path | None = None,
+        progress: bool = False,
     ) -> None:
-        self.model, self.options, self.progress = model, options, progress
+        self.model, self.options, self.keep, self.progress = model, options, keep, progress
         self.splits: list[AnnotatedSplit] = []
         for folder in folders:
             first = sum(len(split) for split in self.splits)
@@ -167,13 +162,12 @@ class Learner:
 
     def _look(self, number: int) -> list[_Seen]:
         """What the model finds on each image of a dataset."""
-        split = self.splits[number]
-        diameter, seen = split.diameter(self.model), []
-        for index in self._bar(range(len(split)), f"looking at {split.folder.name}"):
+        split, seen = self.splits[number], []
+        text = f"looking at {split.folder.name}"
+        file = self.keep and self.keep / f"found-{number + 1}-{split.folder.name}.json"
+        diameter, every = look_at_split(self.model, split, file, lambda w: self._bar(w, text))
+        for index, found in enumerate(every):
             image = split.annotated(index, diameter)
-            scale = self.model.diameter / diameter if diameter else 1.0
-            options = PredictOptions(LEAST_SCORE, scale=scale)
-            found = predict_cells([Finder(self.model)], image.pixels, options)
             _, missed = examples_of(image, found, image.pixels, CropOptions())
             seen.append(_Seen(number, index, diameter, found, missed))
         return seen

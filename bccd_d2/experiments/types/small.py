@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,7 +68,12 @@ def shown_of(
     return Shown(pixels, inside > 0, known, np.array(middles).reshape(-1, 2))
 
 
-def _draw(inside: np.ndarray, row, image_size, ellipse) -> None:
+def _draw(
+    inside: np.ndarray,
+    row: Mapping[str, Any],
+    image_size: tuple[int, int],
+    ellipse: tuple[tuple[float, float], tuple[float, float]],
+) -> None:
     """A mask as it is, a box as the ellipse in it."""
     if not row.get("segmentation"):
         cv2.ellipse(inside, (*ellipse, 0), 1, -1)
@@ -98,7 +104,8 @@ def fit_small(
         for _ in range(options.batch):
             at_one = random.random() < AT_ONE
             chosen = having if at_one else images
-            windows.append(_window(chosen[random.integers(len(chosen))], at_one, random))
+            image = chosen[int(random.integers(len(chosen)))]
+            windows.append(_window(image, at_one, random))
         planes = turned(torch.from_numpy(np.stack(windows)), SIDE, generator, (0.75, 1.35))
         inside, known = (planes[:, 3:4] > 0.5).float(), (planes[:, 4:] > 0.5).float()
         logits = network(recoloured(planes[:, :3], generator, options.hue))

@@ -75,7 +75,7 @@ def look_with(network: TypeNetwork, crops: np.ndarray, measures: np.ndarray) -> 
 def add_types(model: nn.Module, types: CellTypes) -> nn.Module:
     """The model, whose answers get types from now on; training it leaves them as they are.
 
-    They stand in its ``types``, so that they go where it goes: into its state dict, onto its device.
+    They stand in its ``types``, so that they go where it goes: state dict and device.
     """
     model.types = types.requires_grad_(False)
     model.register_forward_hook(_give_types)
@@ -86,7 +86,9 @@ def _give_types(model: Any, given: tuple[Any, ...], answers: Any) -> Any:
     """A forward hook: in place of a detector's answers the same with types."""
     if model.training or not isinstance(answers, list):
         return answers
-    return [
-        one if image.get(UNTYPED) else {**one, "instances": model.types(image["image"], one["instances"])}
-        for image, one in zip(given[0], answers, strict=True)
-    ]
+    typed_answers = []
+    for image, answer in zip(given[0], answers, strict=True):
+        if not image.get(UNTYPED):
+            answer = {**answer, "instances": model.types(image["image"], answer["instances"])}
+        typed_answers.append(answer)
+    return typed_answers

@@ -1,4 +1,4 @@
-"""The network that says of one crop which type of cell it shows, and whether annotators count it."""
+"""The network that says of a crop which type of cell it shows, and whether it would be marked."""
 
 from __future__ import annotations
 
