@@ -53,7 +53,7 @@ class TypeOptions:
 
     enabled: bool = False
     crop: CropOptions = field(default_factory=CropOptions)
-    channels: tuple[int, ...] = (24, 48, 96, 128)
+    channels: tuple[int, ...] = (16, 32, 64, 96)
     small: SmallOptions = field(default_factory=SmallOptions)
     temperature: float = 1.0
     biases: tuple[float, ...] = ()

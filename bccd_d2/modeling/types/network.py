@@ -32,7 +32,7 @@ class TypeNetwork(nn.Module):
         self,
         classes: int,
         measures: int,
-        channels: Sequence[int] = (24, 48, 96, 128),
+        channels: Sequence[int] = (16, 32, 64, 96),
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
