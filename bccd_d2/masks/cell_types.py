@@ -46,6 +46,8 @@ class TypeOptions:
         biases: added to the divided logits, one a class; () = none.
         counted: weights of the logit of a cell's score, of the logit that annotators mark such a
             cell, and a constant; their sum is the logit of the new score. () = scores stay.
+        reported_from: a score from which a found cell is reported whatever annotators mark, and
+            below which it is not: what they mark only ranks the cells above it. 0 = they decide.
 
     Raises:
         ValueError: a number out of its range.
@@ -58,12 +60,17 @@ class TypeOptions:
     temperature: float = 1.0
     biases: tuple[float, ...] = ()
     counted: tuple[float, ...] = ()
+    reported_from: float = 0.0
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"MODEL.TYPES.TEMPERATURE must be above 0, got {self.temperature}")
         if len(self.counted) not in (0, 3):
             raise ValueError(f"MODEL.TYPES.COUNTED wants three numbers or none, got {self.counted}")
+        if not 0 <= self.reported_from < 1:
+            raise ValueError(
+                f"MODEL.TYPES.REPORTED_FROM must lie in [0, 1), got {self.reported_from}"
+            )
 
 
 @dataclass(frozen=True)
@@ -95,14 +102,15 @@ def typed(
         found: in a frame that may be of another resolution than the image.
         diameter: px of the image across a usual cell; 0 = that of the median outline.
     """
-    coarser = found.image_size[0] / image.shape[0]
+    coarser, count = found.image_size[0] / image.shape[0], len(found)
     usual = diameter * coarser or usual_diameter(found)
     if networks.small is not None:
         least = options.small.least * np.pi / 4 * (usual / coarser) ** 2
         small = small_cells(networks.small(image), found.image_size, least, options.small)
         found = together(found, without_copies(found, small))
     crops, measures = look_at(image, found, usual, options.crop)
-    return with_types(found, networks.look(crops, measures), options)
+    added = np.arange(len(found)) >= count
+    return with_types(found, networks.look(crops, measures), options, added)
 
 
 def usual_diameter(cells: Cells) -> float:
@@ -121,21 +129,50 @@ def together(first: Cells, second: Cells) -> Cells:
     return Cells.from_rles([*first.rles, *second.rles], first.image_size, scores)
 
 
-def with_types(cells: Cells, logits: np.ndarray, options: TypeOptions) -> Cells:
+def with_types(
+    cells: Cells, logits: np.ndarray, options: TypeOptions, added: np.ndarray | None = None
+) -> Cells:
     """The cells with class probabilities and, where ``options.counted`` asks for it, new scores.
 
     Args:
-        logits: (N, K + 1) of the type network: K classes, and that annotators count the cell.
+        logits: (N, K + 1) of the type network: K classes, and that annotators mark the cell.
+        added: (N,) bool, small cells that the model did not find itself; None = none are.
 
     Raises:
         ValueError: biases of another number of classes.
     """
-    typed = cells.with_classes(probabilities(logits[:, :-1], options.temperature, options.biases))
+    known = cells.with_classes(probabilities(logits[:, :-1], options.temperature, options.biases))
     if not options.counted:
-        return typed
+        return known
+    return replace(known, scores=rescored(cells.scores, logits[:, -1], options, added))
+
+
+def rescored(
+    scores: np.ndarray,
+    logits: np.ndarray,
+    options: TypeOptions,
+    added: np.ndarray | None = None,
+) -> np.ndarray:
+    """(N,) in [0, 1]: scores that follow what annotators mark, as far as ``options`` lets them.
+
+    With ``reported_from`` the chance that annotators mark it spreads the scores of found cells
+    above that score; the others keep theirs. An added cell is reported where the chance is .5.
+
+    Args:
+        logits: (N,) that annotators mark such a cell.
+        added: see `with_types`.
+    """
     of_score, of_counted, constant = options.counted
-    summed = of_score * _logit(cells.scores) + of_counted * logits[:, -1] + constant
-    return replace(typed, scores=1 / (1 + np.exp(-np.clip(summed, -30, 30))))
+    summed = of_score * _logit(scores) + of_counted * logits + constant
+    chance = 1 / (1 + np.exp(-np.clip(summed, -30, 30)))
+    start = options.reported_from
+    if not start:
+        return chance
+    found = np.where(scores >= start, start + (1 - start) * chance, scores)
+    if added is None:
+        return found
+    alone = np.where(chance < 0.5, 2 * start * chance, start + (1 - start) * (2 * chance - 1))
+    return np.where(added, alone, found)
 
 
 def probabilities(

@@ -44,6 +44,7 @@ class Examples:
         counted: (N,) int64: 1 an annotator marked the cell, 0 none did, -1 nobody can say.
         scores: (N,) float32 of the model.
         images: (N,) int64, numbers of their images.
+        added: (N,) bool, small cells that the model did not find itself.
     """
 
     crops: np.ndarray
@@ -52,6 +53,7 @@ class Examples:
     counted: np.ndarray
     scores: np.ndarray
     images: np.ndarray
+    added: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -169,12 +171,13 @@ class AnnotatedSplit:
 
 
 def examples_of(
-    image: Annotated, found: Cells, seen: np.ndarray, options: CropOptions
+    image: Annotated, found: Cells, seen: np.ndarray, options: CropOptions, own: int | None = None
 ) -> tuple[Examples, np.ndarray]:
     """The found cells of an image as examples, and which annotations none of them fits.
 
     Args:
         seen: (h, w, 3) uint8 RGB, the image as the model looks at it.
+        own: so many of the first cells the model found itself; None = all.
 
     Returns:
         The examples, and (A,) bool.
@@ -185,7 +188,8 @@ def examples_of(
         counted[near & (labels == "")] = -1
     crops, measures = look_at(seen, found, image.diameter or usual_diameter(found), options)
     number = np.full(len(found), image.number)
-    return Examples(crops, measures, labels, counted, found.scores, number), missed
+    added = np.arange(len(found)) >= (len(found) if own is None else own)
+    return Examples(crops, measures, labels, counted, found.scores, number, added), missed
 
 
 def _by_overlap(

@@ -14,8 +14,7 @@ from torch import nn
 
 from bccd_d2.experiments.types.augment import recoloured, turned
 from bccd_d2.experiments.types.examples import Examples
-from bccd_d2.losses.types import coarse_cross_entropy, counted_cross_entropy
-from bccd_d2.modeling.types.network import TypeNetwork
+from bccd_d2.modeling.types.network import TypeNetwork, type_loss
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +75,8 @@ def fit_types(
         measures = torch.from_numpy(examples.measures[index]).clone()
         measures[:, 0] += SIZE_NOISE * torch.randn(len(measures), generator=generator)
         logits = network(torch.cat([pixels, mask], dim=1), measures)
-        types = coarse_cross_entropy(logits[:, :-1], torch.from_numpy(allowed[index]), frequencies)
-        counted = torch.from_numpy(examples.counted[index])
-        return types + counted_cross_entropy(logits[:, -1], counted)
+        known = torch.from_numpy(allowed[index]), torch.from_numpy(examples.counted[index])
+        return type_loss(logits, *known, frequencies)
 
     fit(network, loss, options)
     return network

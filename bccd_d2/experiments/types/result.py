@@ -19,8 +19,7 @@ from bccd_d2.experiments.types.calibration import (
 from bccd_d2.experiments.types.run import Learned, Learner, TypingOptions
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
-from bccd_d2.masks.cell_types import TypeOptions, probabilities, with_types
-from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.cell_types import TypeOptions, probabilities, rescored
 from bccd_d2.masks.classes import Classes
 from bccd_d2.modeling.build import build_model
 from bccd_d2.modeling.options import keys_of
@@ -118,24 +117,24 @@ class _Judged:
         weights = fit_counted(examples.scores, logits[:, -1], examples.counted)
         said = probabilities(logits[:, :-1], temperature, biases)
         self.calibration = Calibration(
-            temperature, biases, weights if options.counted else (), doubt(said, allowed)
+            temperature, biases, weights, doubt(said, allowed)
         )
         small = options.types.small
         if learned.small is not None:
             small = replace(small, channels=small.channels or (16, 32, 48, 64))
         self.types = replace(
             options.types, enabled=True, temperature=temperature, biases=biases,
-            counted=self.calibration.counted, small=small,
+            counted=weights, small=small, reported_from=threshold if options.rank_only else 0.0,
         )  # fmt: skip
         self.classes = replace(learned.classes, unsure_below=self.calibration.unsure_below)
         self.said = said
-        self.scores = _rescored(examples.scores, logits, self.types)
+        self.scores = rescored(examples.scores, logits[:, -1], self.types, examples.added)
         self.dataset = np.searchsorted(np.asarray(firsts), examples.images, side="right") - 1
         self.threshold = self._threshold(threshold)
 
     def _threshold(self, given: float) -> float:
-        """That of the best mean F1 over the complete datasets; as given where scores stay."""
-        if not self.types.counted or not self.complete:
+        """That of the best mean F1 over the complete datasets; as given for what only ranks."""
+        if self.types.reported_from or not self.complete:
             return given
         tried = np.linspace(0.05, 0.95, 91)
         means = [np.mean(list(self._f1_at(at).values()) or [0.0]) for at in tried]
@@ -164,13 +163,6 @@ class _Judged:
         true = self.learned.allowed[known].argmax(axis=1)
         np.add.at(table, (true, self.said[known].argmax(axis=1)), 1)
         return table
-
-
-def _rescored(scores: np.ndarray, logits: np.ndarray, types: TypeOptions) -> np.ndarray:
-    """(N,) what the cells' scores become."""
-    one = {"size": [1, 1], "counts": b"1"}
-    cells = Cells((1, 1), [one] * len(scores), scores, np.zeros(len(scores)))
-    return with_types(cells, logits, types).scores
 
 
 def write_typed(

@@ -56,7 +56,7 @@ class TypingOptions:
         taxonomy: what labels mean to classes, a shipped name or a file.
         split: of the datasets.
         held_out: share of the images, drawn from each dataset alike.
-        counted: let the scores follow what annotators mark.
+        rank_only: what annotators mark ranks the reported cells, and decides of small ones alone.
         types: crops, channels and the second network's; () there = 16, 32, 48, 64 where needed.
         fit: of the type network; the second takes a third of its time.
         seed: of the held-out choice and the training.
@@ -66,7 +66,7 @@ class TypingOptions:
     taxonomy: str = "blood"
     split: str = "train"
     held_out: float = 0.2
-    counted: bool = True
+    rank_only: bool = False
     types: TypeOptions = field(default_factory=TypeOptions)
     fit: FitOptions = field(default_factory=FitOptions)
     seed: int = 0
@@ -220,7 +220,7 @@ class Learner:
             least = options.least * np.pi / 4 * usual**2
             added = small_cells(small_map(small, pixels), found.image_size, least, options)
             found = together(found, without_copies(found, added))
-        return examples_of(image, found, pixels, crop)
+        return examples_of(image, found, pixels, crop, len(one.found))
 
     def _allowed(self, examples: Examples) -> np.ndarray:
         """(N, K) bool; a cell without a label leaves nothing possible."""

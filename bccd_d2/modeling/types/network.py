@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from bccd_d2.losses.types import coarse_cross_entropy, counted_cross_entropy
 from bccd_d2.modeling.backbones.unet import ResidualBlock
 
 PLANES = 4  # red, green, blue and the cell's own mask
@@ -52,3 +53,21 @@ class TypeNetwork(nn.Module):
         x = self.levels(self.stem((crops - 128.0) / 64.0))
         pooled = torch.cat([x.mean(dim=(2, 3)), self.beside(measures)], dim=1)
         return self.out(self.dropout(pooled))
+
+
+def type_loss(
+    logits: torch.Tensor,
+    allowed: torch.Tensor,
+    counted: torch.Tensor,
+    frequencies: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """What a `TypeNetwork` is trained by, a scalar; see `losses.types`.
+
+    Args:
+        logits: (N, K + 1).
+        allowed: (N, K) bool, the classes that each label leaves possible.
+        counted: (N,) 1 annotators mark the cell, 0 they do not, -1 nobody knows.
+        frequencies: (K,) shares of the classes in what is drawn.
+    """
+    types = coarse_cross_entropy(logits[:, :-1], allowed, frequencies)
+    return types + counted_cross_entropy(logits[:, -1], counted)
