@@ -213,36 +213,44 @@ def small_cells(
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(
         (shown >= options.threshold).astype(np.uint8), connectivity=8
     )
-    factor = image_size[0] / shown.shape[0], image_size[1] / shown.shape[1]
     rles, scores = [], []
     for number in range(1, count):
         x, y, width, height, area = (int(n) for n in statistics[number])
         if area < least:
             continue
-        inside = labels[y : y + height, x : x + width] == number
-        scores.append(float(shown[y : y + height, x : x + width][inside].mean()))
-        rles.append(_enlarged(inside, (y, x), factor, image_size))
+        y0, x0 = max(y - 1, 0), max(x - 1, 0)  # a rim that the finer outline may need
+        here = np.s_[y0 : y + height + 1, x0 : x + width + 1]
+        inside, likely = (labels[here] == number).astype(np.uint8), shown[here]
+        scores.append(float(likely[inside > 0].mean()))
+        likely = np.where(cv2.dilate(inside, np.ones((3, 3), np.uint8)) > 0, likely, 0)
+        size = shown.shape[0], shown.shape[1]
+        rles.append(_drawn(likely, (y0, x0), size, image_size, options.threshold))
     return Cells.from_rles(rles, image_size, scores)
 
 
-def _enlarged(
-    inside: np.ndarray,
+def _drawn(
+    likely: np.ndarray,
     corner: tuple[int, int],
-    factor: tuple[float, float],
+    size: tuple[int, int],
     image_size: tuple[int, int],
+    threshold: float,
 ) -> Rle:
-    """The RLE of a mask at ``corner`` (y, x) of a map, each pixel ``factor`` of the image's."""
-    y0, x0 = (round(corner[i] * factor[i]) for i in (0, 1))
-    y1 = min(max(round((corner[0] + inside.shape[0]) * factor[0]), y0 + 1), image_size[0])
-    x1 = min(max(round((corner[1] + inside.shape[1]) * factor[1]), x0 + 1), image_size[1])
-    y0, x0 = min(y0, y1 - 1), min(x0, x1 - 1)
-    padded = np.pad(inside.astype(np.float32), 1)
-    shape = (round((x1 - x0) * padded.shape[1] / inside.shape[1]),
-             round((y1 - y0) * padded.shape[0] / inside.shape[0]))  # fmt: skip
-    drawn = cv2.resize(padded, shape, interpolation=cv2.INTER_LINEAR) >= 0.5
-    rows, columns = (drawn.shape[0] - (y1 - y0)) // 2, (drawn.shape[1] - (x1 - x0)) // 2
-    drawn = drawn[rows : rows + y1 - y0, columns : columns + x1 - x0]
-    return encode_crop(drawn if drawn.any() else np.ones_like(drawn), y0, x0, image_size)
+    """The RLE, in the image's frame, of a part of a map where it reaches a threshold.
+
+    Args:
+        likely: (a, b) float.
+        corner: y, x of the part in the map.
+        size: height and width of the map.
+    """
+    spans = []
+    for axis in (0, 1):
+        factor = image_size[axis] / size[axis]
+        start = min(round(corner[axis] * factor), image_size[axis] - 1)
+        end = round((corner[axis] + likely.shape[axis]) * factor)
+        spans.append((start, min(max(end, start + 1), image_size[axis])))
+    (y0, y1), (x0, x1) = spans
+    fine = cv2.resize(likely.astype(np.float32), (x1 - x0, y1 - y0)) >= threshold
+    return encode_crop(fine if fine.any() else np.ones_like(fine), y0, x0, image_size)
 
 
 def without_copies(found: Cells, small: Cells, overlap: float = 0.5) -> Cells:

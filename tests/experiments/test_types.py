@@ -36,7 +36,7 @@ def found(extra=()):
 def annotated(kind, rows, complete=True, ignored=()):
     pixels = np.full((*SIZE, 3), 220, np.uint8)
     boxes = np.array(ignored, float).reshape(-1, 4)
-    return Annotated(7, "a.png", pixels, 22.0, kind, complete, rows, boxes)
+    return Annotated(7, "a.png", lambda: pixels, 22.0, kind, complete, rows, boxes)
 
 
 def rows(kind):

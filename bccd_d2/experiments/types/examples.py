@@ -8,6 +8,7 @@ by its name: where most of a name's are missed, such cells have to be found by o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -80,7 +81,7 @@ class Annotated:
 
     Attributes:
         number: of the image among all.
-        pixels: (H, W, 3) uint8 RGB.
+        read: gives the image, (H, W, 3) uint8 RGB.
         diameter: px across its usual cell; 0 = that of the median outline.
         kind: "masks", "boxes" or "points".
         complete: every cell is annotated.
@@ -90,12 +91,17 @@ class Annotated:
 
     number: int
     name: str
-    pixels: np.ndarray
+    read: Callable[[], np.ndarray]
     diameter: float
     kind: str
     complete: bool
     rows: list[Mapping[str, Any]]
     ignored: np.ndarray
+
+    @functools.cached_property
+    def pixels(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, read when it is first asked for."""
+        return self.read()
 
     @property
     def names(self) -> np.ndarray:
@@ -166,8 +172,9 @@ class AnnotatedSplit:
         rows = [row for row in image.annotations if not row.get("iscrowd")]
         crowds = corners([row for row in image.annotations if row.get("iscrowd")])
         name = image.entry["file_name"]
-        return Annotated(self.first + index, name, self.pixels(image), diameter, self.kind,
-                         self.complete, rows, crowds)  # fmt: skip
+        read = functools.partial(self.pixels, image)
+        number = self.first + index
+        return Annotated(number, name, read, diameter, self.kind, self.complete, rows, crowds)
 
 
 def examples_of(

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from bccd_d2.config.files import TAXONOMIES
 from bccd_d2.data.preprocess import resize_image, scaled_size
 from bccd_d2.experiments.types.examples import (
+    LABELLERS,
     Annotated,
     AnnotatedSplit,
     Examples,
@@ -168,7 +169,7 @@ class Learner:
         diameter, every = look_at_split(self.model, split, file, lambda w: self._bar(w, text))
         for index, found in enumerate(every):
             image = split.annotated(index, diameter)
-            _, missed = examples_of(image, found, image.pixels, CropOptions())
+            missed = LABELLERS[image.kind](image, found)[2]
             seen.append(_Seen(number, index, diameter, found, missed))
         return seen
 
