@@ -57,7 +57,7 @@ def can_be_a_graph(net: nn.Module) -> bool:
     return isinstance(net, DenseSegmentor) and not net.tiles.size
 
 
-def finder_graph(net: DenseSegmentor) -> onnx.ModelProto:
+def finder_graph(net: Any) -> onnx.ModelProto:
     """The graph of a dense model, its weights those of the model, named as in its state dict."""
     example = torch.zeros(2, 96, 160, 3, dtype=torch.uint8)
     free = torch.export.Dim.DYNAMIC
@@ -203,11 +203,12 @@ def largest_difference(
     Args:
         images: (H, W, 3) uint8 RGB, looked at as they are.
     """
+    net: Any = model.net
     network, worst = Network(Path(path).read_bytes()), 0.0
     for image in images:
         exported = network(images=image[None])
         with torch.no_grad():
-            maps = model.net.maps(torch.from_numpy(image.transpose(2, 0, 1).copy()))
+            maps = net.maps(torch.from_numpy(image.transpose(2, 0, 1).copy()))
         gaps = [float(np.abs(exported[name][0] - maps[name].numpy()).max()) for name in maps]
         worst = max(worst, *gaps)
     return worst
