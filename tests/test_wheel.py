@@ -14,6 +14,7 @@ import pytest
 from .report.conftest import write_small_dataset, write_small_run
 
 REPO = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "BCCD_DATASET")}
 pytestmark = pytest.mark.slow
 
 
@@ -23,13 +24,13 @@ def bare(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("bare")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     build = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, REPO]
-    subprocess.run(build, check=True)
+    subprocess.run(build, check=True, env=ENVIRONMENT)
     [wheel] = folder.glob("*.whl")
     assert wheel.stat().st_size < 64e6
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, env=ENVIRONMENT)
     install = [_bin(folder) / "python", "-m", "pip", "--disable-pip-version-check", "install", "-q",
                "--constraint", REPO / "constraints.txt", f"{wheel}[app]"]  # fmt: skip
-    subprocess.run(install, check=True)
+    subprocess.run(install, check=True, env=ENVIRONMENT)
     return folder
 
 
@@ -40,8 +41,9 @@ def _bin(folder: Path) -> Path:
 def bccd(bare: Path, *call: object) -> str:
     """What the installed command prints; it runs far from the checkout."""
     words = [str(_bin(bare) / "bccd"), *map(str, call)]
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "BCCD_DATASET")}
-    done = subprocess.run(words, capture_output=True, text=True, cwd=bare, env=env, timeout=300)
+    done = subprocess.run(
+        words, capture_output=True, text=True, cwd=bare, env=ENVIRONMENT, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -49,7 +51,7 @@ def bccd(bare: Path, *call: object) -> str:
 def test_it_holds_no_training(bare):
     listed = subprocess.run(
         [_bin(bare) / "python", "-m", "pip", "list", "--format", "json"],
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=True, env=ENVIRONMENT,
     ).stdout  # fmt: skip
     names = {package["name"].lower() for package in json.loads(listed)}
     assert "onnxruntime" in names and not names & {"torch", "torchvision", "timm", "detectron2"}
@@ -75,7 +77,7 @@ def test_report(bare):
 
 def test_the_page_answers(bare):
     words = [str(_bin(bare) / "bccd"), "app", "--port", "0"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=bare) as page:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=bare, env=ENVIRONMENT) as page:
         try:
             line = page.stdout.readline()
             url = next(word for word in line.split() if word.startswith("http"))

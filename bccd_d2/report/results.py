@@ -36,7 +36,7 @@ def write_results_page(
     cells = sum(row["cells"] for row in rows)
     facts = [Fact("images", str(len(rows))), Fact("cells", str(cells), "found by the model")]
     if drawn:
-        facts.append(Fact("drawn", str(sum(drawn.values())), "cells that are really there"))
+        facts.append(Fact("drawn", str(sum(drawn.values())), "cells, slivers at the edge too"))
     head = ["image", "cells", "whole cells", "covered"] + (["drawn"] if drawn else [])
     lines = [
         [row["image"], str(row["cells"]), str(row["interior"]), f"{row['coverage']:.0%}"]

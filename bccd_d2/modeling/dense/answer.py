@@ -15,6 +15,7 @@ from bccd_d2.masks.encode import encode_distance
 from bccd_d2.masks.flows import flow_errors
 from bccd_d2.masks.labels import cell_areas, cell_touches_border, relabel
 from bccd_d2.masks.resize import refine_outlines, resize_label_map
+from bccd_d2.masks.rle import numbered_rles
 from bccd_d2.modeling.options import options_of
 
 SCORES = ("probability", "agreement")
@@ -93,8 +94,8 @@ def to_cells(
         scores = scores * cell_scores(label_map, maps["counted"]) ** options.counted
     size = int(image_size[0]), int(image_size[1])
     label_map = _in_frame(label_map, maps["cell"], size, options)
-    present = np.bincount(label_map.ravel(), minlength=len(scores) + 1)[1:] > 0
-    cells = Cells.from_label_map(label_map, scores[present].clip(0, 1))
+    numbers, rles = numbered_rles(label_map)
+    cells = Cells.from_rles(rles, size, scores[numbers - 1].clip(0, 1))
     return cells[np.argsort(-cells.scores, kind="stable")[: options.max_cells]]
 
 
