@@ -91,6 +91,7 @@ def _predict_batch(options: BatchOptions, jobs: list[Job], left_out: list[str]) 
                             options.keep_overlaps)  # fmt: skip
     model = load_pretrained(options.weights, config_file=options.config_file,
                             device=options.device, precision=options.precision)  # fmt: skip
+    written = written.told(model.classes)
 
     def picture(job: Job) -> Any:
         return open_image(job.path, job.plane, options.max_value)[0]
