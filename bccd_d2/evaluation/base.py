@@ -17,7 +17,7 @@ from detectron2.utils import comm
 from bccd_d2.evaluation.table import format_scores
 from bccd_d2.evaluation.thresholds import THRESHOLDS, SweepTable
 from bccd_d2.evaluation.truth import TrueImage
-from bccd_d2.evaluation.typed import typed_details, typed_groups
+from bccd_d2.evaluation.typed import mistakes, typed_details, typed_groups
 from bccd_d2.evaluation.types import TypedImage
 from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.io.tables import write_table
@@ -219,6 +219,9 @@ class Evaluator(DatasetEvaluator, abc.ABC):
             names = [true.file_name for true in self._truth.values()]
             given = (typed, names, self._score_threshold, self._types.classes)
             details = details | {"types": typed_details(*given)}
+            for image_id, one in zip(self._truth, typed, strict=True):
+                if images is not None:
+                    images[image_id]["mistakes"] = mistakes(one, self._score_threshold)
         summary = {
             "dataset": self._name,
             "annotations": self.kind,

@@ -121,3 +121,18 @@ def typed_details(
         "confusion": types.confusion_matrix(images, threshold, len(classes)).tolist(),
         "counts": types.scatter_rows(names, groups),
     }
+
+
+def mistakes(image: TypedImage, threshold: float) -> list[dict[str, int]]:
+    """The found cells of an image that are called what they are not, as JSON data.
+
+    Keys: ``truth`` and ``prediction``, places in its true cells and in those predicted from the
+    threshold on; ``was`` and ``called``, class ids.
+    """
+    counts, pairs = image.at(threshold)
+    shown, truth = np.cumsum(counts) - 1, image.truth
+    return [
+        {"truth": t, "prediction": int(shown[p]), "was": int(truth[t]), "called": called}
+        for p, t in zip(pairs.pred_index.tolist(), pairs.truth_index.tolist(), strict=True)
+        if truth[t] >= 0 and truth[t] != (called := int(image.predicted[p]))
+    ]
