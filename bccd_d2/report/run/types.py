@@ -71,8 +71,9 @@ def type_sections(evaluated: Evaluated, examples: int) -> list[Section]:
         for key in FIGURES
         if any(row.get(f"{key}_truth") is not None for row in found["counts"])
     ]
-    if plots:
-        section.blocks += [Heading("Counts that a lab reads"), Grid("plots", plots)]
+    if plots:  # one alone keeps its size
+        shown = plots if len(plots) == 1 else [Grid("plots", plots)]
+        section.blocks += [Heading("Counts that a lab reads"), *shown]
     section.blocks += _mistakes(evaluated, classes, confusion, examples)
     return [section]
 
@@ -121,12 +122,10 @@ def plot_confusion(table: np.ndarray, names: Sequence[str]) -> Figure:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(table.shape):
         if (row, column) != (count, count):
-            dark = shares[row, column] > 0.55
-            text = f"{table[row, column]:,}"
-            if row < count and total[row, 0] > 1:
-                text += f"\n{shares[row, column]:.0%}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=9,
-                      color="white" if dark else "black")  # fmt: skip
+            number, share = table[row, column], shares[row, column]
+            text = f"{number:,}\n{share:.0%}" if number and row < count else f"{number:,}"
+            ink = "white" if share > 0.55 else "black" if number else GREY
+            axes.text(column, row, text, ha="center", va="center", fontsize=9, color=ink)
     axes.set_xticks(range(count + 1), [*names, "missed"], rotation=30, ha="right")
     axes.set_yticks(range(count + 1), [*names, "invented"])
     axes.set_xlabel("called")
