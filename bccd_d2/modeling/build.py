@@ -20,8 +20,6 @@ from detectron2.modeling import build_model as build_registered
 from detectron2.modeling.backbone.fpn import build_resnet_fpn_backbone
 from torch import nn
 
-from bccd_d2.masks.cell_types import TypeOptions
-from bccd_d2.masks.decode import DecodeOptions
 from bccd_d2.masks.encode import EncodeOptions
 from bccd_d2.masks.otsu import OtsuOptions
 from bccd_d2.modeling.backbones.presets import Preset, get_preset
@@ -30,13 +28,13 @@ from bccd_d2.modeling.backbones.resnet import load_resnet_weights
 from bccd_d2.modeling.backbones.unet import ResidualUNet
 from bccd_d2.modeling.backbones.vit import TimmViT, create_vit
 from bccd_d2.modeling.backbones.weights import load_vit_weights
-from bccd_d2.modeling.dense.answer import AnswerOptions
+from bccd_d2.modeling.dense.answer import answer_options
 from bccd_d2.modeling.dense.blend import Tiles
 from bccd_d2.modeling.dense.decoders import build_decoder, chosen_shapes
 from bccd_d2.modeling.dense.heads import DenseHeads
 from bccd_d2.modeling.dense.losses import DenseLosses
 from bccd_d2.modeling.dense.segmentor import DenseSegmentor
-from bccd_d2.modeling.options import options_of
+from bccd_d2.modeling.options import options_of, type_options
 from bccd_d2.modeling.otsu import OtsuWatershed
 from bccd_d2.modeling.rcnn.cell_rcnn import CellRCNN
 from bccd_d2.modeling.rcnn.mask_head import CellMaskHead
@@ -157,21 +155,6 @@ def encode_options(cfg: Any) -> EncodeOptions:
     return options_of(EncodeOptions, cfg.MODEL.DENSE.TARGET)
 
 
-def answer_options(cfg: Any) -> AnswerOptions:
-    """How ``MODEL.DENSE`` turns maps into cells."""
-    dense = cfg.MODEL.DENSE
-    return AnswerOptions(
-        decode=options_of(DecodeOptions, dense.DECODE),
-        score=dense.SCORE,
-        outlines=dense.OUTLINES,
-        border_area=dense.BORDER_AREA,
-        border_field=dense.BORDER_FIELD,
-        sliver_area=dense.SLIVER_AREA,
-        counted=dense.COUNTED,
-        max_cells=cfg.TEST.DETECTIONS_PER_IMAGE,
-    )
-
-
 def build_dense_segmentor(cfg: Any) -> DenseSegmentor:
     """`DenseSegmentor` as ``cfg.MODEL`` describes it."""
     return DenseSegmentor(**dense_parts(cfg))
@@ -222,7 +205,7 @@ def cell_types(cfg: Any) -> CellTypes | None:
     Raises:
         ValueError: see `TypeOptions`.
     """
-    options = options_of(TypeOptions, cfg.MODEL.TYPES)
+    options = type_options(cfg)
     if not options.enabled:
         return None
     classes, cap = len(cfg.MODEL.CLASSES.NAMES), cfg.TEST.DETECTIONS_PER_IMAGE

@@ -236,3 +236,28 @@ def test_the_model_that_is_written_loads_finds_and_types(dataset):
     assert set(cells.class_names) <= {"platelet", "red", "white", "unsure"}
     again = learn_types(finder, [dataset], dataset / "out", options)  # what was found is kept
     assert again.classes.names == result.classes.names
+
+
+def test_a_typed_file_answers_alike_with_and_without_torch(dataset):
+    from bccd_d2 import load_pretrained
+    from bccd_d2.experiments.types.result import learn_types
+    from bccd_d2.models.export import export_run
+    from bccd_d2.models.load import load_model
+
+    pytest.importorskip("onnxruntime")
+    types = TypeOptions(crop=CropOptions(size=32, cell=16), channels=(8, 16))
+    options = TypingOptions(
+        fit=FitOptions(minutes=0.005, batch=8), types=types, held_out=0.25, rank_only=True
+    )
+    finder = load_model("any_smear", device="cpu")
+    learn_types(finder, [dataset], dataset / "out", options)
+    file = export_run(dataset / "out", dataset / "file", "typed", half=True)["weights"]
+    pixels = np.asarray(Image.open(dataset / "images" / "0.png"))
+    one, other = (
+        load_pretrained(file, device="cpu", backend=backend).predict(pixels, 0.2, diameter=28.0)
+        for backend in ("onnx", "torch")
+    )
+    assert one.classes.names == other.classes.names == ("platelet", "red", "white")
+    assert len(one) == len(other) > 0
+    assert one.scores == pytest.approx(other.scores, abs=1e-3)
+    assert one.class_probabilities == pytest.approx(other.class_probabilities, abs=1e-3)

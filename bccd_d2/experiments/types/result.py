@@ -24,8 +24,9 @@ from bccd_d2.masks.classes import Classes
 from bccd_d2.modeling.build import build_model
 from bccd_d2.modeling.options import keys_of
 from bccd_d2.modeling.types.head import look_with
-from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
+from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.models.load import TrainedModel
+from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
 
 RECORD = "types.json"
