@@ -26,8 +26,8 @@ from onnxscript import optimizer
 from torch import nn
 
 from bccd_d2.io.atomic import write_bytes_atomic
-from bccd_d2.modeling.dense.heads import answers
 from bccd_d2.masks.cell_crops import MEASURES
+from bccd_d2.modeling.dense.heads import answers
 from bccd_d2.modeling.dense.segmentor import DenseSegmentor
 from bccd_d2.modeling.types.head import CellTypes
 from bccd_d2.modeling.types.network import TypeNetwork
