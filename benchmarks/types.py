@@ -1,7 +1,7 @@
 """How well a typed model says what cells are, on a converted split of masks, boxes or points.
 
   python benchmarks/types.py --dataset datasets/bccd --split val
-  python benchmarks/types.py --dataset datasets/chula --split val --weights output/chula --plot a.png
+  python benchmarks/types.py --dataset datasets/home --split test --plot home.png
 
 Every image is looked at as `bccd predict` does, at the size that the images of the split have in
 common. Boxes and masks: AP at box IoU .5 of each class, ranked by the score times the probability
@@ -93,12 +93,16 @@ def by_class(model: Any, rows: Sequence[Any]) -> None:
         under = model.classes.under(group)
         ranks, right, count = [], [], 0
         for image, cells, allowed in rows:
-            true = image.boxes[(allowed & ~under).sum(axis=1) + ~allowed.any(axis=1) == 0]
+            here, elsewhere = (allowed & under).any(axis=1), (allowed & ~under).any(axis=1)
+            true, unknown = image.boxes[here & ~elsewhere], image.boxes[here & elsewhere]
             count += len(true)
             mine = cells[under[cells.class_ids]]
+            boxes = mine.boxes.astype(float)
             rank = mine.scores * mine.class_probabilities[:, under].sum(axis=1)
-            ranks.append(rank)
-            right.append(greedy(box_iou(mine.boxes.astype(float), true), rank))
+            hit = greedy(box_iou(boxes, true), rank)
+            judged = hit | (box_iou(boxes, unknown).max(axis=1, initial=0) < 0.5)
+            ranks.append(rank[judged])
+            right.append(hit[judged])
         if under.any() and count:
             value = average_precision(np.concatenate(ranks), np.concatenate(right), count)
             found.append(value)
@@ -190,7 +194,8 @@ def counts(model: Any, rows: Sequence[Any], plot: str) -> None:
             if group == "infected":
                 red = model.classes.under("red")
                 reds = int((allowed.any(axis=1) & ~(allowed & ~red).any(axis=1)).sum())
-                pair = 100 * true / max(reds, 1), 100 * mine / max(int(red[cells.class_ids].sum()), 1)
+                found = int(red[cells.class_ids].sum())
+                pair = 100 * true / max(reds, 1), 100 * mine / max(found, 1)
                 seen.setdefault("parasitaemia, %", []).append(pair)
             else:
                 seen.setdefault(f"{group} cells", []).append((true, mine))

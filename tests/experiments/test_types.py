@@ -9,7 +9,6 @@ from PIL import Image
 
 from bccd_d2.experiments.types.augment import recoloured, turned
 from bccd_d2.experiments.types.calibration import (
-    best_threshold,
     doubt,
     fit_counted,
     fit_temperature,
@@ -118,13 +117,6 @@ def test_the_score_follows_what_tells_counted_cells_from_others():
     of_score, of_counted, constant = fit_counted(random.random(4000), logits, counted)
     assert of_score < 0.1 and of_counted == pytest.approx(1, abs=0.1) and abs(constant) < 0.15
     assert fit_counted(np.ones(5), np.ones(5), np.ones(5, int)) == (1.0, 0.0, 0.0)
-
-
-def test_the_threshold_of_the_best_f1():
-    scores, counted = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 1, 0, 1])
-    assert best_threshold(scores, counted, 0) == (0.3, pytest.approx(6 / 7))
-    assert best_threshold(scores, counted, 9)[1] == pytest.approx(6 / 16)
-    assert best_threshold(scores, np.zeros(4), 3) == (0.5, 0.0)
 
 
 def test_augmentation_moves_pixels_and_keeps_ranges():

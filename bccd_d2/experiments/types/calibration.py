@@ -102,27 +102,3 @@ def fit_counted(
 
     found = minimize(cost, np.array([0.5, 0.5, 0.0]), bounds=[(0, 5), (0, 5), (-10, 10)]).x
     return float(found[0]), float(found[1]), float(found[2])
-
-
-def best_threshold(scores: np.ndarray, counted: np.ndarray, missed: int) -> tuple[float, float]:
-    """The score from which F1 is greatest, and that F1.
-
-    Args:
-        scores: (N,).
-        counted: (N,) 1 right, 0 wrong, -1 not judged.
-        missed: annotated cells that none of them fits.
-
-    Returns:
-        (.5, 0) where no cell is right.
-    """
-    known = counted >= 0
-    if not (counted == 1).any():
-        return 0.5, 0.0
-    order = np.argsort(-scores[known], kind="stable")
-    ranked, right = scores[known][order], (counted[known] == 1)[order]
-    hits = np.cumsum(right)
-    scored = 2 * hits / (np.arange(1, len(hits) + 1) + right.sum() + missed)
-    last = np.append(ranked[1:] < ranked[:-1], True)  # equal scores stand or fall together
-    place = int(np.where(last, scored, -1).argmax())
-    below = ranked[place + 1] if place + 1 < len(ranked) else 0.0
-    return float((ranked[place] + below) / 2), float(scored[place])
