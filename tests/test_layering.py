@@ -25,6 +25,7 @@ ROOMS = {
     "config": {*BASE, "data", "modeling"},
     "models": {*BASE, "data", "modeling", "config"},
     "report": {*BASE, "evaluation"},
+    "slide": {*BASE, "inference", "evaluation", "report"},
     "inference/batch": {*BASE, "inference", "export", "report"},
     "training": {*BASE, "data", "modeling", "evaluation", "config", "models"},
 }
