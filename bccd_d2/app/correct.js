@@ -48,7 +48,7 @@
     if (name === "undo" || name === "redo") return send({ do: name });
     if (!cells.length) return say("select cells first", true);
     if (name !== "retype") return send({ do: name, cells });
-    const field = result().querySelector(".bccd-type-name");
+    const field = result().querySelector(".bccd-given");
     if (!field.value.trim()) return field.focus();
     send({ do: name, cells, type: field.value });
   }
@@ -120,7 +120,7 @@
 
   document.addEventListener("keydown", (event) => {
     const typing = event.target.matches?.("input, textarea, select, [contenteditable]");
-    if (event.key === "Enter" && event.target.matches?.(".bccd-type-name")) return act("retype");
+    if (event.key === "Enter" && event.target.matches?.(".bccd-given")) return act("retype");
     if (typing || !result() || event.altKey) return;
     const key = event.key.toLowerCase();
     if (event.ctrlKey || event.metaKey) {

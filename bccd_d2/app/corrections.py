@@ -171,7 +171,8 @@ class Store:
                 "cells": len(cells), "actions": [dict(one) for one in kept.trail]}  # fmt: skip
         files = [
             write_label_map(self.folder / "labels" / f"{stem}.png", cells.to_label_map()),
-            write_coco(self.folder / "coco" / f"{stem}.json", [(f"{stem}.png", cells)]),
+            write_coco(self.folder / "coco" / f"{stem}.json", [(f"{stem}.png", cells)],
+                       cells.classes),  # fmt: skip
             write_json_atomic(self.folder / "audit" / f"{stem}.json", said, indent=1),
             write_bytes_atomic(image, findings.picture),
         ]

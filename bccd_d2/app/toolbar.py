@@ -41,8 +41,8 @@ def toolbar_html(findings: Findings) -> str:
     state = kept.state if kept else "unchanged"
     return f"""<div class="bccd-tools" role="toolbar" aria-label="Correct the outlines">
 <span>{tools}</span><span>{acts}</span>
-<span><input list="bccd-types" class="bccd-type-name" maxlength="40" placeholder="type"
- aria-label="Type for the selected cells"/><datalist id="bccd-types">{names}</datalist>
+<span><input list="bccd-names" class="bccd-given" maxlength="40" placeholder="type"
+ aria-label="Type for the selected cells"/><datalist id="bccd-names">{names}</datalist>
 <button type="button" data-act="retype" title="give the selected cells this type (T)">Set type
 <kbd>T</kbd></button></span>
 <span class="bccd-state" role="status">{escape(state)}</span></div>"""

@@ -183,7 +183,7 @@ def _delete_redraw_retype(hand, cells: int) -> None:
     hand.done(cells - 1, "4 corrections")
     hand.key(Keys.ESCAPE)
     hand.click(60, 60)
-    hand.browser.find(".bccd-type-name").send_keys("ring", Keys.ENTER)
+    hand.browser.find(".bccd-given").send_keys("ring", Keys.ENTER)
     hand.done(cells - 1, "5 corrections")
     hand.key("b")
     hand.drag([(310, 30), (350, 70)])

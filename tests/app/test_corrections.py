@@ -194,6 +194,18 @@ def test_saved_corrections_are_read_back_by_convert(findings, tmp_path):
         assert [one["area"] for one in found["annotations"]] == done.cells.areas.tolist()
 
 
+def test_saved_types_are_categories(findings, tmp_path):
+    ring = act(findings, "retype", cells=[1, 3], type="ring")
+    done = act(ring, "retype", cells=[1], type="white")
+    Store(tmp_path).save(done, "model")
+    coco = json.loads((tmp_path / "coco" / "smear 1.json").read_text())
+    names = {one["id"]: one["name"] for one in coco["categories"]}
+    assert [names[one["category_id"]] for one in coco["annotations"]] == [
+        "white", "cell", "ring", "cell"
+    ]  # fmt: skip
+    assert done.table["type"].tolist() == ["white", "cell", "ring", "cell"]
+
+
 def test_another_image_of_the_same_name_is_not_overwritten(findings, tmp_path):
     store = Store(Path(tmp_path))
     store.save(findings, "model")
