@@ -41,7 +41,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl-C; 0 when stopped, 2 when what was given cannot work."""
-    return common.run(get_parser(), _serve, argv)
+    return common.run(get_parser(), _serve, argv, detectron2=False)
 
 
 def _serve(args: argparse.Namespace) -> None:

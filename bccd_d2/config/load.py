@@ -14,9 +14,9 @@ from detectron2.config import get_cfg
 
 from bccd_d2.config.files import TAXONOMIES, read_config
 from bccd_d2.config.keys import add_bccd_config
-from bccd_d2.masks.classes import CELL, Classes
+from bccd_d2.masks.classes import CELL
 from bccd_d2.masks.taxonomy import Taxonomy, Types, read_taxonomy
-from bccd_d2.modeling.options import options_of
+from bccd_d2.modeling.options import classes_of
 
 logger = logging.getLogger(__name__)
 
@@ -91,18 +91,6 @@ def _refuse_unknown(keys: Iterable[str], known: Iterable[str], where: str) -> No
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         lines.append(f"{key} (did you mean {near[0]}?)" if near else key)
     raise KeyError(f"{where} sets unknown config keys: {'; '.join(lines)}")
-
-
-def classes_of(config: CN) -> Classes:
-    """What the cells of a config's model may be.
-
-    Raises:
-        ValueError: see `Classes`; the message names the keys.
-    """
-    try:
-        return options_of(Classes, config.MODEL.CLASSES)
-    except ValueError as error:
-        raise ValueError(f"MODEL.CLASSES: {error}") from error
 
 
 def taxonomy_of(config: CN) -> Taxonomy:

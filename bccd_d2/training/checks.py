@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from bccd_d2.config.load import classes_of, leaves, taxonomy_of
+from bccd_d2.config.load import leaves, taxonomy_of
 from bccd_d2.modeling.backbones.weights import check_source
+from bccd_d2.modeling.options import classes_of
 from bccd_d2.modeling.tensors import check_weights_file
 from bccd_d2.training.folder import check_start
 
