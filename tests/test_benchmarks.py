@@ -62,3 +62,7 @@ def test_diameter(tiny_dataset):
     rows = [line.split(" | ") for line in printed.splitlines()[2:]]
     assert [cells[2:5] for cells in rows] == [["as it is", "1", "0"], ["60 px", "1", "0"]]
     assert all(float(cells[5].rstrip("%")) < 25 for cells in rows)
+
+
+def test_counts():
+    assert "mean" in run("counts.py", "shares", "--draws", 2)
