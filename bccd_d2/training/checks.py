@@ -112,8 +112,9 @@ def check_labels(config: Any) -> None:
     if not taught.all():
         missing = [name for name, there in zip(classes.names, taught, strict=True) if not there]
         raise ValueError(
-            f"no label of {', '.join(config.DATASETS.TRAIN)} means {missing[0]!r} alone, so nothing "
-            "would teach it: leave it out of MODEL.CLASSES.NAMES, or convert data that have it"
+            f"no label of {', '.join(config.DATASETS.TRAIN)} means {missing[0]!r} alone, so "
+            "nothing would teach it: leave it out of MODEL.CLASSES.NAMES, or convert data that "
+            "have it"
         )
 
 
