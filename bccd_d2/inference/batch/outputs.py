@@ -109,7 +109,7 @@ def write_outputs(
         write(files["labels"], cells, bits=options.label_bits)
     if "overlay" in files:
         drawn = overview(image, cells, OVERVIEW) if windowed else draw_outlines(image, cells)
-        write_png_atomic(files["overlay"], drawn)
+        write_png_atomic(files["overlay"], drawn, quick=True)
     row = counts(job, cells, pixel_size)
     if value_range is not None and value_range.dtype != "uint8":
         row["value_range"] = str(value_range)
