@@ -156,9 +156,9 @@ class Findings:
             if kind == "csv":
                 write_csv(path, table)
             elif kind == "geojson":
-                write_geojson(path, cells, table)
+                write_geojson(path, cells, table, classes=cells.classes)
             elif kind == "coco":
-                write_coco(path, [(self.name, cells)])
+                write_coco(path, [(self.name, cells)], cells.classes)
             else:
                 write_label_tiff(path, cells)
             return name, path.read_bytes()

@@ -18,7 +18,7 @@ from bccd_d2.cli import common
 from bccd_d2.io.text import printable
 
 LISTED = 20  # files of a kind that are named at the end
-KINDS = ("labels", "coco", "geojson", "csv", "overlay")
+KINDS = ("labels", "types", "coco", "geojson", "csv", "overlay")
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -42,10 +42,10 @@ def refine_outlines(label_map: np.ndarray, foreground: np.ndarray) -> np.ndarray
         return cells
     ball = _ball(reach)
     grown = cells.copy()
-    rim = inside & ~cv2.erode(inside, ball) & ~foreground.view(np.uint8)
-    grown[rim.view(bool)] = 0
-    band = cv2.dilate(inside, ball) & ~inside & foreground.view(np.uint8)
-    _give_to_nearest(grown, cells, np.flatnonzero(band & 1), ball)
+    deep, near = cv2.erode(inside, ball) > 0, cv2.dilate(inside, ball) > 0
+    grown[(cells > 0) & ~deep & ~foreground] = 0
+    band = np.flatnonzero(near & (cells == 0) & foreground)
+    _give_to_nearest(grown, cells, band, ball)
     return grown
 
 

@@ -183,10 +183,10 @@ def _scores(path: Path) -> str:
     """A table of the run's own evaluation; a sentence where there was none."""
     if not path.is_file():
         return "Not measured yet: run bccd train --eval-only before exporting."
-    shape = {"scores": {str: {str: float}}, "datasets": [str]}
+    shape = {"scores": {str: {str: (float, None, bool)}}, "datasets": [str]}
     summary = read_json(path, shape, "evaluate again")
     wanted = {"segm": ("AP", "AP50", "AP75"), "instances": ("F1@.5", "PQ", "count_mae"),
-              "pixels": ("Dice",)}  # fmt: skip
+              "pixels": ("Dice",), "types": ("mAP50", "accuracy")}  # fmt: skip
     columns, values = [], []
     for group, names in wanted.items():
         for score in names:

@@ -39,7 +39,8 @@ FORMAT = 1
 HEADER = "bccd_d2"
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
 STARTS = ("MODEL.VIT.WEIGHTS", "MODEL.RESNETS.WEIGHTS")  # what a backbone's training began from
-PATHS = ("DATASETS.ROOT", "DATASETS.MORE", "MODEL.WEIGHTS", *STARTS, "OUTPUT_DIR")
+PATHS = ("DATASETS.ROOT", "DATASETS.MORE", "DATASETS.TAXONOMY", "MODEL.WEIGHTS", *STARTS,
+         "OUTPUT_DIR")  # fmt: skip
 PARTS = {"name": str, "config": dict, "operating_point": dict, PREPROCESSING: dict,
          "networks": dict}  # fmt: skip
 FINDER = "finder"  # the network that finds cells; its tensors have no prefix

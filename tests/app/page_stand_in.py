@@ -11,6 +11,7 @@ import numpy as np
 
 from bccd_d2 import PredictedCells
 from bccd_d2.inference.trust import Trust
+from bccd_d2.masks.classes import Classes
 
 
 class DarkParts:
@@ -66,3 +67,17 @@ class Harmful(DarkParts):
 def missing() -> DarkParts:
     """A model that is not there."""
     raise FileNotFoundError("no weights at x.pth")
+
+
+class TypedParts(DarkParts):
+    """As above, with types by turns: red, white, platelet; every fifth is unsure."""
+
+    CLASSES = Classes(("red <1>", "white", "platelet"), (), ("#c80000", "#1f77ff", "#ffb000"), 0.6)
+
+    def predict(self, image: np.ndarray, *options, **more) -> PredictedCells:
+        cells = super().predict(image, *options, **more)
+        number = np.arange(len(cells))
+        best = np.where(number % 5 == 4, 0.5, 0.9)
+        probabilities = np.repeat((1 - best)[:, None] / 2, 3, axis=1)
+        probabilities[number, number % 3] = best
+        return replace(cells.with_classes(probabilities), classes=self.CLASSES)

@@ -22,7 +22,7 @@ import tifffile
 pytest.importorskip("gradio", reason="needs gradio: pip install 'bccd_d2[app]'")
 pytest.importorskip("selenium", reason="needs selenium: pip install 'bccd_d2[dev]'")
 
-from page_stand_in import DarkParts
+from page_stand_in import DarkParts, TypedParts
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.keys import Keys
@@ -102,11 +102,17 @@ class Browser:
 
 
 @pytest.fixture
-def served():
+def stand_in() -> type:
+    """The model of the page."""
+    return DarkParts
+
+
+@pytest.fixture
+def served(stand_in):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page = serve(DarkParts, Limits(upload_mb=1, megapixels=0.5), ServeOptions(port=port))
+    page = serve(stand_in, Limits(upload_mb=1, megapixels=0.5), ServeOptions(port=port))
     yield page
     page.close()
 
@@ -260,3 +266,25 @@ def test_another_cell_diameter_looks_again_without_another_drop(browser, model, 
     browser.find("#bccd-again").click()
     browser.shows("cells", str(expected.cells))
     browser.until(lambda: not browser.all(".bccd-check"), "the notice stays", 20)
+
+
+@pytest.mark.parametrize("stand_in", [TypedParts])
+def test_types_are_filtered_in_the_browser(browser, image, tmp_path):
+    path = tmp_path / "smear.png"
+    cv2.imwrite(str(path), image[..., ::-1])
+    expected = find_cells(TypedParts(), image, path.name)
+    browser.drop(path)
+    above = expected.above(0.4)[0]
+    browser.shows("cells", str(len(above)))
+    reds = above.class_names.count("red <1>")
+    box = browser.find('.bccd-type input[data-type="0"]')
+    assert box.find_element("xpath", "..").text.split() == ["red", "<1>", str(reds)]
+    box.click()
+    browser.shows("cells", str(len(above) - reds))
+    assert len(browser.all(".bccd-cell:not(.off)")) == len(above) - reds
+    box.click()
+    browser.shows("cells", str(len(above)))
+    first = browser.find('.bccd-cell[data-cell="1"]')
+    webdriver.ActionChains(browser.driver).move_to_element(first).perform()
+    name, (best, *_) = expected.cells.class_names[0], expected.cells.class_confidence
+    assert f"type\n{name}, {best:.2f}" in browser.find(".bccd-tip:not([hidden])").text

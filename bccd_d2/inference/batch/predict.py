@@ -91,6 +91,7 @@ def _predict_batch(
     written = OutputOptions(output, options.save, options.pixel_size, options.label_bits,
                             options.keep_overlaps)  # fmt: skip
     model = _load(options)
+    written = written.told(model.classes)
 
     def picture(job: Job) -> Any:
         return open_image(job.path, job.plane, options.max_value)[0]

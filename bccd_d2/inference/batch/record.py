@@ -15,6 +15,7 @@ from bccd_d2.inference.batch.sizing import AUTO, EACH, Sizing, some, unsized
 from bccd_d2.inference.predictor import PredictOptions
 from bccd_d2.io.processes import threads
 from bccd_d2.io.value_range import mixed_ranges
+from bccd_d2.masks.classes import Classes
 from bccd_d2.segmenter import Segmenter
 
 LIBRARIES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}  # of backends
@@ -118,6 +119,13 @@ def decides(options: BatchOptions, model: Segmenter, how: PredictOptions) -> dic
     }
 
 
+def _classes(classes: Classes) -> dict[str, Any]:
+    """What the values of class images stand for, from 1 on; {} of a model of one class."""
+    if not classes.typed:
+        return {}
+    return {"classes": list(classes.names), "unsure_below": classes.unsure_below}
+
+
 def record(
     options: BatchOptions,
     model: Segmenter,
@@ -139,6 +147,7 @@ def record(
                 "file": Path(one.source).name,
                 "sha256": one.digest(),
                 "score_threshold": one.score_threshold,
+                **_classes(model.classes),
             }
             for one in model.models
         ],
