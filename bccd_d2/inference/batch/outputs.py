@@ -137,7 +137,7 @@ def write_outputs(
     if "types" in files:
         write_class_tiles(files["types"], cells, classes)
     if "overlay" in files:
-        write_png_atomic(files["overlay"], _overlay(image, cells, classes))
+        write_png_atomic(files["overlay"], _overlay(image, cells, classes), quick=True)
     row = counts(job, cells, pixel_size) | type_counts(cells, classes)
     if value_range is not None and value_range.dtype != "uint8":
         row["value_range"] = str(value_range)
