@@ -1,21 +1,23 @@
-"""What pretraining buys: configs with and without pretrained weights, on 10, 30, ... training images.
+"""What pretraining buys: configs with and without it, on 10, 30, ... training images, with seeds.
 
-    python benchmarks/pretraining.py --dataset datasets/sample --vit-weights dinov2_vits14.safetensors \
-        --arm pretrained=dinov2s_cpu_flows --arm "none=dinov2s_cpu_flows,MODEL.BACKBONE.NAME,\
-build_residual_unet" --images 10 30 72 --seeds 0 1 --minutes 1 --out output/pretraining
+    python benchmarks/pretraining.py --dataset datasets/sample --vit-weights FILE \\
+        --images 10 30 72 --seeds 0 1 --minutes 1 --out output/pretraining \\
+        --arm "pretrained=dinov2s_cpu_flows" \\
+        --arm "none=dinov2s_cpu_flows MODEL.BACKBONE.NAME build_residual_unet"
 
-An arm is a config with keys and values of its own; MODEL.VIT.WEIGHTS is --vit-weights unless an arm
-says otherwise ("MODEL.VIT.WEIGHTS," is random). Each is trained for the same time (processor time on a
-CPU, the clock's on a GPU) or, with --steps, for as many steps; the seed chooses the images too, the
-same for all arms. Validation chooses the threshold, test is scored once. The first arm is the one
-that the others' gains are held against. Every run that ends is a row of OUT/rows.json, and is not
-done again. On a GPU: --device cuda --minutes .3, and all arms fit into ten minutes.
+An arm is a config with keys and values of its own; MODEL.VIT.WEIGHTS is --vit-weights unless the
+arm says otherwise ("NAME=CONFIG MODEL.VIT.WEIGHTS ''" is random). Each is trained for the same time
+(processor time on a CPU, the clock's on a GPU) or, with --steps, for as many steps; the seed
+chooses the images too, the same for all arms. Validation chooses the threshold, test is scored
+once, and gains are the first arm's over the others. Every run that ends is a row of OUT/rows.json
+and is not done again. On a GPU, --device cuda --minutes .3 fits a dozen runs into ten minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import statistics
 import sys
 import time
@@ -33,8 +35,8 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--dataset", required=True, help="converted, with masks and the splits train, val, test")
-    add("--vit-weights", required=True, help="MODEL.VIT.WEIGHTS of the pretrained arms")
-    add("--arm", action="append", required=True, metavar="NAME=CONFIG[,KEY,VALUE...]")
+    add("--vit-weights", default="", help="MODEL.VIT.WEIGHTS (default: as each config says)")
+    add("--arm", action="append", required=True, metavar="NAME=CONFIG [KEY VALUE ...]")
     add("--images", type=int, nargs="+", default=[10, 30], help="training images")
     add("--seeds", type=int, nargs="+", default=[0, 1])
     add("--minutes", type=float, default=0, help="of training for each run")
@@ -45,11 +47,11 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def parse_arm(text: str) -> tuple[str, str, list[str]]:
-    """Name, config and config keys with values in turn of ``NAME=CONFIG[,KEY,VALUE...]``."""
+    """Name, config and config keys with values in turn of ``NAME=CONFIG [KEY VALUE ...]``."""
     name, _, rest = text.partition("=")
-    config, *options = rest.split(",")
+    config, *options = shlex.split(rest) or [""]
     if not (name and config) or len(options) % 2:
-        raise ValueError(f"an arm is NAME=CONFIG[,KEY,VALUE...], got {text!r}")
+        raise ValueError(f"an arm is NAME=CONFIG [KEY VALUE ...], got {text!r}")
     return name, config, options
 
 
@@ -76,7 +78,9 @@ def subset(dataset: str, images: int, seed: int) -> str:
     return name
 
 
-def configured(args: argparse.Namespace, arm: tuple[str, str, list[str]], images: int, seed: int) -> Any:
+def configured(
+    args: argparse.Namespace, arm: tuple[str, str, list[str]], images: int, seed: int
+) -> Any:
     """The config of one run."""
     from bccd_d2.config.load import load_config
 
@@ -90,7 +94,9 @@ def configured(args: argparse.Namespace, arm: tuple[str, str, list[str]], images
     if args.steps:
         fixed += ["SOLVER.EPOCHS", "0", "SOLVER.MAX_ITER", str(args.steps)]
         fixed += ["SOLVER.WARMUP_ITERS", str(max(1, args.steps // 20))]
-    return load_config(file, ["MODEL.VIT.WEIGHTS", args.vit_weights, *fixed, *options])
+    if args.vit_weights:
+        fixed += ["MODEL.VIT.WEIGHTS", args.vit_weights]
+    return load_config(file, [*fixed, *options])
 
 
 def run_one(args: argparse.Namespace, config: Any) -> dict[str, Any]:
@@ -119,7 +125,7 @@ def run_one(args: argparse.Namespace, config: Any) -> dict[str, Any]:
 def table(rows: Sequence[dict[str, Any]], reference: str) -> str:
     """Markdown: mean and range over seeds of each arm and number of images, and the gain in AP."""
     lines = [
-        "| images | arm | seeds | steps | " + " | ".join(COLUMNS) + f" | AP less than {reference} |",
+        f"| images | arm | seeds | steps | {' | '.join(COLUMNS)} | AP less than {reference} |",
         "| --- " * (5 + len(COLUMNS)) + "|",
     ]
     for images, arm in dict.fromkeys((row["images"], row["arm"]) for row in rows):

@@ -62,3 +62,15 @@ def test_diameter(tiny_dataset):
     rows = [line.split(" | ") for line in printed.splitlines()[2:]]
     assert [cells[2:5] for cells in rows] == [["as it is", "1", "0"], ["60 px", "1", "0"]]
     assert all(float(cells[5].rstrip("%")) < 25 for cells in rows)
+
+
+def test_pretraining(tiny_dataset, tmp_path):
+    """Both arms on one and the same image; a second call finds all done."""
+    arm = "cpu_tiny_flows MODEL.UNET.CHANNELS (8,8) INPUT.CROP_SIZE 64 DATALOADER.SAMPLES 2"
+    options = ["--dataset", tiny_dataset, "--images", 1, "--seeds", 0]
+    options += ["--steps", 2, "--out", tmp_path, "--device", "cpu"]
+    options += ["--arm", f"one={arm}", "--arm", f"other={arm} SOLVER.BASE_LR 1e-5"]
+    first = run("pretraining.py", *options).splitlines()
+    again = run("pretraining.py", *options).splitlines()
+    assert [line[:16] for line in again[2:]] == ["| 1 | one | 1 | ", "| 1 | other | 1 "]
+    assert len(again) == 4 and first[-2:] == again[-2:]
