@@ -12,12 +12,13 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.classes import Classes
 
 if TYPE_CHECKING:
     import pandas
@@ -35,15 +36,23 @@ class PredictedCells(Cells):
     Attributes:
         diameter: px that the image's cells were taken to have; None = as the model's training.
         trust: whether the image's outlines are to be trusted; None where it was not asked.
+        classes: what the class ids stand for.
     """
 
     diameter: float | None = None
     trust: Trust | None = None
+    classes: Classes = Classes()
 
     @classmethod
-    def of(cls, cells: Cells) -> PredictedCells:
+    def of(cls, cells: Cells, classes: Classes | None = None) -> PredictedCells:
         """The same cells as this kind; nothing is copied."""
-        return cls(cells.image_size, cells.rles, cells.scores, cells.class_ids, cells.uncertainty)
+        given = {field.name: getattr(cells, field.name) for field in fields(Cells)}
+        return cls(**given, classes=classes or Classes())
+
+    @property
+    def class_names(self) -> list[str]:
+        """The name of each cell's class, "unsure" where its probability is too low."""
+        return self.classes.named(self.classes.shown(self.class_ids, self.class_confidence))
 
     def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
         """COCO results, in the order of the cells; see `bccd_d2.export.coco.to_results`."""

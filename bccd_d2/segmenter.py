@@ -24,6 +24,7 @@ from bccd_d2.inference.predictor import PredictOptions, check_image, predict_cel
 from bccd_d2.inference.trust import Trust, assess
 from bccd_d2.inference.tta import parse_views
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.classes import Classes
 
 AUTO = "auto"  # for a diameter: estimated from the image
 CANDIDATES = 0.2  # score from which an outline counts as a candidate where trust is asked
@@ -38,6 +39,7 @@ class Segmenter:
         name: of the model; of several joined by " + ".
         score_threshold: the operating point, in [0, 1]; of several models the mean of theirs.
         diameter: px of the cells that the (first) model was trained on; None where it says nothing.
+        classes: what a cell may be.
     """
 
     def __init__(self, models: Sequence[Any]) -> None:
@@ -47,6 +49,7 @@ class Segmenter:
         self.name = " + ".join(model.name for model in self.models)
         self.score_threshold = float(np.mean([model.score_threshold for model in self.models]))
         self.diameter: float | None = self.models[0].diameter
+        self.classes = _common_classes(self.models)
 
     def predict(
         self,
@@ -174,7 +177,18 @@ class Segmenter:
         progress: Callable[[int, int], None] | None = None,
     ) -> PredictedCells:
         """`predict` with options in one piece; see `inference.predictor.predict_cells`."""
-        return PredictedCells.of(predict_cells(self.models, image, options, progress))
+        cells = predict_cells(self.models, image, options, progress)
+        return PredictedCells.of(cells, self.classes)
+
+
+def _common_classes(models: Sequence[Any]) -> Classes:
+    """The classes of several models, which must be the same; one that names none has "cell"."""
+    given = [getattr(model, "classes", Classes()) for model in models]
+    other = [classes for classes in given if classes.names != given[0].names]
+    if other:
+        lists = " and ".join(", ".join(classes.names) for classes in (given[0], other[0]))
+        raise ValueError(f"models of an ensemble must know the same classes, got {lists}")
+    return given[0]
 
 
 def load_pretrained(

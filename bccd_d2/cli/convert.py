@@ -4,6 +4,8 @@ bccd convert --root "BCCD Dataset with mask" --out datasets/bccd
 bccd convert --images my/images --masks my/masks --out datasets/mine
 bccd convert --images smears --labels results/labels --out datasets/ours
 bccd convert --images my/images --coco annotations.json --out datasets/mine
+bccd convert --images my/images --masks my/masks --classes values.yaml --out datasets/typed
+bccd convert --root "BCCD Dataset with mask" --types bbbc041_boxes.json --out datasets/typed
 
 Exit code: 0 all files were used, 1 some were skipped (they are listed), 2 nothing was written.
 """
@@ -22,6 +24,7 @@ ANNOTATIONS = {
     "points": "lists 'x y class' (text or CSV)",
     "geojson": "GeoJSON of QuPath",
     "seg": "Cellpose's _seg.npy",
+    "folders": "a folder of masks for each class, named after it",
 }
 
 
@@ -29,6 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.make_parser("convert", __doc__)
     add_sources(parser.add_argument)
+    _add_types(parser.add_argument)
     common.add_out(parser, "folder for annotations/, labels/, dataset.json, audit.*")
     _add_reading(parser.add_argument)
     _add_splits(parser.add_argument)
@@ -50,8 +54,19 @@ def add_sources(add: Callable[..., Any]) -> None:
     for option, what in ANNOTATIONS.items():
         add(f"--{option}", metavar="PATH", help=f"instead of --masks: {what}")
     add("--partial", action="store_true", help="only some of the cells are annotated")
-    add("--classes", metavar="FILE", help="names of class numbers, for YOLO and points")
+    add(
+        "--classes",
+        metavar="FILE",
+        help="with --masks: YAML of the values or colours of each class; else the names of class "
+        "numbers, for YOLO and points",
+    )
     add("--ignore", metavar="NAMES", help="categories that are neither cell nor background: A,B")
+
+
+def _add_types(add: Callable[..., Any]) -> None:
+    """What the cells of masks are, from elsewhere."""
+    add("--types", metavar="PATH", help="typed boxes (as --boxes) of the cells that masks outline")
+    add("--type-points", metavar="PATH", help="the same as typed points (as --points)")
 
 
 def _add_reading(add: Callable[..., Any]) -> None:
@@ -107,7 +122,31 @@ def take_sources(arguments: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     labels = arguments.pop("labels")
     if labels:
         arguments |= {"masks": labels, "mask_kind": "labels"}
+    codes = arguments.pop("classes", None)
+    if codes is not None:
+        from bccd_d2.data.convert.class_masks import read_class_codes
+
+        if labels:
+            raise ValueError("--classes says what values are; with --labels each is a cell")
+        arguments["classes"] = read_class_codes(codes)
     return {name: arguments.pop(name) for name in ("root", "images", "masks")}, source
+
+
+def _take_types(arguments: dict[str, Any]) -> Any:
+    """What ``--types`` or ``--type-points`` names, taken out of ``arguments``, with its classes."""
+    from bccd_d2.data.convert.types import TypeSource
+
+    given = {
+        option: path
+        for option, flag in (("boxes", "types"), ("points", "type_points"))
+        if (path := arguments.pop(flag)) is not None
+    }
+    if len(given) > 1:
+        raise ValueError("give --types or --type-points, not both")
+    if not given:
+        return None
+    ((option, path),) = given.items()
+    return TypeSource(option, path, arguments.pop("classes", None))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,12 +158,13 @@ def _convert(args: argparse.Namespace) -> int:
     from bccd_d2.data.convert.run import ConvertOptions, convert
 
     arguments = vars(args)
+    types = _take_types(arguments)
     places, source = take_sources(arguments)
     places["out"] = arguments.pop("out")
     arguments["workers"] = arguments.pop("processes")
     arguments["ignore_values"] = tuple(arguments["ignore_values"])
     options = ConvertOptions(**arguments)
-    report = convert(**places, options=options, progress=True, annotations=source)
+    report = convert(**places, options=options, progress=True, annotations=source, types=types)
     print(report.text)
     for split, counts in report.counts.items():
         print(f"{split}: {counts['images']} images, {counts['cells']} cells: {report.files[split]}")

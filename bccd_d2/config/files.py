@@ -11,7 +11,7 @@ from typing import Any
 from bccd_d2.io.records import read_yaml
 
 PACKAGE = Path(__file__).resolve().parents[1]
-BASES = "_base"  # a folder of parts that make no model by themselves: no names to call
+NO_MODELS = ("_base", "taxonomies")  # folders whose files make no model: no names to call
 
 
 def configs_folder() -> Path:
@@ -38,7 +38,8 @@ class Shipped:
     def names(self) -> list[str]:
         """Names relative to the folder without the suffix, such as "dense/cpu_best", sorted."""
         files = (path.relative_to(self.folder) for path in self.folder.rglob("*.yaml"))
-        return sorted(file.with_suffix("").as_posix() for file in files if file.parts[0] != BASES)
+        models = (file for file in files if file.parts[0] not in NO_MODELS)
+        return sorted(file.with_suffix("").as_posix() for file in models)
 
     def find(self, name_or_path: str | Path) -> Path:
         """The file of that path, or else the shipped file of that name.
@@ -95,6 +96,7 @@ class Shipped:
 
 CONFIGS = Shipped("config", configs_folder(), "configs")
 SEARCH_SPACES = Shipped("search space", PACKAGE / "experiments" / "spaces", "configs/_search")
+TAXONOMIES = Shipped("taxonomy", configs_folder() / "taxonomies", "configs/taxonomies")
 SWITCHES = Shipped("switches", PACKAGE / "experiments" / "switches", "configs/ablations")
 
 

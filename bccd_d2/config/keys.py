@@ -12,6 +12,7 @@ from bccd_d2.data.augment.microscope import MicroscopeOptions
 from bccd_d2.data.augment.photometric import PhotometricOptions
 from bccd_d2.data.mapper import MapperOptions
 from bccd_d2.data.preprocess import PreprocessOptions
+from bccd_d2.masks.classes import Classes
 from bccd_d2.masks.cleanup import CleanupOptions
 from bccd_d2.masks.encode import EncodeOptions
 from bccd_d2.masks.otsu import OtsuOptions
@@ -53,6 +54,7 @@ def _change_defaults(config: CN) -> None:
 def _add_input(config: CN) -> None:
     config.DATASETS.ROOT = ""  # converted folder; "" looks at BCCD_DATASET, DETECTRON2_DATASETS
     config.DATASETS.MORE = ()  # further converted folders: bccd2_train, bccd3_train, ...
+    config.DATASETS.TAXONOMY = "blood"  # what labels mean to MODEL.CLASSES: a name or a file
     config.DATASETS.TRAIN = ("bccd_train",)
     config.DATASETS.VALIDATION = ("bccd_val",)  # chooses the best checkpoint and the threshold
     config.DATASETS.TEST = ("bccd_test",)  # seen by --eval-only alone
@@ -94,6 +96,7 @@ def _add_preprocessing(given: CN) -> None:
 
 
 def _add_model(config: CN) -> None:
+    config.MODEL.CLASSES = CN(keys_of(Classes()))  # what a cell may be; masks/classes.py
     config.MODEL.NEW_PARTS = ()  # beginnings of parameters' names that MODEL.WEIGHTS may lack
     vit = config.MODEL.VIT = CN()
     vit.PRESET = "vit_base"  # a name of bccd_d2.modeling.backbones.presets.PRESETS

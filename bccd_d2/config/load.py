@@ -14,6 +14,8 @@ from detectron2.config import get_cfg
 
 from bccd_d2.config.files import read_config
 from bccd_d2.config.keys import add_bccd_config
+from bccd_d2.masks.classes import Classes
+from bccd_d2.modeling.options import options_of
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,18 @@ def _refuse_unknown(keys: Iterable[str], known: Iterable[str], where: str) -> No
     raise KeyError(f"{where} sets unknown config keys: {'; '.join(lines)}")
 
 
+def classes_of(config: CN) -> Classes:
+    """What the cells of a config's model may be.
+
+    Raises:
+        ValueError: see `Classes`; the message names the keys.
+    """
+    try:
+        return options_of(Classes, config.MODEL.CLASSES)
+    except ValueError as error:
+        raise ValueError(f"MODEL.CLASSES: {error}") from error
+
+
 def finalize(config: CN, train_images: int | None = None) -> CN:
     """Derive what depends on other keys, check what cannot work, and freeze the config.
 
@@ -103,7 +117,7 @@ def finalize(config: CN, train_images: int | None = None) -> CN:
     rpn = config.MODEL.RPN
     rpn.POST_NMS_TOPK_TEST = max(rpn.POST_NMS_TOPK_TEST, 2 * cap)
     rpn.PRE_NMS_TOPK_TEST = max(rpn.PRE_NMS_TOPK_TEST, rpn.POST_NMS_TOPK_TEST)
-    config.MODEL.ROI_HEADS.NUM_CLASSES = 1
+    config.MODEL.ROI_HEADS.NUM_CLASSES = len(classes_of(config))
     if train_images:
         _epochs_to_iterations(config, train_images)
     config.freeze()

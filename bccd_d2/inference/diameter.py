@@ -194,8 +194,10 @@ def _look(
 def _evidence(cells: Cells, size: float, least: float) -> tuple[np.ndarray, np.ndarray]:
     """Diameters of whole, believable cells of a window, and how much each says.
 
-    A look weighs by the area that its outlines explain times how well they fit, and a fit near the
-    assumed size is believed more than one at the edge of what the model bears.
+    An outline weighs by its diameter as a share of the window's side, times how well it fits. Weights
+    that grow with its area would let one large white cell outvote the red ones round it; without any
+    growth the many specks of a look at far too small a size would win. A fit near the assumed size is
+    believed more than one at the edge of what the model bears.
     """
     whole = (cells.scores >= least) & ~cells.touches_border(2)
     diameters = 2 * np.sqrt(cells.areas[whole] / np.pi)
@@ -203,8 +205,7 @@ def _evidence(cells: Cells, size: float, least: float) -> tuple[np.ndarray, np.n
     kept = (diameters >= BEARS[0] * size) & (diameters <= BEARS[1] * size)
     diameters, scores = diameters[kept], scores[kept]
     off = np.log(np.maximum(diameters, 1) / size) / np.log(2)
-    window = cells.image_size[0] * cells.image_size[1]
-    share = diameters**2 / max(window, 1)
+    share = diameters / np.sqrt(max(cells.image_size[0] * cells.image_size[1], 1))
     return diameters, share * scores**6 * np.exp(-0.5 * (off / 0.8) ** 2)
 
 

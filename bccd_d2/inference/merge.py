@@ -32,7 +32,8 @@ def merge_with_votes(
     Cells are taken in descending order of score. Each joins the cluster whose first cell it
     overlaps most, if that is by ``iou_threshold`` and no cell of its own view is in there yet; else
     it opens a cluster. A cluster's mask is where at least half of its members' scores say cell; its
-    score is the sum of theirs over the number of views, its class that of its first cell. One view
+    score is the sum of theirs over the number of views. Its class probabilities are the mean of its
+    members', weighted by score; without probabilities its class is that of its first cell. One view
     comes back as it was, sorted.
 
     Args:
@@ -44,7 +45,7 @@ def merge_with_votes(
         The cells, and (N,) int64 in [1, number of views].
 
     Raises:
-        ValueError: no views, views of different sizes, or a threshold out of range.
+        ValueError: no views, views of different sizes or classes, or a threshold out of range.
     """
     sizes = {view.image_size for view in views}
     if len(sizes) != 1:
@@ -67,7 +68,30 @@ def merge_with_votes(
         np.clip(means[order], 0, 1),
         classes[[clusters[i][0] for i in order]],
     )
+    probabilities = _probabilities(views)
+    if probabilities is not None:
+        each = [_mean(probabilities, scores, clusters[i]) for i in order]
+        merged = merged.with_classes(np.reshape(each, (len(each), probabilities.shape[1])))
     return merged, np.array([len(clusters[i]) for i in order], dtype=np.int64)
+
+
+def _probabilities(views: Sequence[Cells]) -> np.ndarray | None:
+    """(N, K) class probabilities of all cells of all views; None where there are none."""
+    given = [view.class_probabilities for view in views if len(view)]
+    known = [one for one in given if one is not None]
+    if not known:
+        return None
+    if len(known) < len(given) or len({one.shape[1] for one in known}) > 1:
+        raise ValueError(
+            "views must all know the same classes: merge models of one list of classes only"
+        )
+    return np.concatenate(known)
+
+
+def _mean(probabilities: np.ndarray, scores: np.ndarray, members: Sequence[int]) -> np.ndarray:
+    """(K,) the mean of some rows, weighted by score, or plain where all scores are 0."""
+    weights = scores[members]
+    return np.average(probabilities[members], axis=0, weights=weights if weights.any() else None)
 
 
 def _cluster(

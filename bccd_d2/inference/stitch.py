@@ -36,6 +36,7 @@ class _Kept:
     tiles: list[int] = field(default_factory=list)
     inside: list[bool] = field(default_factory=list)
     uncertainty: list[float] = field(default_factory=list)
+    probabilities: list[np.ndarray] = field(default_factory=list)
 
 
 def stitch(
@@ -71,7 +72,8 @@ def stitch(
     scores = np.array(kept.scores, dtype=np.float64)[chosen]
     classes = np.array(kept.classes, dtype=np.int64)[chosen]
     uncertainty = np.array(kept.uncertainty)[chosen] if rles and kept.uncertainty else None
-    return Cells(image_size, rles, scores, classes, uncertainty)
+    probabilities = np.array(kept.probabilities)[chosen] if rles and kept.probabilities else None
+    return Cells(image_size, rles, scores, classes, uncertainty, probabilities)
 
 
 def _collect(
@@ -98,6 +100,8 @@ def _collect(
         kept.inside.append(_holds(tile.core, centre, 0))
         if cells.uncertainty is not None:
             kept.uncertainty.append(float(cells.uncertainty[index]))
+        if cells.class_probabilities is not None:
+            kept.probabilities.append(cells.class_probabilities[index])
         height, width = image_size
         cut_off += bool(
             (x0 == left > 0) or (y0 == top > 0) or (x1 == right < width) or (y1 == bottom < height)

@@ -26,9 +26,11 @@ class Cells:
         image_size: height and width in pixels.
         rles: N compressed RLEs of that size; masks may overlap.
         scores: (N,) float32 in [0, 1]; 1 for ground truth.
-        class_ids: (N,) int64, 0 = "cell".
+        class_ids: (N,) int64, each cell's best class; see `masks.classes.Classes` for names.
         uncertainty: (N,) float32 in [0, 1], how far several views disagree on each cell; None where
             there was one view only.
+        class_probabilities: (N, K) float32 in [0, 1], of each of K classes; rows sum to 1. None
+            where nobody asked, as where there is one class only.
 
     Raises:
         ValueError: the lengths differ or an RLE is of another size.
@@ -39,6 +41,7 @@ class Cells:
     scores: np.ndarray
     class_ids: np.ndarray
     uncertainty: np.ndarray | None = None
+    class_probabilities: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.rles)
@@ -55,6 +58,14 @@ class Cells:
             if len(uncertainty) != count:
                 raise ValueError(f"{count} masks cannot have {len(uncertainty)} uncertainties")
             object.__setattr__(self, "uncertainty", uncertainty)
+        if self.class_probabilities is not None:
+            probabilities = np.asarray(self.class_probabilities, dtype=np.float32)
+            if probabilities.ndim != 2 or len(probabilities) != count:
+                raise ValueError(
+                    f"{count} masks need a row of class probabilities each, got an array of "
+                    f"{probabilities.shape}"
+                )
+            object.__setattr__(self, "class_probabilities", probabilities)
         for rle in self.rles:
             if tuple(rle["size"]) != size:
                 raise ValueError(f"mask of size {tuple(rle['size'])} in an image of size {size}")
@@ -86,22 +97,40 @@ class Cells:
 
     @classmethod
     def from_coco(
-        cls, annotations: Sequence[Mapping[str, Any]], image_size: tuple[int, int]
+        cls,
+        annotations: Sequence[Mapping[str, Any]],
+        image_size: tuple[int, int],
+        classes: Mapping[int, int] | None = None,
     ) -> Cells:
         """Cells of COCO annotations or results, of RLEs or polygons; crowds are left out.
 
-        A missing ``score`` counts as 1; every cell gets class 0, the one class there is.
+        A missing ``score`` counts as 1. Results that carry ``class_probabilities`` keep them.
+
+        Args:
+            classes: the class id of each category id; None = every cell is of class 0.
+
+        Raises:
+            KeyError: a category that ``classes`` does not name.
         """
         kept = [a for a in annotations if not a.get("iscrowd", 0)]
         rles = [segmentation_to_rle(a["segmentation"], image_size) for a in kept]
-        return cls.from_rles(rles, image_size, [a.get("score", 1.0) for a in kept])
+        cells = cls.from_rles(rles, image_size, [a.get("score", 1.0) for a in kept])
+        if classes is None:
+            return cells
+        ids = np.array([classes[a["category_id"]] for a in kept], dtype=np.int64)
+        known = [a["class_probabilities"] for a in kept if "class_probabilities" in a]
+        whole = bool(kept) and len(known) == len(kept)
+        return replace(
+            cells, class_ids=ids, class_probabilities=np.array(known) if whole else None
+        )
 
     @classmethod
     def from_instances(cls, instances: Any) -> Cells:
         """Cells of a detectron2 ``Instances`` on any device.
 
         It needs ``image_size``, ``scores``, ``pred_classes`` and the masks either as ``pred_rles``
-        (a list of RLEs) or as ``pred_masks`` (N, H, W) bool.
+        (a list of RLEs) or as ``pred_masks`` (N, H, W) bool; ``pred_class_probabilities`` (N, K)
+        may be there.
         """
         size = tuple(instances.image_size)
         if instances.has("pred_rles"):
@@ -110,7 +139,16 @@ class Cells:
             masks = np.asarray(instances.pred_masks.cpu()).astype(np.uint8).transpose(1, 2, 0)
             rles = coco_mask.encode(np.asfortranarray(masks))
         scores = np.asarray(instances.scores.detach().cpu().float())
-        return cls(size, rles, scores, np.asarray(instances.pred_classes.cpu()))
+        probabilities = None
+        if instances.has("pred_class_probabilities"):
+            probabilities = np.asarray(instances.pred_class_probabilities.detach().cpu().float())
+        return cls(
+            size,
+            rles,
+            scores,
+            np.asarray(instances.pred_classes.cpu()),
+            class_probabilities=probabilities,
+        )
 
     # -- choosing ------------------------------------------------------------------------------
 
@@ -121,20 +159,33 @@ class Cells:
         """The cells at a slice, a bool mask (N,) or an array of indices."""
         chosen = np.arange(len(self))[index].reshape(-1)
         rles = [self.rles[i] for i in chosen]
-        uncertainty = None if self.uncertainty is None else self.uncertainty[chosen]
+        uncertainty, probabilities = self.uncertainty, self.class_probabilities
         return replace(
             self,
             rles=rles,
             scores=self.scores[chosen],
             class_ids=self.class_ids[chosen],
-            uncertainty=uncertainty,
+            uncertainty=None if uncertainty is None else uncertainty[chosen],
+            class_probabilities=None if probabilities is None else probabilities[chosen],
         )
 
     def above(self, threshold: float) -> Self:
         """The cells whose score is at least ``threshold``."""
         return self[self.scores >= threshold]
 
+    def with_classes(self, class_probabilities: np.ndarray) -> Self:
+        """The same cells, each of its most probable class; (N, K) probabilities."""
+        best = np.asarray(class_probabilities).argmax(axis=1) if len(self) else np.zeros(0)
+        return replace(self, class_ids=best, class_probabilities=class_probabilities)
+
     # -- measuring -----------------------------------------------------------------------------
+
+    @property
+    def class_confidence(self) -> np.ndarray | None:
+        """(N,) float32: the probability of each cell's own class; None where nobody asked."""
+        if self.class_probabilities is None:
+            return None
+        return self.class_probabilities[np.arange(len(self)), self.class_ids]
 
     @property
     def boxes(self) -> np.ndarray:

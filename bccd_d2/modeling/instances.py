@@ -16,7 +16,8 @@ def instances_of(cells: Cells, max_cells: int | None = None) -> Instances:
         max_cells: so many are kept; None = all.
 
     Returns:
-        ``pred_boxes``, ``scores`` (float32), ``pred_classes`` (int64), ``pred_rles`` (a list).
+        ``pred_boxes``, ``scores`` (float32), ``pred_classes`` (int64), ``pred_rles`` (a list),
+        and ``pred_class_probabilities`` (N, K) where the cells have them.
     """
     cells = cells[np.argsort(-cells.scores, kind="stable")[:max_cells]]
     instances = Instances(cells.image_size)
@@ -24,4 +25,6 @@ def instances_of(cells: Cells, max_cells: int | None = None) -> Instances:
     instances.scores = torch.from_numpy(cells.scores)
     instances.pred_classes = torch.from_numpy(cells.class_ids)
     instances.pred_rles = cells.rles
+    if cells.class_probabilities is not None:
+        instances.pred_class_probabilities = torch.from_numpy(cells.class_probabilities)
     return instances

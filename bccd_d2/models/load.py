@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bccd_d2.config.load import finalize, load_config
+from bccd_d2.config.load import classes_of, finalize, load_config
 from bccd_d2.data.preprocess import Preprocessor, resize_image, scaled_size
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
@@ -63,6 +63,7 @@ class TrainedModel:
         score_threshold: the operating point that was chosen with the model, in [0, 1].
         diameter: px, at the model's own scale, of the cells that it was trained on; None for a
             model that was trained on images of one scale alone.
+        classes: what its cells may be.
         looks_at_whole: the preprocessing of a part depends on the colours of the whole image.
         source: file of the weights; "" for a model without any.
         precision: "fp32" or "bf16", what the network computes in.
@@ -85,6 +86,7 @@ class TrainedModel:
         self.score_threshold = float(point.score_threshold)
         given = config.INPUT
         self.diameter = given.DIAMETER / given.IMAGE_SCALE if given.DIAMETER else None
+        self.classes = classes_of(config)
         self.net = net.eval()
         self._look = preprocess_options(config)
         self.looks_at_whole = self._look.stain is not None and self._look.stain_strength > 0

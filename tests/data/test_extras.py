@@ -159,7 +159,7 @@ def test_copies_look_like_cells_and_have_their_whole_area():
     image, labels, areas = scene()
     pasted = 0
     for seed in range(12):
-        new, moved, grown = copy_paste(image, labels, areas, np.random.default_rng(seed), 6)
+        new, moved, grown, copied = copy_paste(image, labels, areas, np.random.default_rng(seed), 6)
         assert len(areas) <= len(grown) <= len(areas) + 6
         assert np.array_equal(grown[: len(areas)], areas)
         counts = np.bincount(moved.ravel(), minlength=len(grown))

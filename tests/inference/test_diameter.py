@@ -69,6 +69,14 @@ def test_a_model_trained_at_another_size_gives_the_same_answer():
     assert estimate_diameter(Half(), smear(75), 50.0).px == pytest.approx(75, rel=0.1)
 
 
+def test_one_large_white_cell_does_not_outvote_a_few_red_ones():
+    image = np.full((360, 360, 3), 220, np.uint8)
+    cv2.circle(image, (180, 180), 70, (60, 60, 60), -1)
+    for x, y in ((45, 45), (310, 45), (45, 310)):
+        cv2.circle(image, (x, y), 30, (60, 60, 60), -1)
+    assert estimate_diameter(Discs(), image, 100.0).px == pytest.approx(60, rel=0.1)
+
+
 def test_the_densest_size_wins_over_heavier_strays():
     sizes = np.array([50, 52, 49, 51, 200.0])
     estimate = vote(sizes, np.array([1, 1, 1, 1, 2.0]))

@@ -93,3 +93,15 @@ def test_an_ensemble_of_noisy_views_outlines_better_than_its_views() -> None:
     shifts = [(0, 3), (3, 0), (-3, 0), (0, -3), (2, 2)]
     views = [disc(20 + y, 30 + x) for y, x in shifts]
     assert iou(merge(views)) > max(iou(view) for view in views) + 0.05
+
+
+def test_class_probabilities_are_averaged_by_score() -> None:
+    """Scores .9 and .3: a quarter of the second view's word."""
+    first = cells((0, 0, 10, 10, 0.9)).with_classes(np.array([[0.6, 0.4]]))
+    second = cells((0, 0, 10, 10, 0.3)).with_classes(np.array([[0.0, 1.0]]))
+    merged = merge([first, second, Cells.empty(SIZE)])
+    assert merged.class_probabilities == pytest.approx(np.array([[0.45, 0.55]]))
+    assert merged.class_ids.tolist() == [1]
+    assert merge([first[:0], second[:0]]).class_probabilities is None
+    with pytest.raises(ValueError, match="the same classes"):
+        merge([first, cells((0, 0, 10, 10, 0.3))])

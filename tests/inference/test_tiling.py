@@ -121,3 +121,20 @@ def test_cells_of_another_window_are_refused():
     [tile] = plan_tiles((50, 60))
     with pytest.raises(ValueError, match="do not fit the window"):
         stitch([(tile, Cells.empty((60, 50)))], (50, 60))
+
+
+def test_class_probabilities_are_those_of_the_copy_that_stays():
+    """Two tiles see one disc at a seam; it is asked which type, and by which tile."""
+    label_map = np.zeros((64, 96), np.int32)
+    label_map[20:40, 40:60] = 1
+    tiles = plan_tiles(label_map.shape, 64, 32)
+    parts, told = [], []
+    for number, tile in enumerate(tiles):
+        cells = Cells.from_label_map(tile.cut(label_map))
+        told.append([1.0, 0.0] if number == 0 else [0.25, 0.75])
+        parts.append((tile, cells.with_classes(np.array([told[-1]] * len(cells)).reshape(-1, 2))))
+    found = stitch(parts, label_map.shape)
+    assert len(found) == 1 and len(tiles) == 2
+    owner = next(n for n, t in enumerate(tiles) if t.core[0] <= 50 < t.core[2])
+    assert found.class_probabilities.tolist() == [told[owner]]
+    assert found.class_ids.tolist() == [int(owner > 0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from bccd_d2.io.label_images import read_label_file, write_label_map
 from bccd_d2.masks import labels
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.overlap import resolve_overlaps
 from bccd_d2.masks.rle import encode_crop, rle_to_json
 
 
@@ -96,3 +98,40 @@ def test_label_png_round_trip(tmp_path) -> None:
 def test_bad_label_maps_are_refused(bad: np.ndarray) -> None:
     with pytest.raises(ValueError, match="label_map must"):
         labels.check_label_map(bad)
+
+
+def typed() -> Cells:
+    return two_overlapping().with_classes(np.array([[0.2, 0.7, 0.1], [0.6, 0.3, 0.1]]))
+
+
+def test_class_probabilities_follow_the_cells() -> None:
+    cells = typed()
+    assert cells.class_ids.tolist() == [1, 0]
+    assert cells.class_confidence == pytest.approx([0.7, 0.6])
+    assert cells[::-1].class_confidence == pytest.approx([0.6, 0.7])
+    assert cells.above(0.5).class_probabilities.shape == (1, 3)
+    assert cells[:0].class_probabilities.shape == (0, 3)
+    assert two_overlapping().class_confidence is None
+    np.testing.assert_array_equal(
+        resolve_overlaps(cells).class_probabilities, cells.class_probabilities
+    )
+    with pytest.raises(ValueError, match="a row of class probabilities"):
+        replace(cells, class_probabilities=np.ones((3, 2)))
+
+
+def test_coco_keeps_categories_by_a_map() -> None:
+    rle = rle_to_json(two_overlapping().rles[0])
+    annotations = [{"segmentation": rle, "category_id": 7}, {"segmentation": rle, "category_id": 2}]
+    assert Cells.from_coco(annotations, (8, 8)).class_ids.tolist() == [0, 0]
+    cells = Cells.from_coco(annotations, (8, 8), {2: 0, 7: 1})
+    assert cells.class_ids.tolist() == [1, 0] and cells.class_probabilities is None
+    results = [a | {"class_probabilities": [0.1, 0.9]} for a in annotations]
+    kept = Cells.from_coco(results, (8, 8), {2: 0, 7: 1}).class_probabilities
+    assert kept == pytest.approx(np.array([[0.1, 0.9]] * 2))
+
+
+def test_instances_carry_class_probabilities_there_and_back() -> None:
+    instances_of = pytest.importorskip("bccd_d2.modeling.instances").instances_of
+    back = Cells.from_instances(instances_of(typed()[::-1]))
+    assert back.class_ids.tolist() == [1, 0]  # the better scored first
+    np.testing.assert_array_equal(back.class_probabilities, typed().class_probabilities)

@@ -81,7 +81,7 @@ def paste(
 
 def copy_paste(
     image: np.ndarray, labels: np.ndarray, areas: np.ndarray, rng: np.random.Generator, most: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
     """A cluster of up to ``most`` copies of cells around one cell of the crop, mirrored or turned.
 
     A pasted cell lies on top: the cells below lose the pixels it covers, and whoever makes the
@@ -94,17 +94,19 @@ def copy_paste(
 
     Returns:
         image, labels, areas, the latter longer by the cells pasted in sight; the inputs themselves
-        when nothing is pasted, as in a crop without a whole cell.
+        when nothing is pasted, as in a crop without a whole cell. Then of each cell pasted in
+        sight the label that it is a copy of.
     """
     if most == 0 or image.size == 0:
-        return image, labels, areas
+        return image, labels, areas, []
     count = int(rng.integers(most + 1))
     donors, boxes = find_donors(labels, areas)
     if count == 0 or len(donors) == 0:
-        return image, labels, areas
+        return image, labels, areas, []
     new_image, new_labels, new_areas = image.copy(), labels.copy(), list(areas)
     radii = np.sqrt(areas / np.pi)
     first = rng.choice(donors)
+    copied: list[int] = []
     cluster = [((boxes[first - 1, :2] + boxes[first - 1, 2:])[::-1] / 2, radii[first])]
     for donor in rng.choice(donors, size=count):
         x0, y0, x1, y1 = boxes[donor - 1] + [-_RIM, -_RIM, _RIM, _RIM]
@@ -118,4 +120,5 @@ def copy_paste(
         if paste(new_image, new_labels, stamp, corner, len(new_areas)):
             cluster.append((centre + step, radii[donor]))
             new_areas.append(float(stamp.mask.sum()))
-    return new_image, new_labels, np.array(new_areas)
+            copied.append(int(donor))
+    return new_image, new_labels, np.array(new_areas), copied

@@ -44,15 +44,17 @@ def augment_pair(
     areas: np.ndarray,
     rng: np.random.Generator,
     options: ExtraOptions,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
     """Image, labels and whole-cell areas after pasting, warping, bending and erasing.
+
+    The list says which label each pasted cell is a copy of; theirs begin where ``areas`` ended.
 
     Args:
         image: (H, W, 3) uint8; labels: (H, W) uint16.
         areas: (L + 1,) area each label would have if nothing of it were cut off.
     """
-    image, labels, areas = copy_paste(image, labels, areas, rng, options.copy_paste)
+    image, labels, areas, copied = copy_paste(image, labels, areas, rng, options.copy_paste)
     image, labels, areas = affine(image, labels, areas, rng, options.affine)
     image, labels = elastic(image, labels, rng, options.elastic)
     image, labels = erase(image, labels, rng, options.erase)
-    return image, labels, areas
+    return image, labels, areas, copied

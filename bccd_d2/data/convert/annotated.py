@@ -13,8 +13,9 @@ import numpy as np
 from bccd_d2.data.convert import image as conversion
 from bccd_d2.data.convert.annotated_pairs import AnnotatedPair
 from bccd_d2.data.convert.formats.common import DEFAULT_CATEGORY, Annotated, annotate
-from bccd_d2.data.convert.image import ImageRecord, LabelOptions
+from bccd_d2.data.convert.image import LabelOptions
 from bccd_d2.data.convert.pairing import Pair, Skip
+from bccd_d2.data.convert.record import ImageRecord
 from bccd_d2.masks import labels
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import rle_areas, rle_to_json, rle_to_polygons

@@ -24,7 +24,7 @@ class AnnotationSource:
     """Where annotations lie and what is known about them.
 
     Attributes:
-        option: "coco", "boxes", "points", "geojson" or "seg".
+        option: "coco", "boxes", "points", "geojson", "seg" or "folders".
         path: file or folder.
         classes: a file of class names, for YOLO and points.
         partial: only some of the cells are annotated, so what is not says nothing.
@@ -60,16 +60,16 @@ def source_of(arguments: dict[str, Any]) -> AnnotationSource | None:
     given = {option: arguments.pop(option, None) for option in READERS}
     paths = {option: path for option, path in given.items() if path is not None}
     names = ("classes", "partial", "ignore")
-    extra = {name: arguments.pop(name, None) for name in names}
     if len(paths) > 1:
         raise ValueError(f"give one of --{', --'.join(paths)}, not several")
-    if not paths:
-        unused = [f"--{name}" for name, value in extra.items() if value]
+    if not paths:  # the classes are then those of masks
+        unused = [f"--{name}" for name in names[1:] if arguments.pop(name, None)]
         if unused:
             choices = ", ".join(f"--{option}" for option in READERS)
             raise ValueError(f"{', '.join(unused)} goes with one of {choices}")
         return None
     ((option, path),) = paths.items()
+    extra = {name: arguments.pop(name, None) for name in names}
     extra["ignore"] = tuple(name.strip() for name in (extra["ignore"] or "").split(",") if name)
     return AnnotationSource(option, path, **extra | {"partial": bool(extra["partial"])})
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bccd_d2.data.convert.image import ImageRecord
 from bccd_d2.data.convert.pairing import Skip, relative_posix
+from bccd_d2.data.convert.record import ImageRecord
+from bccd_d2.data.convert.types import unmatched_rows
 from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import mixed_ranges, summarise_ranges
 
@@ -92,6 +93,7 @@ def summarise(records: Sequence[ImageRecord]) -> dict[str, Any]:
         "split_cells": sum(int(r.is_split.sum()) for r in records),
         "categories": dict(Counter(c for r in records for c in r.categories).most_common()),
         "ignored": sum(len(r.ignored_categories) for r in records),
+        "typed": sum(r.unmatched.typed for r in records),
     }
 
 
@@ -157,11 +159,10 @@ def build_audit(
                 for n, r in zip(names, records, strict=True)
                 if r.suspects
             ],
+            **unmatched_rows(names, [record.unmatched for record in records]),
         },
         "annotation_notes": dict(sum((r.notes for r in records), Counter()).most_common()),
-        "images": [
-            _row(n, r, s) for n, r, s in zip(names, records, assigned, strict=True)
-        ],
+        "images": [_row(n, r, s) for n, r, s in zip(names, records, assigned, strict=True)],
     }
 
 
@@ -227,6 +228,8 @@ def _annotation_lines(audit: Mapping[str, Any]) -> list[str]:
     """Categories, and what was done to annotations; [] for binary masks."""
     summary = audit["summary"]["all"]
     lines = [f"category {name}: {count:,}" for name, count in summary["categories"].items()]
+    if summary["typed"]:
+        lines.append(f"cells with a type: {summary['typed']:,} of {summary['cells']:,}")
     if summary["ignored"]:
         lines.append(f"ignored (crowds, difficult): {summary['ignored']:,}")
     lines += [f"{note}: {count:,}" for note, count in audit.get("annotation_notes", {}).items()]
@@ -264,6 +267,9 @@ _TABLE = (
 
 
 def _finding_lines(findings: Mapping[str, Any], most: int = 20) -> list[str]:
+    strays, open_cells = (
+        findings.get(key, []) for key in ("typed_objects_without_a_cell", "cells_without_a_type")
+    )
     across = [d for d in findings["near_duplicates"] if d["across_splits"]]
     within = [d for d in findings["near_duplicates"] if not d["across_splits"]]
     grey = findings["masks_with_more_than_two_grey_values"]
@@ -273,6 +279,13 @@ def _finding_lines(findings: Mapping[str, Any], most: int = 20) -> list[str]:
         ("images without cells", findings["images_without_cells"]),
         ("masks that are all foreground", findings["masks_of_one_cell_over_everything"]),
         ("masks that were not binary", [f"{g['file']}: {g['grey_values']} values" for g in grey]),
+        ("typed objects that no cell fits", [
+            f"{s['file']}: {s['category']} at {', '.join(f'{v:g}' for v in s['box'])}"
+            for s in strays
+        ]),
+        ("images with cells that no typed object fits", [
+            f"{c['file']}: {len(c['labels'])} cells" for c in open_cells
+        ]),
         ("files that are no inputs", findings.get("left_out", [])),
         ("skipped", [f"[{s['kind']}] {s['file']}: {s['reason']}" for s in findings["skipped"]]),
     )

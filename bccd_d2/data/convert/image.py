@@ -6,10 +6,10 @@ cell; annotations wait on disk, so memory does not grow with them.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from bccd_d2.data.convert.class_masks import ClassCodes, ClassMask, read_class_mask
 from bccd_d2.data.convert.hashing import perceptual_hash
 from bccd_d2.data.convert.mask_files import MaskError, MaskFile, MaskOptions, read_mask_file
 from bccd_d2.data.convert.pairing import Pair, Skip
+from bccd_d2.data.convert.record import ImageRecord, Unmatched
 from bccd_d2.data.convert.tool_labels import read_single
-from bccd_d2.data.weak_labels import DIAMETER_OVER_BOX
+from bccd_d2.data.convert.types import TypedPair, join_types
 from bccd_d2.io.images import planes, read_plane
 from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import ValueRange
@@ -54,6 +56,7 @@ class LabelOptions:
     invert: bool | None = None
     max_value: float | None = None
     single: bool = False
+    classes: ClassCodes | None = None
 
     @property
     def mask_options(self) -> MaskOptions:
@@ -61,91 +64,6 @@ class LabelOptions:
         return MaskOptions(
             self.mask_kind, self.threshold, self.ignore_values, self.invert, self.min_area
         )
-
-
-@dataclass(frozen=True, eq=False)
-class ImageRecord:
-    """Figures of one converted image.
-
-    Attributes:
-        pair: where it came from.
-        image_size: height, width.
-        areas: (N,) int32 px.
-        boxes: (N, 4) int32 half-open x0 y0 x1 y1.
-        border: (N,) bool, the cell touches the image's edge.
-        is_split: (N,) bool, the cell is a piece of a clump.
-        suspects: labels of suspected clumps.
-        specks, speck_pixels, holes, hole_pixels: see `bccd_d2.masks.components.Labelled`.
-        grey_values: distinct grey values of the mask file.
-        mask_mode: its pixel format.
-        mask_pixels: foreground pixels of the mask file, specks included.
-        pixel_count: pixels that the two sums below are over (every 16th).
-        pixel_sum: (3,) float64, red, green, blue.
-        pixel_square_sum: (3,) float64.
-        image_hash: (32,) uint8, packed 256-bit perceptual hash.
-        reading: how the mask file was read, see `mask_files.MaskFile`; "annotations" for others.
-        ignored_pixels: of the mask file, that belong to no cell by an option.
-        value_range: what became 0 to 255 in the image, see `io.value_range.ValueRange`.
-        kind: "masks", "boxes" or "points": what areas and boxes were measured on; points have none.
-        categories: N names where the annotations have some, else ().
-        ignored_categories: names of further annotations that are no cells to learn or score:
-            crowds and those marked as difficult.
-        notes: what was cut, dropped or taken for something, with counts.
-    """
-
-    pair: Pair
-    image_size: tuple[int, int]
-    areas: np.ndarray
-    boxes: np.ndarray
-    border: np.ndarray
-    is_split: np.ndarray
-    suspects: list[int]
-    specks: int
-    speck_pixels: int
-    holes: int
-    hole_pixels: int
-    grey_values: int
-    mask_mode: str
-    mask_pixels: int
-    pixel_count: int
-    pixel_sum: np.ndarray
-    pixel_square_sum: np.ndarray
-    image_hash: np.ndarray
-    reading: str = "binary"
-    ignored_pixels: int = 0
-    value_range: dict[str, Any] = field(default_factory=lambda: ValueRange().as_json())
-    kind: str = "masks"
-    categories: tuple[str, ...] = ()
-    ignored_categories: tuple[str, ...] = ()
-    notes: Counter = field(default_factory=Counter)
-
-    @property
-    def annotations(self) -> int:
-        """Number of annotations, the ignored ones included."""
-        return self.cells + len(self.ignored_categories)
-
-    @property
-    def cells(self) -> int:
-        """Number of cells."""
-        return len(self.areas)
-
-    @property
-    def diameter(self) -> float | None:
-        """Median px across a cell, of those that the image's edge does not cut where there are any.
-
-        None without cells and for points.
-        """
-        if self.kind == "points" or not self.cells:
-            return None
-        areas = self.areas if self.border.all() else self.areas[~self.border]
-        across = DIAMETER_OVER_BOX if self.kind == "boxes" else 2 / np.sqrt(np.pi)
-        return round(float(across * np.sqrt(np.median(areas))), 2)
-
-    @property
-    def covered(self) -> float:
-        """Share of the image that cells cover, in [0, 1]; boxes that overlap count twice."""
-        share = self.areas.sum() / max(self.image_size[0] * self.image_size[1], 1)
-        return min(float(share), 1.0)
 
 
 def label_path(folder: Path, pair: Pair) -> Path:
@@ -170,7 +88,7 @@ def convert_pair(pair: Pair, options: LabelOptions, folder: Path) -> ImageRecord
     if isinstance(read, Skip):
         return read
     image, value_range, truth = read
-    labelled = _cells(truth, options)
+    labelled, categories = _cells(truth, options)
     if len(labelled.is_split) > MAX_CELLS:
         return _skip(
             pair.mask, "too many cells",
@@ -187,9 +105,16 @@ def convert_pair(pair: Pair, options: LabelOptions, folder: Path) -> ImageRecord
         "value_range": value_range.as_json(),
         **_measure(image, labelled, rles),
     }
+    unmatched = Unmatched()
+    if isinstance(pair, TypedPair):
+        categories, unmatched = join_types(pair.types, labelled.label_map, record["boxes"])
     write_labels(folder, pair, labelled.label_map)
-    write_part(folder, pair, _annotations(labelled, record, rles, options.polygons))
-    return ImageRecord(pair=pair, **record)
+    rows = _annotations(labelled, record, rles, options.polygons)
+    if categories:
+        rows = [row | {"category": name} for row, name in zip(rows, categories, strict=True)]
+    write_part(folder, pair, rows)
+    plain = Pair(pair.stem, pair.source, pair.image, pair.mask)
+    return ImageRecord(plain, **record, categories=tuple(categories), unmatched=unmatched)
 
 
 def write_labels(folder: Path, pair: Pair, label_map: np.ndarray) -> None:
@@ -222,16 +147,20 @@ def _skip(path: Path, kind: str, reason: str) -> Skip:
     return Skip(printable(path.as_posix()), kind, reason)
 
 
-def _cells(truth: MaskFile, options: LabelOptions) -> Labelled:
+def _cells(truth: MaskFile, options: LabelOptions) -> tuple[Labelled, list[str]]:
+    """The cells of a mask, and their categories; [] where the mask says nothing of them."""
     if truth.label_map is not None:
-        return Labelled.of_labels(truth.label_map)
-    return label_cells(
-        truth.foreground,
+        return Labelled.of_labels(truth.label_map), []
+    label = functools.partial(
+        label_cells,
         connectivity=options.connectivity,
         min_area=options.min_area,
         fill_holes=options.fill_holes,
         split_clumps=options.split_clumps,
     )
+    if isinstance(truth, ClassMask):
+        return truth.cells(label)
+    return label(truth.foreground), []
 
 
 def read_only_image(
@@ -257,8 +186,7 @@ def _read(
         return given
     image, value_range = given
     try:
-        read = read_single if options.single else read_mask_file
-        truth = read(pair.mask, options.mask_options)
+        truth = _read_mask(pair.mask, options)
         _check_options(pair.mask, truth, options)
     except MaskError as error:
         return _skip(pair.mask, error.kind, str(error))
@@ -268,6 +196,13 @@ def _read(
     if image.shape[:2] != size:
         return _skip(pair.mask, "size mismatch", _sizes(pair, image.shape[:2], size))
     return image, value_range, truth
+
+
+def _read_mask(path: Path, options: LabelOptions) -> MaskFile:
+    if options.classes is not None:
+        return read_class_mask(path, options.classes)
+    read = read_single if options.single else read_mask_file
+    return read(path, options.mask_options)
 
 
 def _check_options(path: Path, truth: MaskFile, options: LabelOptions) -> None:
@@ -334,7 +269,6 @@ def _annotations(
         x0, y0, x1, y1 = record["boxes"][index].tolist()
         result.append(
             {
-                "category_id": 1,
                 "segmentation": rle_to_polygons(rle) if polygons else rle_to_json(rle),
                 "area": int(record["areas"][index]),
                 "bbox": [x0, y0, x1 - x0, y1 - y0],

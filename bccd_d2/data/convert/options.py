@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from bccd_d2.data.convert.class_masks import ClassCodes
 from bccd_d2.data.convert.image import LabelOptions
 from bccd_d2.data.convert.mask_files import KINDS
 from bccd_d2.data.convert.split_lists import digest
@@ -29,6 +30,7 @@ class ConvertOptions:
         invert: True: dark is cell; False: bright is, for sure; None: bright, and a mask that looks
             the other way round is left out and named.
         max_value: what is white in images of more than 8 bits; None = by their values.
+        classes: what the values or colours of masks stand for, where they are classes.
         polygons: outlines instead of RLE in the json; holes are lost.
         val_fraction: share of the train folder that becomes validation, in [0, 1).
         test_fraction: share carved out as test where no test folder exists, in [0, 1).
@@ -53,6 +55,7 @@ class ConvertOptions:
     ignore_values: tuple[int, ...] = ()
     invert: bool | None = None
     max_value: float | None = None
+    classes: ClassCodes | None = None
     polygons: bool = False
     val_fraction: float = 0.3
     test_fraction: float = 0.0
@@ -90,7 +93,7 @@ class ConvertOptions:
             ValueError: one of them is not at its default.
         """
         names = ("connectivity", "min_area", "fill_holes", "split_clumps", "threshold", "mask_kind",
-                 "ignore_values", "invert")  # fmt: skip
+                 "ignore_values", "invert", "classes")  # fmt: skip
         for name in names:
             if getattr(self, name) != getattr(type(self), name):
                 raise ValueError(
@@ -111,4 +114,7 @@ class ConvertOptions:
         """
         everything = dataclasses.asdict(self) | {"ignore_values": list(self.ignore_values)}
         everything["splits"] = digest(self.splits)
+        del everything["classes"]
+        if self.classes is not None:
+            everything["classes"] = self.classes.recorded()
         return {k: v for k, v in everything.items() if k not in NOT_IN_RESULT}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import json
+import operator
 import os
 import platform
 import shutil
@@ -19,14 +21,23 @@ from typing import Any
 import numpy as np
 
 from bccd_d2.data.convert import audit as auditing
-from bccd_d2.data.convert import splits
 from bccd_d2.data.convert import write as coco_files
 from bccd_d2.data.convert.annotated import category_names
 from bccd_d2.data.convert.annotated_pairs import AnnotationSource, find_annotated
-from bccd_d2.data.convert.image import ImageRecord, LabelOptions
+from bccd_d2.data.convert.assign import assign_splits, split_indices
+from bccd_d2.data.convert.image import LabelOptions
 from bccd_d2.data.convert.options import ConvertOptions
-from bccd_d2.data.convert.pairing import Skip, Sources, find_sources, fingerprint, relative_posix
+from bccd_d2.data.convert.pairing import (
+    Pair,
+    Skip,
+    Sources,
+    find_sources,
+    fingerprint,
+    relative_posix,
+)
+from bccd_d2.data.convert.record import ImageRecord
 from bccd_d2.data.convert.split_lists import with_split_lists
+from bccd_d2.data.convert.types import TypeSource, with_types
 from bccd_d2.data.convert.workers import convert_pairs
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
@@ -67,6 +78,7 @@ def convert(
     masks: str | Path | None = None,
     progress: bool = False,
     annotations: AnnotationSource | None = None,
+    types: TypeSource | None = None,
 ) -> ConversionReport:
     """Convert ``root/{train,test}/{original,mask}``, or ``images`` with ``masks``, into ``out``.
 
@@ -82,6 +94,7 @@ def convert(
         masks: their masks.
         progress: show a progress bar where the terminal can.
         annotations: instead of masks: label images, COCO, boxes, points, GeoJSON or ``_seg.npy``.
+        types: typed boxes or points that say what the cells of the masks are.
 
     Raises:
         FileNotFoundError: a folder is missing.
@@ -92,13 +105,13 @@ def convert(
     options = ConvertOptions() if options is None else options
     sources = _limited(_find(root, images, masks, annotations, options), options)
     _check_test(sources, options)
-    recorded = _recorded(options, annotations)
+    recorded = _recorded(options, annotations, types)
     mark = fingerprint(sources, recorded)
-    out = Path(out)
+    sources, out = with_types(sources, types), Path(out)
     with _work_folder(out) as work:
         chosen = options.label_options
         records, skips = convert_pairs(sources.pairs, chosen, work, options.workers, progress)
-        records, skips = _settle_kinds(records, skips, chosen, work, options.workers)
+        records, skips = _settle_kinds(records, skips, chosen, work, sources.pairs)
         skips = sorted(sources.skips + skips, key=lambda skip: (skip.kind, skip.file))
         if options.strict and skips:
             raise ValueError(f"strict, and {_skip_list(skips)}. Nothing was written.")
@@ -116,7 +129,7 @@ def _settle_kinds(
     skips: list[Skip],
     options: LabelOptions,
     work: Path,
-    workers: int | None,
+    pairs: Sequence[Pair],
 ) -> tuple[list[ImageRecord], list[Skip]]:
     """Read masks of a single value anew where the rest of their folder are label images.
 
@@ -128,11 +141,12 @@ def _settle_kinds(
         for place, record in enumerate(records)
         if record.reading == "binary" and record.mask_pixels and folders[record.pair.mask.parent]
     }
-    if options.mask_kind != "auto" or not unclear:
+    if options.mask_kind != "auto" or options.classes is not None or not unclear:
         return records, skips
     again = dataclasses.replace(options, single=True)
-    pairs = [record.pair for record in unclear.values()]
-    found, more = convert_pairs(pairs, again, work, workers)
+    wanted = {(record.pair.source, record.pair.stem) for record in unclear.values()}
+    given = [pair for pair in pairs if (pair.source, pair.stem) in wanted]
+    found, more = convert_pairs(given, again, work, 1)
     settled = {record.pair: record for record in found}
     kept = [
         settled.get(record.pair) if place in unclear else record
@@ -148,6 +162,7 @@ def is_current(
     images: str | Path | None = None,
     masks: str | Path | None = None,
     annotations: AnnotationSource | None = None,
+    types: TypeSource | None = None,
 ) -> bool:
     """Whether ``out`` is the result of these options on these very files (names, sizes, times)."""
     path = Path(out) / coco_files.DESCRIPTION
@@ -159,7 +174,7 @@ def is_current(
         return False
     options = ConvertOptions() if options is None else options
     sources = _limited(_find(root, images, masks, annotations, options), options)
-    wanted = fingerprint(sources, _recorded(options, annotations))
+    wanted = fingerprint(sources, _recorded(options, annotations, types))
     return found == wanted and all(file.is_file() for file in files)
 
 
@@ -182,8 +197,13 @@ def _find(
     return sources if options.splits is None else with_split_lists(sources, options.splits)
 
 
-def _recorded(options: ConvertOptions, annotations: AnnotationSource | None) -> dict[str, Any]:
-    return options.recorded() | ({} if annotations is None else annotations.recorded())
+def _recorded(
+    options: ConvertOptions, annotations: AnnotationSource | None, types: TypeSource | None
+) -> dict[str, Any]:
+    if types is not None and (annotations is not None or options.classes is not None):
+        raise ValueError("types are joined to masks that have none; leave --types out")
+    more = [source.recorded() for source in (annotations, types) if source is not None]
+    return functools.reduce(operator.or_, more, options.recorded())
 
 
 def _limited(sources: Sources, options: ConvertOptions) -> Sources:
@@ -300,41 +320,6 @@ class _Conversion:
             },
             "versions": _versions(),
         }
-
-
-def assign_splits(records: Sequence[ImageRecord], options: ConvertOptions) -> list[str]:
-    """ "train", "val" or "test" for each image; those that come as val or test stay so."""
-    assigned = np.array([record.pair.source for record in records], dtype=object)
-    val_fraction = 0.0 if (assigned == "val").any() else options.val_fraction
-    for name, fraction in (("test", options.test_fraction), ("val", val_fraction)):
-        members = np.flatnonzero(assigned == "train")
-        if name == "val" and options.test_fraction:
-            fraction = fraction / (1 - options.test_fraction)
-        groups = _strata([records[i] for i in members.tolist()])
-        taken = splits.choose_fraction(groups, fraction, options.seed)
-        assigned[members[taken]] = name
-    return assigned.tolist()
-
-
-def split_indices(
-    records: Sequence[ImageRecord], assigned: Sequence[str], options: ConvertOptions
-) -> dict[str, list[int]]:
-    """The images of each split that has some, then of ``fold<k>_train`` and ``fold<k>_val``."""
-    found = np.array(assigned, dtype=object)
-    chosen = {name: np.flatnonzero(found == name).tolist() for name in ("train", "val", "test")}
-    chosen = {name: indices for name, indices in chosen.items() if indices}
-    if options.folds:
-        members = np.flatnonzero(found != "test")
-        groups = _strata([records[i] for i in members.tolist()])
-        fold_of = splits.choose_folds(groups, options.folds, options.seed)
-        for fold in range(options.folds):
-            chosen[f"fold{fold}_train"] = members[fold_of != fold].tolist()
-            chosen[f"fold{fold}_val"] = members[fold_of == fold].tolist()
-    return chosen
-
-
-def _strata(records: Sequence[ImageRecord]) -> np.ndarray:
-    return splits.strata([r.image_size for r in records], [r.cells for r in records])
 
 
 def _versions() -> dict[str, str]:

@@ -123,12 +123,16 @@ def with_split_lists(sources: Sources, path: str | Path) -> Sources:
     return dataclasses.replace(sources, pairs=pairs, skips=skips + lists.unknown(stems))
 
 
+_LISTS = (".txt", ".csv", ".xml", ".json")
+
+
 def digest(path: str | Path | None) -> str | None:
-    """A hash of the content of a file, or of a folder's text files; None for None."""
+    """A hash of the content of a file, or of a folder's text, csv, xml and json; None for None."""
     if path is None:
         return None
     folder = Path(path)
-    files = sorted(folder.rglob("*.txt")) if folder.is_dir() else [folder]
+    found = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
+    files = [file for file in found if file == folder or file.suffix.lower() in _LISTS]
     content = hashlib.sha256()
     for file in files:
         content.update(file.name.encode() + (file.read_bytes() if file.is_file() else b""))

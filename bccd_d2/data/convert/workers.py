@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from bccd_d2.data.convert.annotated import convert_annotated
 from bccd_d2.data.convert.annotated_pairs import AnnotatedPair
-from bccd_d2.data.convert.image import ImageRecord, LabelOptions, convert_pair
+from bccd_d2.data.convert.image import LabelOptions, convert_pair
 from bccd_d2.data.convert.pairing import Pair, Skip
+from bccd_d2.data.convert.record import ImageRecord
 from bccd_d2.io.processes import end_with_parent
 
 

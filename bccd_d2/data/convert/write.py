@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from bccd_d2.data.convert.image import ImageRecord, part_path
+from bccd_d2.data.convert.image import part_path
 from bccd_d2.data.convert.pairing import relative_posix
+from bccd_d2.data.convert.record import ImageRecord
 
 CELL = "cell"
 DESCRIPTION = "dataset.json"

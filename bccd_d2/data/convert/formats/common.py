@@ -74,6 +74,7 @@ class ImageShapes:
         relative: coordinates are shares of the image's width and height, not px.
         labels: reads the label map that holds the cells, for label images: they are big, and are
             read when their turn comes.
+        drawn: reads shapes out of masks, likewise.
     """
 
     name: str
@@ -86,11 +87,12 @@ class ImageShapes:
     notes: Counter = field(default_factory=Counter)
     relative: bool = False
     labels: Callable[[], np.ndarray] | None = None
+    drawn: Callable[[], list[Shape]] | None = None
 
     def kinds(self) -> Counter:
-        """How many shapes there are of each kind; a label image counts as one mask."""
+        """How many shapes there are of each kind; what is read later counts as one mask."""
         counts = Counter(shape.kind for shape in self.shapes)
-        counts["masks"] += self.labels is not None
+        counts["masks"] += self.labels is not None or self.drawn is not None
         return counts
 
 
@@ -209,6 +211,8 @@ def _in_pixels(image: ImageShapes, size: tuple[int, int]) -> Sequence[Shape]:
                 "export the labels again at the image's size",
             )
         return [Shape(rle=rle) for rle in label_map_to_rles(label_map)]
+    if image.drawn is not None:
+        return image.drawn()
     if not image.relative:
         return image.shapes
     scale = np.array([size[1], size[0]], dtype=np.float64)

@@ -9,13 +9,14 @@ from bccd_d2.data.convert.formats.cellpose import read_seg
 from bccd_d2.data.convert.formats.coco import read_coco
 from bccd_d2.data.convert.formats.common import ImageShapes
 from bccd_d2.data.convert.formats.files import read_json
+from bccd_d2.data.convert.formats.folders import read_folders
 from bccd_d2.data.convert.formats.geojson import read_geojson
 from bccd_d2.data.convert.formats.points import read_points
 from bccd_d2.data.convert.formats.voc import read_voc
 from bccd_d2.data.convert.formats.yolo import NO_LABELS, read_yolo
 from bccd_d2.data.convert.pairing import Skip
 
-READERS = ("coco", "boxes", "points", "geojson", "seg")
+READERS = ("coco", "boxes", "points", "geojson", "seg", "folders")
 
 
 def read_annotations(
@@ -36,7 +37,7 @@ def read_annotations(
         return _read_boxes(Path(path), classes)
     if option == "points":
         return read_points(path, classes)
-    readers = {"coco": read_coco, "geojson": read_geojson, "seg": read_seg}
+    readers = {"coco": read_coco, "geojson": read_geojson, "seg": read_seg, "folders": read_folders}
     if option not in readers:
         raise ValueError(f"option must be one of {', '.join(READERS)}, got {option!r}")
     return readers[option](path)
