@@ -17,7 +17,7 @@ help:
 setup: $(READY)
 
 demo: $(READY)
-	@$(PY) -m bccd_d2 demo --out output/demo $${DATA:+--root "$$DATA"}
+	@$(PY) -m bccd_d2 walkthrough --out output/demo $${DATA:+--root "$$DATA"}
 
 test: lint
 	@$(PY) -m pytest -q -n 2 --dist loadfile

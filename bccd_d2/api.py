@@ -69,7 +69,7 @@ class PredictedCells(Cells):
         """
         from bccd_d2.export.table import measure
 
-        return measure(self, image, pixel_size=pixel_size)
+        return measure(self, image, pixel_size=pixel_size, classes=self.classes)
 
     def to_geojson(
         self, image: np.ndarray | None = None, pixel_size: float | None = None
@@ -77,7 +77,8 @@ class PredictedCells(Cells):
         """A FeatureCollection for QuPath with the numbers of `measure` as measurements."""
         from bccd_d2.export.geojson import to_geojson
 
-        return to_geojson(self, self.measure(image, pixel_size))
+        table = self.measure(image, pixel_size)
+        return to_geojson(self, table, classes=self.classes)
 
     def to_dataframe(
         self, image: np.ndarray | None = None, pixel_size: float | None = None
@@ -94,6 +95,8 @@ class PredictedCells(Cells):
     def draw(self, image: np.ndarray, **options: Any) -> np.ndarray:
         """A copy of the image, (H, W, 3) uint8 RGB, with each cell's outline on it.
 
+        Where types are told, outlines have their colours.
+
         Args:
             options: those of `bccd_d2.report.draw.draw_outlines` (color, thickness, fill_alpha,
                 scores).
@@ -101,6 +104,7 @@ class PredictedCells(Cells):
         Raises:
             ValueError: the image does not fit the cells.
         """
-        from bccd_d2.report.draw import draw_outlines
+        from bccd_d2.report.draw import draw_outlines, type_colours
 
-        return draw_outlines(image, self, **options)
+        colours = type_colours(self, self.classes)
+        return draw_outlines(image, self, **{"color": colours} | options)

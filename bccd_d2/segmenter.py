@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from bccd_d2._detectron2 import require_detectron2
 from bccd_d2.api import PredictedCells
 from bccd_d2.inference.diameter import DiameterEstimate, estimate_diameter
 from bccd_d2.inference.predictor import PredictOptions, check_image, predict_cells
@@ -197,28 +196,30 @@ def load_pretrained(
     config_file: str | Path = "",
     device: str = "auto",
     precision: str = "fp32",
+    backend: str = "auto",
 ) -> Segmenter:
-    """A trained model, ready to predict; it needs no network and no configs folder.
+    """A trained model, ready to predict; it needs no connection and no configs folder.
 
     Args:
         name_or_path: "" = the model that ships with the package; else the name of one that does, a
-            run's folder, a .pth or a .safetensors file. Several make an ensemble.
+            run's folder, a .pth, a .safetensors or an .onnx file. Several make an ensemble.
         config_file: a YAML file, or a shipped config by name, in place of the model's own config.
             Alone it stands for the best checkpoint of its ``OUTPUT_DIR``, or for a model without
             weights.
         device: "auto" takes a GPU where there is one; "cpu", "cuda", "cuda:1", ...
         precision: "bf16" computes the network in bfloat16: faster on a GPU and on a CPU that has
             it (avx512_bf16 or amx in its flags), slower on others; scores move in the third digit.
+        backend: what computes the network: "onnx" (ONNX Runtime), "openvino" or "torch"; "auto"
+            takes PyTorch for a GPU, for runs and for models that have no graph, ONNX Runtime else.
 
     Raises:
-        ImportError: detectron2 is not installed; the message says how to.
+        ImportError: PyTorch, detectron2 or the backend is not installed; the message says how to.
         FileNotFoundError: no such file, no config beside it, or nothing ships.
         KeyError: a name that is none of the shipped models.
         ValueError: a file that is damaged, or does not fit its config, or no such precision.
     """
-    require_detectron2()
-    from bccd_d2.models.load import load_model
+    from bccd_d2.models.backend import load_with
 
     given = [name_or_path] if isinstance(name_or_path, (str, Path)) else list(name_or_path)
-    how = (str(config_file), device, precision)
-    return Segmenter([load_model(str(one), *how) for one in given or [""]])
+    how = (str(config_file), device, precision, backend)
+    return Segmenter([load_with(str(one), *how) for one in given or [""]])

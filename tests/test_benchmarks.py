@@ -74,3 +74,7 @@ def test_pretraining(tiny_dataset, tmp_path):
     again = run("pretraining.py", *options).splitlines()
     assert [line[:16] for line in again[2:]] == ["| 1 | one | 1 | ", "| 1 | other | 1 "]
     assert len(again) == 4 and first[-2:] == again[-2:]
+
+
+def test_counts():
+    assert "mean" in run("counts.py", "shares", "--draws", 2)

@@ -43,7 +43,7 @@ ONCE_SHOWN = [  # by earlier versions; they keep working
     "--cross-validation output/cross_validation.json MODEL.WEIGHTS output/model_final.pth",
     "python tools/export_weights.py output/best80 --name cpu_best --ship --half "
     "--config-file configs/cpu_best.yaml",
-    "python tools/export_model.py --weights RUN --output model.pt --size 1200 1600",
+    "python tools/export_model.py --weights RUN --output model.onnx --images 2",
     "python tools/compare.py --dataset D --out O --train-budget 25 "
     "--model cpu_tiny_flows=configs/cpu_tiny_flows.yaml --labels stardist=L,0.676",
     "python tools/ablate.py --config-file configs/cpu_tiny_maskrcnn.yaml "

@@ -20,8 +20,9 @@ from bccd_d2 import PredictedCells, load_pretrained
 from bccd_d2.config.load import finalize, load_config
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models import file as model_files
-from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
+from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.models.export import export_run
+from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import Preprocessing
 from bccd_d2.synth.smear import draw_smear
 
@@ -264,12 +265,16 @@ def test_the_tool_writes_the_file_and_names_mistakes(run, tmp_path, capsys):
 def test_the_network_is_exported_and_compared(run, tmp_path, capsys):
     import export_model
 
-    path = tmp_path / "model.pt"
-    call = ["--weights", str(run), "--output", str(path), "--size", "120", "160"]
+    path = tmp_path / "model.onnx"
+    call = ["--weights", "cpu_best", "--output", str(path), "--half"]
     assert export_model.main([*call, "--images", "1"]) == 0
-    assert "largest difference" in capsys.readouterr().out and path.is_file()
+    assert "largest difference" in capsys.readouterr().out and path.stat().st_size < 4e6
     assert export_model.main(["--weights", "none.pth", "--output", str(path)]) == 2
     assert "none.pth" in capsys.readouterr().err
+    assert export_model.main(["--weights", str(run), "--output", str(tmp_path / "a.onnx")]) == 2
+    assert "is no dense model" in capsys.readouterr().err
+    assert export_model.main(["--weights", "cpu_best", "--output", "model.pt"]) == 2
+    assert "must end in .onnx" in capsys.readouterr().err
 
 
 def test_names_come_from_the_package():

@@ -1,8 +1,8 @@
-"""The script of ``bccd demo``: python tools/demo.py --help"""
+"""The script of ``bccd walkthrough``: python tools/demo.py --help"""
 
 import sys
 
-from bccd_d2.cli.demo import get_parser, main
+from bccd_d2.cli.walkthrough import get_parser, main
 
 __all__ = ["get_parser", "main"]
 

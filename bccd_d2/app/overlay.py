@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 
 from bccd_d2.app.results import Counts, Findings
+from bccd_d2.app.toolbar import toolbar_html
 from bccd_d2.app.upload import Limits
 from bccd_d2.export.table import Table
+from bccd_d2.masks.classes import UNSURE, Classes
 from bccd_d2.masks.rle import Rle, rle_to_polygons
 
 LONGEST = 2000  # px of the picture in the page; the outlines stay exact
@@ -41,42 +43,52 @@ CARDS = (  # key, heading; page.js fills in the same
 
 def result_html(
     findings: Findings,
-    image: np.ndarray,
+    image: np.ndarray | None,
     threshold: float,
     pixel_size: float | None = None,
 ) -> str:
     """The counts at a threshold above the image with its outlines.
 
     Args:
-        image: (H, W, 3) uint8 RGB that the findings are of.
+        image: (H, W, 3) uint8 RGB that the findings are of; None leaves it out, for a page that
+            has it.
         pixel_size: micrometres that were typed; None = what the file says.
     """
-    pixel_size = pixel_size or findings.pixel_size
+    pixel_size, kept = pixel_size or findings.pixel_size, findings.corrections
+    threshold = 0.0 if kept else threshold  # what a person left counts at any score
+    frozen = f' data-frozen="yes" data-seen="{len(kept.trail)}"' if kept else ""
+    picture = "" if image is None else picture_uri(image)
     height, width = findings.cells.image_size
     said = [f"{width} × {height} px", findings.notes, findings.size]
     facts = ", ".join(fact for fact in said if fact)
     cards = card_texts(findings.counts(threshold, pixel_size), pixel_size)
     boxes = "".join(_card(key, heading, cards) for key, heading in CARDS)
+    cells, types = findings.cells, _shown_types(findings)
+    colours = [""] * len(cells)
+    if types is not None:
+        colours = [f' style="--type:{_hex(cells.classes, int(k))}"' for k in types]
     paths = [
-        _path(number, rle, score >= np.float32(threshold), border)
-        for number, (rle, score, border) in enumerate(
-            zip(findings.cells.rles, findings.cells.scores, findings.table["touches_border"],
+        _path(number, rle, score >= np.float32(threshold), border, colour)
+        for number, (rle, score, border, colour) in enumerate(
+            zip(cells.rles, cells.scores, findings.table["touches_border"], colours,
                 strict=True), start=1)
     ]  # fmt: skip
     return f"""
-<div class="bccd-result" data-width="{width}" data-height="{height}"
+<div class="bccd-result" data-width="{width}" data-height="{height}"{frozen}
      data-pixel="{findings.pixel_size or ''}" data-threshold="{threshold}"
-     data-cells="{escape(_rows(findings.table))}">
+     data-cells="{escape(_rows(findings.table, types))}"{_names(findings)}>
 <p class="bccd-file"><strong>{escape(findings.name)}</strong> <span>{escape(facts)}</span></p>
 {_check(findings.complaint)}
 <div class="bccd-cards" role="status">{boxes}</div>
 <p class="bccd-legend"><span class="bccd-key">interior</span>
 <span class="bccd-key border">touches the border: its shape is cut</span>
 <span class="bccd-hint">Point at a cell for its measurements, or use the arrow keys.</span></p>
+{_type_boxes(findings, types, threshold)}
+{toolbar_html(findings)}
 <div class="bccd-figure">
 <svg viewBox="0 0 {width} {height}" tabindex="0" role="group"
      aria-label="Outlined cells. Arrow keys go from cell to cell, Escape leaves.">
-<image href="{_data_uri(image)}" width="{width}" height="{height}" preserveAspectRatio="none"/>
+<image href="{picture}" width="{width}" height="{height}" preserveAspectRatio="none"/>
 {"".join(paths)}
 </svg>
 <div class="bccd-tip" role="status" hidden=""></div>
@@ -148,21 +160,65 @@ def _short(number: float) -> str:
     return f"{number:.1f}" if number < 100 else f"{number:.0f}"
 
 
-def _path(number: int, rle: Rle, shown: bool, border: bool) -> str:
+def _shown_types(findings: Findings) -> np.ndarray | None:
+    """(N,) class ids, -1 for unsure; None where there are no types."""
+    cells = findings.cells
+    if not cells.classes.typed:
+        return None
+    return cells.classes.shown(cells.class_ids, cells.class_confidence)
+
+
+def _hex(classes: Classes, class_id: int) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*classes.colour(class_id))
+
+
+def _names(findings: Findings) -> str:
+    """The names of the types for page.js; "" where there are none."""
+    classes = findings.cells.classes
+    if not classes.typed:
+        return ""
+    return f' data-types="{escape(json.dumps(classes.names))}"'
+
+
+def _type_boxes(findings: Findings, types: np.ndarray | None, threshold: float) -> str:
+    """The legend of types, each with the number of its cells and a box that hides them."""
+    if types is None:
+        return ""
+    classes = findings.cells.classes
+    counted = types[findings.cells.scores >= np.float32(threshold)]
+    boxes = [
+        f'<label class="bccd-type" style="--type:{_hex(classes, k)}">'
+        f'<input type="checkbox" checked="" data-type="{k}"/><span>{escape(name)}</span> '
+        f"<b>{int((counted == k).sum())}</b></label>"
+        for k, name in zip((*range(len(classes)), -1), (*classes.names, UNSURE), strict=True)
+        if (types == k).any() or k >= 0
+    ]
+    return (
+        '<p class="bccd-types" role="group" aria-label="Types that are shown">'
+        + "".join(boxes)
+        + '<span class="bccd-hint">Untick a type to leave it out of picture and counts; files hold '
+        "all.</span></p>"
+    )
+
+
+def _path(number: int, rle: Rle, shown: bool, border: bool, style: str) -> str:
     outline = "".join(
         "M" + " ".join(f"{value:g}" for value in polygon) + "Z"
         for polygon in rle_to_polygons(rle, tolerance=0.75)
     )
     kinds = "bccd-cell" + " border" * bool(border) + " off" * (not shown)
-    return f'<path class="{kinds}" data-cell="{number}" d="{outline}"/>'
+    return f'<path class="{kinds}"{style} data-cell="{number}" d="{outline}"/>'
 
 
-def _rows(table: Table) -> str:
-    """One list a cell as JSON; what is not defined is null."""
+def _rows(table: Table, types: np.ndarray | None) -> str:
+    """One list a cell as JSON; what is not defined is null. Types come last: id, probability."""
     columns = []
     for name, digits in COLUMNS:
         values = [float(value) for value in table[name]]
         columns.append([_number(value, digits) for value in values])
+    if types is not None:
+        columns.append(types.tolist())
+        columns.append([_number(float(value), 2) for value in table["type_probability"]])
     return json.dumps(list(zip(*columns, strict=True)), separators=(",", ":"))
 
 
@@ -172,8 +228,9 @@ def _number(value: float, digits: int | None) -> float | int | None:
     return value if digits is None else round(value, digits or None)
 
 
-def _data_uri(image: np.ndarray) -> str:
-    factor = LONGEST / max(image.shape[:2])
+def picture_uri(image: np.ndarray, longest: int = LONGEST) -> str:
+    """An image, (H, W, 3) uint8 RGB, as a JPEG in a data URI, at most ``longest`` px long."""
+    factor = longest / max(image.shape[:2])
     if factor < 1:
         size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

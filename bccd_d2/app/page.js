@@ -1,6 +1,6 @@
 // The threshold, the counts and the measurements, in the browser; see overlay.py for the markup.
 (() => {
-  const SCORE = 0, BORDER = 1, AREA = 2, DIAMETER = 3;
+  const SCORE = 0, BORDER = 1, AREA = 2, DIAMETER = 3, TYPE = 9, PROBABILITY = 10;
   let threshold = 0, pixelSize = null, current = null, latest = null;
   let byKeys = false, pointer = "";  // was the current cell chosen by keys; where the pointer is
 
@@ -58,14 +58,16 @@
     mark("#bccd-pixel", "wrong", typed !== null && !right);
     pixelSize = right ? typed : Number(root?.dataset.pixel) || null;  // what the file says
     threshold = Math.fround(newThreshold);  // scores are 32-bit numbers
+    if (root?.dataset.frozen) threshold = 0;  // a person corrected them: all count
     if (!root) return;
     root.dataset.ready = "yes";
     leave();
-    const cells = cellsOf(root);
+    const cells = cellsOf(root), hidden = hiddenTypes(root, cells);
+    const seen = (cell) => cell[SCORE] >= threshold && !hidden.has(cell[TYPE]);
     for (const path of root.querySelectorAll(".bccd-cell")) {
-      path.classList.toggle("off", cells[path.dataset.cell - 1][SCORE] < threshold);
+      path.classList.toggle("off", !seen(cells[path.dataset.cell - 1]));
     }
-    const shown = cells.filter((cell) => cell[SCORE] >= threshold);
+    const shown = cells.filter(seen);
     const whole = shown.filter((cell) => !cell[BORDER]).map((cell) => cell[DIAMETER] * pixelSize);
     const width = pixelSize && whole.length ? median(whole) : null;
     mark("#bccd-pixel", "odd", width !== null && !(width >= 4 && width <= 12));
@@ -77,12 +79,36 @@
     }
   }
 
+  // The types whose boxes are not ticked; each box says how many cells it stands for.
+  function hiddenTypes(root, cells) {
+    const hidden = new Set();
+    for (const box of root.querySelectorAll("[data-type]")) {
+      const type = Number(box.dataset.type);
+      if (!box.checked) hidden.add(type);
+      box.parentElement.querySelector("b").textContent =
+        cells.filter((cell) => cell[SCORE] >= threshold && cell[TYPE] === type).length;
+    }
+    return hidden;
+  }
+
+  document.addEventListener("change", (event) => {
+    if (event.target.closest?.(".bccd-types") && latest) apply(...latest);
+  });
+
   // A result drawn while the settings were moved on takes the later ones.
   new MutationObserver(() => {
     const root = result();
     if (root && !root.dataset.ready) apply(...(latest ?? [Number(root.dataset.threshold), ""]));
   }).observe(document.documentElement,
     { childList: true, subtree: true, attributeFilter: ["data-cells", "data-ready"] });
+
+  // Name and probability; of an unsure cell the probability of its best type.
+  function typeOf(root, cell) {
+    if (cell[TYPE] === undefined) return [];
+    const name = cell[TYPE] < 0 ? "unsure" : JSON.parse(root.dataset.types)[cell[TYPE]];
+    const p = cell[PROBABILITY];
+    return [["type", p === null ? name : `${name}, ${p.toFixed(2)}`]];
+  }
 
   function measurements(cell) {
     const [score, border, area, diameter, perimeter, circularity, eccentricity, solidity,
@@ -109,7 +135,8 @@
       leave();
       current = path;
       path.classList.add("on");
-      const rows = measurements(cellsOf(root)[path.dataset.cell - 1]);
+      const cell = cellsOf(root)[path.dataset.cell - 1];
+      const rows = [...typeOf(root, cell), ...measurements(cell)];
       const table = document.createElement("dl");
       for (const [name, value] of rows) {
         table.append(Object.assign(document.createElement("dt"), { textContent: name }),

@@ -32,19 +32,22 @@ GROUPS = {  # what for: word: what it does
         "tune otsu": "tune the baseline without learning",
         "tune dense": "tune how a dense model's maps become cells",
         "tune threshold": "choose a trained model's score threshold anew",
+        "tune counts": "measure how a model miscounts, for bccd count",
     },
     "models": {
         "predict": "find the cells in images and write results",
+        "count": "the numbers of a sample of many fields, with intervals",
         "app": "a local page to drop images on",
         "export weights": "make a model file of a finished run",
-        "export network": "write a model's network as TorchScript",
+        "export network": "write a dense model as one ONNX file",
         "parameters": "count parameters of configs and backbones",
         "preview features": "draw what a backbone sees of an image",
     },
     "results": {
         "report": "one page about a finished run",
         "compare": "benchmark methods on one test split",
-        "demo": "all of it, from nothing to scored cells",
+        "demo": "cells of a drawn smear on a page, in a minute",
+        "walkthrough": "all of it, from nothing to trained and scored cells",
     },
 }
 WORDS = {word: text for group in GROUPS.values() for word, text in group.items()}

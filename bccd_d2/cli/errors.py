@@ -10,10 +10,10 @@ from bccd_d2.io.text import printable
 EXTRAS = {  # library: the extra of setup.py that brings it
     "gradio": "app",
     "imagecodecs": "tiff",
-    "jinja2": "report",
-    "matplotlib": "report",
     "optuna": "tune",
     "pandas": "table",
+    **dict.fromkeys(("torch", "torchvision", "timm", "detectron2", "onnx", "onnxscript"), "train"),
+    "openvino": "openvino",
 }
 _REMEDIES = {
     errno.ENOSPC: "free some space, or choose another disk",

@@ -8,6 +8,7 @@ torchrun --nproc-per-node 2 -m bccd_d2 predict --images smears/ --out results
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from bccd_d2.cli import common
 from bccd_d2.io.text import printable
 
 LISTED = 20  # files of a kind that are named at the end
-KINDS = ("labels", "coco", "geojson", "csv", "overlay")
+KINDS = ("labels", "types", "coco", "geojson", "csv", "overlay")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -38,12 +39,6 @@ def get_parser() -> argparse.ArgumentParser:
         "a run's folder, .pth or .safetensors; several are merged (default: the shipped model)"
     )
     common.add_model(parser, nargs="+", default=[], help=several)
-    add(
-        "--precision",
-        choices=("fp32", "bf16"),
-        default="fp32",
-        help="bf16: faster on a GPU and on CPUs that have it (default fp32)",
-    )
     add("--save", nargs="+", choices=KINDS, default=KINDS, help="what to write (default: all)")
     add("--score-threshold", type=float, help="0 to 1 (default: the model's own; .05: all found)")
     add("--pixel-size", type=float, help="micrometres (default: as each TIFF file says)")
@@ -58,30 +53,52 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--scale", type=float, help="in place of --diameter: .5 where cells are twice as large")
     add("--tta", default="", help="more views, merged: flip, turn, scales: flip,turn,0.9")
-    add("--batch", type=int, default=1, help="windows at once; more pays on a GPU (default 1)")
     add("--label-bits", type=int, choices=(16, 32), help="of label images (default: as needed)")
     add("--max-value", type=float, help="what is white in images of more than 8 bits")
     add("--keep-overlaps", action="store_true", help="do not share out pixels of two cells")
-    add("--resume", action="store_true", help="skip what an earlier run finished likewise")
     add("--quiet", action="store_true", help="no progress bar")
+    _add_work(parser)
     return parser
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    """How the work is done; the cells are the same."""
+    add = parser.add_argument
+    add(
+        "--backend",
+        choices=("auto", "onnx", "openvino", "torch"),
+        default="auto",
+        help="what computes the network (default auto: PyTorch for a GPU, ONNX Runtime else)",
+    )
+    add(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="bf16: faster on a GPU and on CPUs that have it (default fp32)",
+    )
+    add("--batch", type=int, default=1, help="windows at once; more pays on a GPU (default 1)")
+    add("--resume", action="store_true", help="skip what an earlier run finished likewise")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line: 0; 1: an image failed; 2: bad input; 130: stopped by Ctrl-C."""
-    return common.run(get_parser(), _predict, argv)
+    return common.run(get_parser(), _predict, argv, detectron2=False)
 
 
 def _predict(args: argparse.Namespace) -> int:
     from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
-    from bccd_d2.training.launch import Processes, device_type, launch
 
     given: dict[str, Any] = {}
     for key, value in vars(args).items():
         given[key] = tuple(value) if isinstance(value, list) else value
     given["progress"] = not given.pop("quiet")
-    processes = Processes(device=device_type(args.device))
-    summary = launch(predict_batch, processes, BatchOptions(**given))
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        from bccd_d2.training.launch import Processes, device_type, launch
+
+        processes = Processes(device=device_type(args.device))
+        summary = launch(predict_batch, processes, BatchOptions(**given))
+    else:
+        summary = predict_batch(BatchOptions(**given))
     for failure in summary.failures:
         print(printable(f"failed: {failure['file']}: {failure['reason']}"), file=sys.stderr)
     _list("left out", summary.left_out, summary.output)

@@ -29,6 +29,12 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="converted dataset; again for more (default: the config's, else BCCD_DATASET)",
     )
+    parser.add_argument(
+        "--classes",
+        metavar="NAMES",
+        help="types that cells may be of: A,B,C; auto: those of the data (default: the config's, "
+        "one class)",
+    )
     common.add_processes(parser, 1, "--num-gpus")
     add = parser.add_argument
     add("--eval-only", action="store_true", help="score DATASETS.TEST; train nothing")
@@ -53,6 +59,9 @@ def _train(args: argparse.Namespace) -> None:
     config = common.configured(args)
     if args.dataset:
         take_datasets(config, args.dataset)
+    if args.classes:
+        names = (name.strip() for name in args.classes.split(","))
+        config.MODEL.CLASSES.NAMES = tuple(name for name in names if name)
     device = device_type(config.MODEL.DEVICE)
     processes = Processes(
         args.processes, args.num_machines, args.machine_rank, args.dist_url, device

@@ -12,12 +12,15 @@ from typing import Any
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 
-from bccd_d2.config.files import read_config
+from bccd_d2.config.files import TAXONOMIES, read_config
 from bccd_d2.config.keys import add_bccd_config
-from bccd_d2.masks.classes import Classes
-from bccd_d2.modeling.options import options_of
+from bccd_d2.masks.classes import CELL
+from bccd_d2.masks.taxonomy import Taxonomy, Types, read_taxonomy
+from bccd_d2.modeling.options import classes_of
 
 logger = logging.getLogger(__name__)
+
+AUTO = "auto"  # for the names of classes: those of the training data
 
 
 def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> CN:
@@ -90,16 +93,51 @@ def _refuse_unknown(keys: Iterable[str], known: Iterable[str], where: str) -> No
     raise KeyError(f"{where} sets unknown config keys: {'; '.join(lines)}")
 
 
-def classes_of(config: CN) -> Classes:
-    """What the cells of a config's model may be.
+def taxonomy_of(config: CN) -> Taxonomy:
+    """What ``DATASETS.TAXONOMY`` says of labels; with "" every name stands for itself.
 
     Raises:
-        ValueError: see `Classes`; the message names the keys.
+        FileNotFoundError, ValueError: see `read_taxonomy` and `Shipped.find`.
     """
-    try:
-        return options_of(Classes, config.MODEL.CLASSES)
-    except ValueError as error:
-        raise ValueError(f"MODEL.CLASSES: {error}") from error
+    named = config.DATASETS.TAXONOMY
+    return read_taxonomy(TAXONOMIES.find(named)) if named else Taxonomy()
+
+
+def types_of(config: CN) -> Types | None:
+    """What labels mean to the classes of the config's model; None for a model of one class.
+
+    Raises:
+        FileNotFoundError, ValueError: see `classes_of` and `taxonomy_of`.
+    """
+    classes = classes_of(config)
+    return Types(classes, taxonomy_of(config)) if len(classes) > 1 else None
+
+
+def take_classes(config: CN, labels: Sequence[str]) -> None:
+    """Complete ``config.MODEL.CLASSES``, not frozen: names, and their parents and colours.
+
+    ``NAMES`` ("auto",) become the labels, those apart that say no type, such as "cell" and
+    "difficult". Parents and colours come from ``DATASETS.TAXONOMY`` where they are not given.
+
+    Args:
+        labels: of the data to learn from.
+
+    Raises:
+        ValueError: there is none to take; see also `taxonomy_of` and `Classes`.
+    """
+    given, taxonomy = config.MODEL.CLASSES, taxonomy_of(config)
+    if tuple(given.NAMES) == (AUTO,):
+        named = {taxonomy.node(label): label for label in reversed(labels)}
+        given.NAMES = tuple(sorted(name for node, name in named.items() if node != CELL))
+        if not given.NAMES:
+            raise ValueError(
+                "MODEL.CLASSES.NAMES auto takes the labels of the training data, which has no "
+                "types: convert it with --classes or --types, or leave the key out"
+            )
+    filled = taxonomy.classes(given.NAMES)
+    if len(filled) > 1:
+        given.PARENTS = given.PARENTS or filled.parents
+        given.COLOURS = given.COLOURS or filled.colours
 
 
 def finalize(config: CN, train_images: int | None = None) -> CN:
@@ -117,7 +155,11 @@ def finalize(config: CN, train_images: int | None = None) -> CN:
     rpn = config.MODEL.RPN
     rpn.POST_NMS_TOPK_TEST = max(rpn.POST_NMS_TOPK_TEST, 2 * cap)
     rpn.PRE_NMS_TOPK_TEST = max(rpn.PRE_NMS_TOPK_TEST, rpn.POST_NMS_TOPK_TEST)
-    config.MODEL.ROI_HEADS.NUM_CLASSES = len(classes_of(config))
+    heads = config.MODEL
+    heads.ROI_HEADS.NUM_CLASSES = len(classes_of(config))
+    if heads.ROI_HEADS.NUM_CLASSES > 1:  # a cell's place and outline do not depend on its type
+        heads.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = True
+        heads.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK = True
     if train_images:
         _epochs_to_iterations(config, train_images)
     config.freeze()
@@ -164,6 +206,12 @@ def _check(config: CN) -> None:
 
 
 def _check_heads(model: CN) -> None:
+    typed = len(model.CLASSES.NAMES) > 1 and model.META_ARCHITECTURE == "CellRCNN"
+    if typed and model.ROI_HEADS.NAME != "CellROIHeads":
+        raise ValueError(
+            f"MODEL.ROI_HEADS.NAME {model.ROI_HEADS.NAME} gives a cell one box for each class, and "
+            f"MODEL.CLASSES.NAMES has {len(model.CLASSES.NAMES)}: take CellROIHeads"
+        )
     wants = {
         "ROI_MASK_HEAD.FINE": model.ROI_MASK_HEAD.FINE,
         "OUTLINE.ENABLED": model.OUTLINE.ENABLED,

@@ -23,14 +23,12 @@ from bccd_d2.io.dataset_file import (
     split_json,
 )
 from bccd_d2.io.records import confined
-from bccd_d2.masks.coco import CONVERT_AGAIN, read_coco
+from bccd_d2.masks.classes import CELL, palette_colour
+from bccd_d2.masks.coco import CONVERT_AGAIN, read_typed_coco
 
-THING_CLASSES = ["cell"]
-THING_COLORS = [(214, 39, 40)]
 EVALUATOR_TYPE = "bccd_cells"
 
-_KEPT = ("bbox", "point", "segmentation", "iscrowd", "area", "label", "touches_border",
-         "category")  # fmt: skip
+_KEPT = ("bbox", "point", "segmentation", "iscrowd", "area", "label", "touches_border")
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +73,8 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
         One dict an image: ``file_name`` and ``label_file`` (absolute), ``image_id``, ``height``,
         ``width``, ``max_value`` (of the dataset, see `bccd_d2.io.images.read_plane`),
         ``annotations``; each annotation has ``bbox`` with its ``bbox_mode``, ``segmentation``,
-        ``category_id`` 0, ``iscrowd``, ``area``, ``label`` (the cell's value in the label map) and
+        ``category_id`` (its place in the metadata's ``thing_classes``), ``category`` (that name),
+        ``iscrowd``, ``area``, ``label`` (the cell's value in the label map) and
         ``touches_border``. Images without cells stay in, with an empty list. Crowds and difficult
         cells are left out. In a dataset of boxes or points ``label_file`` is None; points have
         ``point`` (x, y) in place of ``bbox``. ``diameter``, px across a typical cell, where the
@@ -91,7 +90,9 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
     path = split_json(folder, split, description)
     kind, white = description.get("annotations", "masks"), max_value(description)
     records = []
-    for image in read_coco(path, boxes=kind != "points"):
+    images, names = read_typed_coco(path, boxes=kind != "points")
+    places = {id_: (place, name) for place, (id_, name) in enumerate(names.items())}
+    for image in images:
         entry = image.entry
         labels = entry.get("label_file")
         if labels is None and kind == "masks":
@@ -102,18 +103,23 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
             "image_id": entry["id"],
             "max_value": white,
             "diameter": entry.get("diameter"),
-            "annotations": [_annotation(a) for a in image.annotations if not a.get("iscrowd", 0)],
+            "annotations": [
+                _annotation(a, places) for a in image.annotations if not a.get("iscrowd", 0)
+            ],
         }
         records.append(record | {side: entry[side] for side in ("height", "width")})
     return records
 
 
-def _annotation(given: Mapping[str, Any]) -> dict[str, Any]:
+def _annotation(
+    given: Mapping[str, Any], places: Mapping[int, tuple[int, str]]
+) -> dict[str, Any]:
     """An annotation as detectron2 has it."""
     from detectron2.structures import BoxMode
 
     kept = {key: given[key] for key in _KEPT if key in given}
-    return kept | {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS}
+    place, name = places.get(given.get("category_id", 0), (0, CELL))
+    return kept | {"category_id": place, "category": name, "bbox_mode": BoxMode.XYWH_ABS}
 
 
 def register_dataset(
@@ -184,11 +190,12 @@ def _register_split(name: str, folder: Path, split: str, description: Mapping[st
 def _metadata(folder: Path, split: str, description: Mapping[str, Any]) -> dict[str, Any]:
     path = split_json(folder, split, description)
     percentiles = description.get("statistics", {}).get("cell_area_percentiles", {})
+    names = tuple(description.get("categories") or (CELL,))
     state = json.dumps(description, sort_keys=True) + f"{folder} {path.stat().st_mtime_ns}"
     return {
-        "thing_classes": list(THING_CLASSES),
-        "thing_colors": list(THING_COLORS),
-        "thing_dataset_id_to_contiguous_id": {1: 0},
+        "thing_classes": list(names),
+        "thing_colors": [palette_colour(place) for place in range(len(names))],
+        "thing_dataset_id_to_contiguous_id": {place + 1: place for place in range(len(names))},
         "json_file": str(path),
         "image_root": str(image_root(folder, description)),
         "label_root": str(folder),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.structures import Instances
 
 from bccd_d2.data.augment.extras import ExtraOptions, augment_pair
 from bccd_d2.data.augment.microscope import MicroscopeOptions, microscope
@@ -22,10 +22,11 @@ from bccd_d2.data.augment.photometric import PhotometricOptions, photometric, tu
 from bccd_d2.data.augment.stain_jitter import stain_jitter
 from bccd_d2.data.cache import PairReader
 from bccd_d2.data.ignored import largest_label, refuse_ignored, split_ignored
+from bccd_d2.data.instances import allowed_by_label, make_instances
 from bccd_d2.data.preprocess import PreprocessOptions, Preprocessor, resize_image, scaled_size
 from bccd_d2.data.targets import DenseTargets
 from bccd_d2.io.images import read_image
-from bccd_d2.masks.labels import cell_boxes
+from bccd_d2.masks.taxonomy import Types
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class MapperOptions:
         preprocess: stain normalisation, denoising and CLAHE; always.
         dense: maps in place of boxes and bitmaps in training; None = boxes and bitmaps. Cells are
             drawn however little of them shows.
+        types: which classes each cell may be of; None = there is one class.
         cache_mb: memory for decoded images and label maps, per process; see `PairReader`.
     """
 
@@ -75,6 +77,7 @@ class MapperOptions:
     microscope: MicroscopeOptions = field(default_factory=MicroscopeOptions)
     preprocess: PreprocessOptions = field(default_factory=PreprocessOptions)
     dense: DenseTargets | None = None
+    types: Types | None = None
     cache_mb: float = 0
 
     def __post_init__(self) -> None:
@@ -143,38 +146,6 @@ def choose_window(
         inside &= (values >= low) & (values < low + window_size[axis])
     y0, x0 = corners[inside.sum(axis=1).argmax()]
     return int(y0), int(x0)
-
-
-def make_instances(
-    label_map: np.ndarray, whole_areas: np.ndarray, min_visible: float, min_pixels: int
-) -> Instances:
-    """Ground truth of a crop: tight boxes, class 0 and one bitmap a cell, in label order.
-
-    Args:
-        label_map: (H, W) integer, the finished crop.
-        whole_areas: (L + 1,) the area each label would have in the crop's scale if nothing of it
-            were cut off; index 0 is not used.
-        min_visible: smallest share of that area, else the cell is left out.
-        min_pixels: smallest number of pixels, else the cell is left out.
-
-    Returns:
-        Instances with ``gt_boxes``, ``gt_classes`` and ``gt_masks``, all present and empty when no
-        cell is left.
-    """
-    size = label_map.shape
-    areas = np.bincount(label_map.ravel(), minlength=len(whole_areas))
-    seen = areas >= np.maximum(max(min_pixels, 1), min_visible * whole_areas)
-    seen[0] = False
-    labels = np.flatnonzero(seen)
-    masks = torch.from_numpy(label_map[None] == labels.astype(label_map.dtype)[:, None, None])
-    compact = np.zeros(len(areas), dtype=np.int32)
-    compact[labels] = np.arange(1, len(labels) + 1)
-    boxes = cell_boxes(compact[label_map]).reshape(-1, 4)
-    instances = Instances(size)
-    instances.gt_boxes = Boxes(torch.from_numpy(boxes.astype(np.float32)))
-    instances.gt_classes = torch.zeros(len(labels), dtype=torch.int64)
-    instances.gt_masks = BitMasks(masks)
-    return instances
 
 
 class LabelMapMapper:
@@ -283,14 +254,15 @@ class LabelMapMapper:
         labels = turn_and_flip(resize_labels(label_map[here], size), turns, mirror)
         areas = areas * (size[0] / window[0]) * (size[1] / window[1])
         crop = self._preprocess(crop, image, record["file_name"])
-        crop, labels, areas = augment_pair(crop, labels, areas, rng, options.extras)
+        crop, labels, areas, copied = augment_pair(crop, labels, areas, rng, options.extras)
         truth: dict[str, Any] = {}
         if options.dense is not None:
             truth["dense"] = options.dense(labels)
         else:
             refuse_ignored(labels, record["label_file"])
             visible, pixels = options.min_visible, options.min_pixels
-            truth["instances"] = make_instances(labels, areas, visible, pixels)
+            allowed = self._allowed(record, len(areas) - len(copied), copied)
+            truth["instances"] = make_instances(labels, areas, visible, pixels, allowed)
         crop = stain_jitter(crop, rng, options.extras.stain_jitter)
         crop = microscope(crop, rng, options.microscope)
         return photometric(crop, rng, options.photometric), truth
@@ -298,6 +270,15 @@ class LabelMapMapper:
     def _read(self, record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         files = record["file_name"], record["label_file"]
         return self._reader.read(*files, record.get("max_value"))
+
+    def _allowed(
+        self, record: Mapping[str, Any], labels: int, copied: Sequence[int] = ()
+    ) -> np.ndarray | None:
+        """(labels + copies, K) bool classes that each label may be of; None for one class."""
+        if self.options.types is None:
+            return None
+        allowed = allowed_by_label(self.options.types, record["annotations"], labels)
+        return np.concatenate([allowed, allowed[list(copied)]])
 
     def _whole_image(self, record: Mapping[str, Any]) -> tuple[np.ndarray, Instances | None]:
         if not self.with_instances:
@@ -308,7 +289,8 @@ class LabelMapMapper:
         size = scaled_size(label_map.shape, self._scale(record, image))
         labels = split_ignored(resize_labels(label_map, size))[0]
         nothing_cut = np.zeros(largest_label(label_map) + 1)
-        instances = make_instances(labels, nothing_cut, 0.0, self.options.min_pixels)
+        allowed = self._allowed(record, len(nothing_cut))
+        instances = make_instances(labels, nothing_cut, 0.0, self.options.min_pixels, allowed)
         return self._preprocess(resize_image(image, size), image, record["file_name"]), instances
 
 

@@ -17,10 +17,13 @@ from detectron2.utils import comm
 from bccd_d2.evaluation.table import format_scores
 from bccd_d2.evaluation.thresholds import THRESHOLDS, SweepTable
 from bccd_d2.evaluation.truth import TrueImage
+from bccd_d2.evaluation.typed import mistakes, typed_details, typed_groups
+from bccd_d2.evaluation.types import TypedImage
 from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.io.tables import write_table
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import rle_to_json
+from bccd_d2.masks.taxonomy import Types
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +35,9 @@ class Evaluator(DatasetEvaluator, abc.ABC):
     """Scores predictions on one registered dataset; what they are is the subclass's.
 
     Each process scores the images it is given; the main one gathers them and answers. All cells are
-    of one class. All scores lie in [0, 1] (not 0 to 100), count errors are in cells. Where only
-    some of the cells are annotated (``complete`` in the metadata is False) only recall is scored.
+    of one class; scores of types stand apart. All scores lie in [0, 1] (not 0 to 100), count errors
+    are in cells. Where only some of the cells are annotated (``complete`` in the metadata is False)
+    only recall is scored.
 
     Args:
         dataset_name: registered with detectron2; the metadata needs ``json_file``.
@@ -42,6 +46,9 @@ class Evaluator(DatasetEvaluator, abc.ABC):
         output_dir: where scores.json, per_image.csv and coco_instances_results.json go, and with
             masks verdicts.json; None writes nothing.
         score_threshold: predicted cells below it do not count, except in COCO AP.
+        types: what the dataset's categories mean to the model's classes. Then scores of types
+            stand beside the others, where the dataset has some and every cell is annotated: the
+            groups "types" and "type NAME", see `typed.typed_groups`.
 
     Raises:
         ValueError: ``max_detections`` is below 1 or ``score_threshold`` is outside [0, 1].
@@ -54,6 +61,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
         max_detections: int,
         output_dir: str | Path | None = None,
         score_threshold: float = 0.5,
+        types: Types | None = None,
     ) -> None:
         if max_detections < 1:
             raise ValueError(f"max_detections must be at least 1, got {max_detections}")
@@ -63,6 +71,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
         self._max_detections = max_detections
         self._output_dir = None if output_dir is None else Path(output_dir)
         self._score_threshold = float(score_threshold)
+        self._types = types
         self._truth: Mapping[int, TrueImage] = {}
         self._truth_state: tuple | None = None
         self._found: dict[int, Any] = {}
@@ -85,6 +94,14 @@ class Evaluator(DatasetEvaluator, abc.ABC):
     @abc.abstractmethod
     def _row(self, found: Any) -> dict[str, Any]:
         """One image's line in per_image.csv, without its id and name."""
+
+    @abc.abstractmethod
+    def _typed(self, true: TrueImage, found: Any, allowed: np.ndarray) -> TypedImage:
+        """One image's types; ``allowed`` is that of `TypedImage`."""
+
+    def _precisions(self, images: Sequence[TypedImage]) -> list[dict[str, float | None]] | None:
+        """AP and its like of each class; None where the annotations have none."""
+        return None
 
     def _details(self) -> tuple[dict[str, Any], dict[int, dict[str, Any]] | None]:
         """What scores.json says beyond the scores, and by image id what became of the cells."""
@@ -149,10 +166,25 @@ class Evaluator(DatasetEvaluator, abc.ABC):
             )
         self._found = {image_id: found[image_id] for image_id in self._truth}
         results = self._results(list(self._found.values()))
+        typed = self._typed_images()
+        if typed and self._types is not None:
+            groups = typed_groups(
+                typed, self._precisions(typed), self._score_threshold, self._types.classes
+            )
+            results.update(groups)
         if self._output_dir is not None:
             self._write(self._output_dir, results)
         logger.info("scores on %s:\n%s", self._name, format_scores(results))
         return results
+
+    def _typed_images(self) -> list[TypedImage]:
+        """The types of all images; [] where nothing is to be said of them."""
+        if self._types is None or not self.complete:
+            return []
+        return [
+            self._typed(true, self._found[image_id], self._types.allowed(true.categories))
+            for image_id, true in self._truth.items()
+        ]
 
     # -- what is known afterwards ----------------------------------------------------------------
 
@@ -182,6 +214,14 @@ class Evaluator(DatasetEvaluator, abc.ABC):
 
     def _write(self, folder: Path, results: Results) -> None:
         details, images = self._details()
+        typed = self._typed_images()
+        if "types" in results and self._types is not None:
+            names = [true.file_name for true in self._truth.values()]
+            given = (typed, names, self._score_threshold, self._types.classes)
+            details = details | {"types": typed_details(*given)}
+            for image_id, one in zip(self._truth, typed, strict=True):
+                if images is not None:
+                    images[image_id]["mistakes"] = mistakes(one, self._score_threshold)
         summary = {
             "dataset": self._name,
             "annotations": self.kind,
@@ -219,18 +259,20 @@ class Evaluator(DatasetEvaluator, abc.ABC):
         ]
 
     def _coco_results(self) -> list[dict[str, Any]]:
-        mapping = getattr(MetadataCatalog.get(self._name), "thing_dataset_id_to_contiguous_id", {})
-        category = next(iter(mapping), 1)
         results = []
         for image_id, item in self._found.items():
             boxes = item.cells.boxes if item.boxes is None else item.boxes
-            for rle, score, (x0, y0, x1, y1) in zip(
-                item.cells.rles, item.cells.scores.tolist(), boxes.tolist(), strict=True
+            for rle, score, (x0, y0, x1, y1), class_id in zip(
+                item.cells.rles,
+                item.cells.scores.tolist(),
+                boxes.tolist(),
+                item.cells.class_ids.tolist(),
+                strict=True,
             ):
                 results.append(
                     {
                         "image_id": image_id,
-                        "category_id": category,
+                        "category_id": class_id + 1,
                         "segmentation": rle_to_json(rle),
                         "bbox": [x0, y0, x1 - x0, y1 - y0],
                         "score": score,

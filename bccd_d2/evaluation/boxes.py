@@ -70,16 +70,20 @@ def compare_boxes(truth: TrueBoxes, boxes: np.ndarray, scores: np.ndarray) -> Co
         scores: (N,) in [0, 1].
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    iou = box_iou(boxes, truth.boxes)
-    shared, areas, _ = _shared(boxes, truth.ignored)
-    on_ignored = (shared >= 0.5 * np.maximum(areas, 1e-9)[:, None]).any(axis=1)
-    kept = (iou >= IOU_THRESHOLDS[0]).any(axis=1) | ~on_ignored
+    kept = counted_boxes(truth, boxes)
     return Comparison(
         scores=np.asarray(scores, dtype=np.float32)[kept],
         pred_border=touches_border(boxes[kept], truth.image_size),
         truth_border=touches_border(truth.boxes, truth.image_size),
-        pairs=candidate_pairs(iou[kept], IOU_THRESHOLDS[0]),
+        pairs=candidate_pairs(box_iou(boxes[kept], truth.boxes), IOU_THRESHOLDS[0]),
     )
+
+
+def counted_boxes(truth: TrueBoxes, boxes: np.ndarray) -> np.ndarray:
+    """(N,) bool: the predicted boxes (N, 4) that count, not those that lie on ignored ones."""
+    shared, areas, _ = _shared(boxes, truth.ignored)
+    on_ignored = (shared >= 0.5 * np.maximum(areas, 1e-9)[:, None]).any(axis=1)
+    return (box_iou(boxes, truth.boxes) >= IOU_THRESHOLDS[0]).any(axis=1) | ~on_ignored
 
 
 def count_boxes(comparison: Comparison, score_threshold: float) -> InstanceCounts:
@@ -149,18 +153,23 @@ def coco_box_scores(
     if not cells or not sum(map(len, boxes)):
         return CocoScores.without_matches(None if not cells else 0.0)
     sizes = [true.image_size for true in truth]
-    every = [np.concatenate([true.boxes, true.ignored]) for true in truth]
-    crowds = [np.arange(len(b)) >= len(t.boxes) for b, t in zip(every, truth, strict=True)]
+    every, crowds = with_crowds(truth)
     found = run_coco(
-        _dataset(every, [np.ones(len(b)) for b in every], crowds, sizes),
-        _dataset(boxes, scores, [np.zeros(len(b), bool) for b in boxes], sizes),
+        box_dataset(every, [np.ones(len(b)) for b in every], crowds, sizes),
+        box_dataset(boxes, scores, [np.zeros(len(b), bool) for b in boxes], sizes),
         ("bbox", max_detections, [(0.0, 1e10)]),
     )
     precision, recall = found["precision"][:, :, 0, 0, -1], found["recall"][:, 0, 0, -1]
     return CocoScores(summary_values(precision, recall), precision.copy())
 
 
-def _dataset(
+def with_crowds(truth: Sequence[TrueBoxes]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """For each image all boxes, the ignored ones last, and (N,) bool which those are."""
+    every = [np.concatenate([true.boxes, true.ignored]) for true in truth]
+    return every, [np.arange(len(b)) >= len(t.boxes) for b, t in zip(every, truth, strict=True)]
+
+
+def box_dataset(
     boxes: Sequence[np.ndarray],
     scores: Sequence[np.ndarray],
     crowds: Sequence[np.ndarray],

@@ -113,8 +113,8 @@ def coco_scores(
         return _without_matches(truth, bins)
     boxes = [None] * len(truth) if boxes is None else boxes
     found = run_coco(
-        _dataset(truth, "segm", [None] * len(truth)),
-        _dataset(predictions, task, boxes),
+        coco_dataset(truth, "segm", [None] * len(truth)),
+        coco_dataset(predictions, task, boxes),
         (task, max_detections, [(0.0, _LARGEST_AREA), *bins.values()]),
     )
     precision = found["precision"][:, :, 0, :, -1]
@@ -198,7 +198,7 @@ def _check(
         raise ValueError(f"boxes must be as many as predicted cells, got {got}, wanted {wanted}")
 
 
-def _dataset(
+def coco_dataset(
     images: Sequence[Cells], task: str, boxes: Sequence[np.ndarray | None]
 ) -> dict[str, Any]:
     """COCO's json structure of the cells; image i has id i + 1."""

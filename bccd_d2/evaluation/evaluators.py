@@ -18,16 +18,26 @@ from bccd_d2.evaluation.base import Evaluator, Results
 from bccd_d2.evaluation.boxes import (
     RECALL_LIKE,
     TrueBoxes,
+    box_dataset,
+    box_iou,
     box_row,
     box_scores,
     coco_box_scores,
     compare_boxes,
     count_boxes,
+    counted_boxes,
+    with_crowds,
 )
-from bccd_d2.evaluation.coco import TASKS, CocoScores, area_bins, coco_scores
+from bccd_d2.evaluation.coco import TASKS, CocoScores, area_bins, coco_dataset, coco_scores
 from bccd_d2.evaluation.failures import find_failures
 from bccd_d2.evaluation.instances import Comparison, InstanceCounts, compare
-from bccd_d2.evaluation.points import PointCounts, count_points, point_row, point_scores
+from bccd_d2.evaluation.points import (
+    PointCounts,
+    count_points,
+    point_row,
+    point_scores,
+    points_in_masks,
+)
 from bccd_d2.evaluation.scores import ImageScores, dataset_scores, score_image
 from bccd_d2.evaluation.thresholds import THRESHOLDS, SweepTable, sweep_comparisons
 from bccd_d2.evaluation.truth import (
@@ -37,7 +47,10 @@ from bccd_d2.evaluation.truth import (
     read_true_points,
     read_truth,
 )
+from bccd_d2.evaluation.typed import class_precisions
+from bccd_d2.evaluation.types import IOU, TypedImage
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.overlap import Matches, candidate_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +146,19 @@ class CellEvaluator(Evaluator):
             return None
         return sweep_comparisons([f.comparison for f in self._found.values()], thresholds)
 
+    def _typed(self, true: TrueImage, found: _Found, allowed: np.ndarray) -> TypedImage:
+        return typed_image(found.cells, allowed, found.comparison.pairs)
+
+    def _precisions(self, images: Sequence[TypedImage]) -> list[dict[str, float | None]]:
+        nothing: list[None] = [None] * len(images)
+        return class_precisions(
+            images,
+            coco_dataset(self.truth(), "segm", nothing),
+            coco_dataset(self.predictions(), "segm", nothing),
+            ("segm", self._max_detections),
+            images[0].allowed.shape[1],
+        )
+
     def _coco(self, found: Sequence[_Found]) -> dict[str, CocoScores]:
         percentiles = getattr(MetadataCatalog.get(self._name), "area_percentiles", None) or {}
         terciles = {k: v for k, v in percentiles.items() if int(k) in (33, 67)}
@@ -158,6 +184,14 @@ class CellEvaluator(Evaluator):
                 densest,
                 self._max_detections,
             )
+
+
+def typed_image(cells: Cells, allowed: np.ndarray, pairs: Matches) -> TypedImage:
+    """The types of one image's predicted cells; where nobody doubts them their probability is 1."""
+    confidence = cells.class_confidence
+    if confidence is None:
+        confidence = np.ones(len(cells), dtype=np.float32)
+    return TypedImage(allowed, cells.class_ids, cells.scores, confidence, pairs)
 
 
 def _not_ignored(true: TrueImage, ignored: Cells, cells: Cells) -> np.ndarray:
@@ -217,6 +251,25 @@ class BoxEvaluator(Evaluator):
             self.curves["bbox"] = coco.precision
         return OrderedDict(bbox=coco.values, boxes=boxes)
 
+    def _typed(self, true: TrueImage, found: _FoundBoxes, allowed: np.ndarray) -> TypedImage:
+        kept = counted_boxes(found.truth, found.boxes)
+        pairs = candidate_pairs(box_iou(found.boxes[kept], found.truth.boxes), IOU)
+        return typed_image(found.cells[kept], allowed, pairs)
+
+    def _precisions(self, images: Sequence[TypedImage]) -> list[dict[str, float | None]]:
+        found: list[_FoundBoxes] = list(self._found.values())
+        kept = [one.boxes[counted_boxes(one.truth, one.boxes)] for one in found]
+        every, crowds = with_crowds([one.truth for one in found])
+        sizes = [one.truth.image_size for one in found]
+        none = [np.zeros(len(boxes), dtype=bool) for boxes in kept]
+        return class_precisions(
+            images,
+            box_dataset(every, [np.ones(len(b)) for b in every], crowds, sizes),
+            box_dataset(kept, [image.scores for image in images], none, sizes),
+            ("bbox", self._max_detections),
+            images[0].allowed.shape[1],
+        )
+
     def _row(self, found: _FoundBoxes) -> dict[str, Any]:
         row = box_row(found.counts)
         kept = (*RECALL_LIKE, "truth") if not self.complete else row
@@ -247,6 +300,10 @@ class PointEvaluator(Evaluator):
     def _results(self, found: Sequence[_FoundPoints]) -> Results:
         scores = point_scores([item.counts for item in found], self.complete)
         return OrderedDict(points=scores | ({} if self.complete else {"complete": False}))
+
+    def _typed(self, true: TrueImage, found: _FoundPoints, allowed: np.ndarray) -> TypedImage:
+        inside = points_in_masks(true.cells, found.cells).T.astype(np.float64)
+        return typed_image(found.cells, allowed, candidate_pairs(inside, 1.0))
 
     def _row(self, found: _FoundPoints) -> dict[str, Any]:
         row = point_row(found.counts)

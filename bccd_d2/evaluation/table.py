@@ -33,6 +33,9 @@ _POINT_COLUMNS = (
     "count_mae",
     "count_bias",
 )
+TYPE = "type "  # what the group of one class begins with
+_TYPES_COLUMNS = ("mAP", "mAP50", "mF1", "mPQ", "accuracy", "balanced_accuracy")
+_TYPE_COLUMNS = ("AP", "AP50", "F1", "precision", "recall", "PQ", "truth", "predicted")
 _PARTIAL = "only some of the cells are annotated: precision, F1, AP and counts are not computed"
 _COCO_COLUMNS = ("AP", "AP50", "AP75", "AR", "AP_small", "AP_medium", "AP_large")
 _HEADERS = {
@@ -42,6 +45,8 @@ _HEADERS = {
     "accuracy": "acc",
     "count_mae": "count MAE",
     "count_bias": "bias",
+    "balanced_accuracy": "balanced",
+    "truth": "cells",
     "AP_small": "small",
     "AP_medium": "medium",
     "AP_large": "large",
@@ -75,6 +80,8 @@ def format_scores(results: Mapping[str, Mapping[str, Any]]) -> str:
             _block(cells, _INSTANCE_COLUMNS),
             _block([("points", groups.get("points"))], _POINT_COLUMNS),
             _block(rows, _PIXEL_COLUMNS),
+            _block([("all types", groups.get("types"))], _TYPES_COLUMNS),
+            _block([(n, v) for n, v in groups.items() if n.startswith(TYPE)], _TYPE_COLUMNS),
         ]
         if any(values.get("complete") is False for values in groups.values()):
             parts.append(_PARTIAL)
@@ -106,5 +113,5 @@ def _number(column: str, value: Any) -> str:
         return NO_CELLS
     if isinstance(value, str):
         return value
-    formats = {"count_bias": "+.2f", "count_mae": ".2f"}
+    formats = {"count_bias": "+.2f", "count_mae": ".2f", "truth": ".0f", "predicted": ".0f"}
     return format(value, formats.get(column, ".3f"))

@@ -11,7 +11,8 @@ import numpy as np
 
 from bccd_d2.evaluation.boxes import TrueBoxes
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.coco import CONVERT_AGAIN, CocoImage, read_coco
+from bccd_d2.masks.classes import CELL
+from bccd_d2.masks.coco import CONVERT_AGAIN, CocoImage, read_typed_coco
 from bccd_d2.masks.polygons import segmentation_to_rle
 
 
@@ -23,12 +24,14 @@ class TrueImage:
         cells: a `Cells` of masks, `TrueBoxes`, or (N, 2) points x, y.
         image_size: height, width.
         ignored: masks of what is no cell and no background (crowds); None for boxes and points.
+        categories: what each of the cells is called.
     """
 
     file_name: str
     cells: Any
     image_size: tuple[int, int]
     ignored: Cells | None = None
+    categories: tuple[str, ...] = ()
 
 
 def read_truth(json_file: str | Path) -> Mapping[int, TrueImage]:
@@ -85,7 +88,8 @@ def _points(image: CocoImage) -> tuple[np.ndarray, None]:
 def _read(
     json_file: str | Path, kind: str, cells_of: Callable[[CocoImage], tuple[Any, Cells | None]]
 ) -> Mapping[int, TrueImage]:
-    images = sorted(read_coco(json_file), key=lambda image: image.entry["id"])
+    listed, names = read_typed_coco(json_file)
+    images = sorted(listed, key=lambda image: image.entry["id"])
     _check_kind(json_file, images, kind)
     truth = {}
     for image in images:
@@ -96,7 +100,12 @@ def _read(
                 f"{json_file} is no COCO json with {kind} ({error}); {CONVERT_AGAIN}"
             ) from error
         name = image.entry["file_name"]
-        truth[image.entry["id"]] = TrueImage(name, cells, image.size, ignored)
+        called = tuple(
+            names.get(row.get("category_id", 0), CELL)
+            for row in image.annotations
+            if not row.get("iscrowd")
+        )
+        truth[image.entry["id"]] = TrueImage(name, cells, image.size, ignored, called)
     if not truth:
         raise ValueError(f"{json_file} holds no images; {CONVERT_AGAIN} with other splits")
     return truth

@@ -12,7 +12,7 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
 
-from bccd_d2.config.load import load_config
+from bccd_d2.config.load import load_config, types_of
 from bccd_d2.data.convert.tool_labels import read_tool_labels
 from bccd_d2.evaluation.base import Evaluator
 from bccd_d2.evaluation.entries import COSTS, Entry, pick_scores, read_per_image
@@ -196,6 +196,7 @@ def _score_model(name: str, config: Any, out: str | Path, spent: Spent | None) -
         max_detections=config.TEST.DETECTIONS_PER_IMAGE,
         output_dir=folder,
         score_threshold=point.score_threshold,
+        types=types_of(config),
     )
     timed = Timed(model)
     with PeakMemory(config.MODEL.DEVICE) as memory:

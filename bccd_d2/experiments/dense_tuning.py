@@ -19,9 +19,8 @@ from torch import nn
 from bccd_d2.evaluation.coco import average_precision
 from bccd_d2.evaluation.instances import compare, count_errors, count_instances, pooled_scores
 from bccd_d2.evaluation.truth import read_truth
-from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.decode import DecodeOptions
-from bccd_d2.modeling.dense.answer import AnswerOptions, to_instances
+from bccd_d2.modeling.dense.answer import AnswerOptions, to_cells
 from bccd_d2.training import loaders
 
 logger = logging.getLogger(__name__)
@@ -116,7 +115,7 @@ class DenseSearch:
         found = []
         for maps, true in zip(self._maps, self._truth, strict=True):
             full = {name: x.astype("f4") for name, x in maps.items()}
-            found.append(Cells.from_instances(to_instances(full, true.image_size, answer)))
+            found.append(to_cells(full, true.image_size, answer))
         pairs = zip(self._truth, found, strict=True)
         counts = [count_instances(compare(t, f), 0.0, iou_thresholds=(0.5,)) for t, f in pairs]
         ap = average_precision(self._truth, found, self._cap)

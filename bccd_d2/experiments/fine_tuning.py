@@ -30,8 +30,9 @@ from bccd_d2.io.dataset_file import read_description
 from bccd_d2.io.images import read_image
 from bccd_d2.io.lock import hold_folder
 from bccd_d2.modeling.instances import instances_of
-from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
+from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.models.load import TrainedModel, load_model
+from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
 from bccd_d2.training.checks import check_datasets
 from bccd_d2.training.run import prepare, train

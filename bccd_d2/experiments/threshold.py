@@ -15,8 +15,8 @@ from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
 from bccd_d2.io.lock import hold_folder
 from bccd_d2.io.records import read_json
 from bccd_d2.modeling.tensors import read_tensors
-from bccd_d2.models.checkpoint import OperatingPoint
 from bccd_d2.models.load import load_trained
+from bccd_d2.models.point import OperatingPoint
 from bccd_d2.training.run import score
 
 logger = logging.getLogger(__name__)

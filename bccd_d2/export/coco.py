@@ -8,19 +8,20 @@ from typing import Any
 
 from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.classes import Classes
 from bccd_d2.masks.rle import rle_to_json
 
-CATEGORY = {"id": 1, "name": "cell", "supercategory": "blood"}
+BLOOD = "blood"  # the supercategory of what has none
 
 
 def to_results(cells: Cells, image_id: int = 1) -> list[dict[str, Any]]:
     """COCO results of one image, in the order of the cells; [] without cells.
 
     Each has image_id, category_id (class id + 1), segmentation (compressed RLE, counts as str) and
-    score, and nothing else: given a ``bbox`` too, ``COCO.loadRes`` would take its area for the
-    cell's.
+    score, where types are told also class_probabilities, and nothing else: given a ``bbox`` too,
+    ``COCO.loadRes`` would take its area for the cell's.
     """
-    return [
+    results = [
         {
             "image_id": int(image_id),
             "category_id": int(class_id) + 1,
@@ -29,6 +30,20 @@ def to_results(cells: Cells, image_id: int = 1) -> list[dict[str, Any]]:
         }
         for rle, score, class_id in zip(cells.rles, cells.scores, cells.class_ids, strict=True)
     ]
+    if cells.class_probabilities is not None:
+        for result, row in zip(results, cells.class_probabilities, strict=True):
+            result["class_probabilities"] = [round(float(value), 5) for value in row]
+    return results
+
+
+def categories(classes: Classes | None = None) -> list[dict[str, Any]]:
+    """COCO's list of categories: class id k is category k + 1, of what stands above it."""
+    classes = classes or Classes()
+    listed = []
+    for k, name in enumerate(classes.names):
+        above = classes.path(k)[:-1]
+        listed.append({"id": k + 1, "name": name, "supercategory": above[-1] if above else BLOOD})
+    return listed
 
 
 def to_annotations(cells: Cells, image_id: int = 1, first_id: int = 1) -> list[dict[str, Any]]:
@@ -53,17 +68,25 @@ def to_annotations(cells: Cells, image_id: int = 1, first_id: int = 1) -> list[d
     ]
 
 
-def to_dataset(images: Sequence[tuple[str, Cells]]) -> dict[str, Any]:
-    """A COCO dataset of (file name, cells) pairs; images get ids 1, 2, ... in their order."""
+def to_dataset(
+    images: Sequence[tuple[str, Cells]], classes: Classes | None = None
+) -> dict[str, Any]:
+    """A COCO dataset of (file name, cells) pairs; images get ids 1, 2, ... in their order.
+
+    Args:
+        classes: of the cells, for the categories' names; None = all are "cell".
+    """
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, (name, cells) in enumerate(images, start=1):
         height, width = cells.image_size
         entries.append({"id": image_id, "file_name": name, "height": height, "width": width})
         annotations += to_annotations(cells, image_id, first_id=len(annotations) + 1)
-    return {"images": entries, "annotations": annotations, "categories": [dict(CATEGORY)]}
+    return {"images": entries, "annotations": annotations, "categories": categories(classes)}
 
 
-def write_coco(path: str | Path, images: Sequence[tuple[str, Cells]]) -> Path:
+def write_coco(
+    path: str | Path, images: Sequence[tuple[str, Cells]], classes: Classes | None = None
+) -> Path:
     """Write `to_dataset` of ``images`` as json, whole or not at all."""
-    return write_json_atomic(path, to_dataset(images))
+    return write_json_atomic(path, to_dataset(images, classes))

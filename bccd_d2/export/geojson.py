@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,19 @@ from bccd_d2.export.outlines import rle_to_rings
 from bccd_d2.export.table import Table
 from bccd_d2.io.atomic import atomic_file
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.classes import Classes
 
 OBJECT_TYPES = ("detection", "annotation")
-NAMES, COLOUR = ("cell",), (200, 0, 0)
+NOT_MEASURED = ("id", "type")  # columns of a table that are no numbers of a cell
 _NAMESPACE = uuid.UUID("5b0f3b52-2f0e-4d1c-9a55-3d6b3f1c7e10")
 
 
 def to_geojson(
-    cells: Cells, table: Table | None = None, *, object_type: str = "detection"
+    cells: Cells,
+    table: Table | None = None,
+    *,
+    object_type: str = "detection",
+    classes: Classes | None = None,
 ) -> dict[str, Any]:
     """A FeatureCollection with one feature a cell, named by its number from 1.
 
@@ -37,11 +42,12 @@ def to_geojson(
         table: of `bccd_d2.export.table.measure` for these cells; its numbers become measurements.
             Without it the score and the area do.
         object_type: "detection" is light and meant for many; "annotation" can be edited.
+        classes: of the cells, for the classifications; None = all are "cell".
 
     Raises:
         ValueError: another object type, or a table of other cells.
     """
-    found = features(cells, table, object_type=object_type)
+    found = features(cells, table, object_type=object_type, classes=classes)
     return {"type": "FeatureCollection", "features": list(found)}
 
 
@@ -51,6 +57,7 @@ def features(
     *,
     object_type: str = "detection",
     plane: Mapping[str, int] | None = None,
+    classes: Classes | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The features of `to_geojson` one at a time; a large slide's would fill the memory at once.
 
@@ -63,12 +70,22 @@ def features(
         table = {"id": np.arange(1, len(cells) + 1), "score": cells.scores, "area": cells.areas}
     if len(table["id"]) != len(cells):
         raise ValueError(f"table must have a row for each of {len(cells)} cells")
-    return _features(cells, table, object_type, plane)
+    classes = classes or Classes()
+    shown = classes.shown(cells.class_ids, cells.class_confidence)
+    classifications = [
+        {"name": name, "color": list(classes.colour(int(k)))}
+        for k, name in zip(shown, classes.named(shown), strict=True)
+    ]
+    return _features(cells, table, object_type, (plane, classifications))
 
 
 def _features(
-    cells: Cells, table: Table, object_type: str, plane: Mapping[str, int] | None
+    cells: Cells,
+    table: Table,
+    object_type: str,
+    said: tuple[Mapping[str, int] | None, Sequence[dict[str, Any]]],
 ) -> Iterator[dict[str, Any]]:
+    plane, classifications = said
     for index, rle in enumerate(cells.rles):
         parts = rle_to_rings(rle)
         if not parts:
@@ -82,7 +99,7 @@ def _features(
             "properties": {
                 "objectType": object_type,
                 "name": str(number),
-                "classification": _classification(int(cells.class_ids[index])),
+                "classification": classifications[index],
                 "measurements": _measurements(table, index),
             },
         }
@@ -95,13 +112,14 @@ def write_geojson(
     *,
     object_type: str = "detection",
     plane: Mapping[str, int] | None = None,
+    classes: Classes | None = None,
 ) -> Path:
     """Write `to_geojson`, whole or not at all; name it ``.geojson``.
 
     Args:
         plane: QuPath's c, z and t, counted from 0, of an image in a stack.
     """
-    found = features(cells, table, object_type=object_type, plane=plane)
+    found = features(cells, table, object_type=object_type, plane=plane, classes=classes)
     with atomic_file(path) as stream:
         stream.write(b'{"type": "FeatureCollection", "features": [')
         for number, feature in enumerate(found):
@@ -117,12 +135,8 @@ def _geometry(parts: list) -> dict[str, Any]:
     return {"type": "MultiPolygon", "coordinates": parts}
 
 
-def _classification(class_id: int) -> dict[str, Any]:
-    name = NAMES[class_id] if class_id < len(NAMES) else f"class {class_id}"
-    return {"name": name, "color": list(COLOUR)}
-
-
 def _measurements(table: Table, index: int) -> dict[str, float]:
     """Row ``index`` of the table as numbers, True as 1; what is not defined is left out."""
-    row = {name: float(values[index]) for name, values in table.items() if name != "id"}
+    kept = {name: values for name, values in table.items() if name not in NOT_MEASURED}
+    row = {name: float(values[index]) for name, values in kept.items()}
     return {name: value for name, value in row.items() if np.isfinite(value)}

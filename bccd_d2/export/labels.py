@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tifffile
 
 from bccd_d2.io.atomic import atomic_file, write_bytes_atomic
 from bccd_d2.io.label_images import check_label_map, write_label_map
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.classes import Classes
 from bccd_d2.masks.rle import decode_crop
+
+UNSURE_VALUE = 255  # in a class image
 
 
 def to_label_image(cells: Cells, bits: int | None = None) -> np.ndarray:
@@ -60,35 +63,63 @@ def write_label_tiles(
         bits: as in `to_label_image`.
         tile: side of the file's tiles, px, a multiple of 16.
     """
-    bits = _bits(bits, len(cells))
-    dtype = np.uint16 if bits == 16 else np.uint32
+    dtype = np.uint16 if _bits(bits, len(cells)) == 16 else np.uint32
+    values = np.arange(1, len(cells) + 1).astype(dtype)
+    return _write_tiles(path, cells, values, tile, photometric="minisblack")
+
+
+def write_class_tiles(path: str | Path, cells: Cells, classes: Classes, tile: int = 512) -> Path:
+    """Write the class image of cells of an image of any size, whole or not at all.
+
+    A TIFF of 8 bits with a palette: value k is class k, from 1 in the order of ``classes``, in its
+    colour; 255 is a cell of a type that the model is unsure of; 0, black, the background. Each
+    cell's pixels are those of the label image.
+
+    Raises:
+        ValueError: more than 254 classes.
+    """
+    if len(classes) >= UNSURE_VALUE:
+        raise ValueError(f"a class image holds {UNSURE_VALUE - 1} classes, not {len(classes)}")
+    shown = classes.shown(cells.class_ids, cells.class_confidence)
+    values = np.where(shown < 0, UNSURE_VALUE, shown + 1).astype(np.uint8)
+    palette = np.zeros((3, 256), dtype=np.uint16)
+    for value in (*range(1, len(classes) + 1), UNSURE_VALUE):
+        colour = classes.colour(-1 if value == UNSURE_VALUE else value - 1)
+        palette[:, value] = np.array(colour) * 257  # of 8 bits, as 16
+    return _write_tiles(path, cells, values, tile, photometric="palette", colormap=palette)
+
+
+def _write_tiles(
+    path: str | Path, cells: Cells, values: np.ndarray, tile: int, **how: Any
+) -> Path:
+    """A TIFF in which each cell's pixels have its value; the background is 0."""
     with atomic_file(path) as stream:
         tifffile.imwrite(
             stream,
-            _tiles(cells, tile, dtype),
+            _tiles(cells, tile, values),
             shape=cells.image_size,
-            dtype=dtype,
+            dtype=values.dtype,
             tile=(tile, tile),
-            photometric="minisblack",
             compression="zlib",
             maxworkers=1,
+            **how,
         )
     return Path(path)
 
 
-def _tiles(cells: Cells, tile: int, dtype: npt.DTypeLike) -> Iterator[np.ndarray]:
-    """Squares of the label image, row by row; those at the end are padded with background."""
+def _tiles(cells: Cells, tile: int, values: np.ndarray) -> Iterator[np.ndarray]:
+    """Squares of the image of values, row by row; those at the end are padded with background."""
     height, width = cells.image_size
     boxes = cells.boxes.astype(np.int64)
     order = np.argsort(cells.scores, kind="stable")  # the better are painted later
     for top in range(0, height, tile):
-        band = np.zeros((tile, -(-width // tile) * tile), dtype=dtype)
+        band = np.zeros((tile, -(-width // tile) * tile), dtype=values.dtype)
         there = (boxes[order, 1] < top + tile) & (boxes[order, 3] > top)
         for index in order[there].tolist():
             crop, y0, x0 = decode_crop(cells.rles[index])
             first, last = max(top, y0), min(top + tile, y0 + crop.shape[0])
             window = band[first - top : last - top, x0 : x0 + crop.shape[1]]
-            window[crop[first - y0 : last - y0]] = index + 1
+            window[crop[first - y0 : last - y0]] = values[index]
         for left in range(0, width, tile):
             yield np.ascontiguousarray(band[:, left : left + tile])
 

@@ -4,6 +4,8 @@
 | --- | --- | --- |
 | id | number of the cell, from 1 | |
 | score | the model's confidence, 0 to 1 | |
+| type | where the model tells types: the name, or "unsure" | |
+| type_probability | of that type, or of the best one where it is unsure, 0 to 1 | |
 | uncertainty | where several views or models were merged: how far they disagree, 0 to 1 | |
 | centroid_x, centroid_y | centre of mass; the first pixel's is (0.5, 0.5), as in the GeoJSON | px |
 | box_x0 .. box_y1 | tight half-open box | px |
@@ -31,6 +33,7 @@ from skimage.measure import perimeter_crofton
 
 from bccd_d2.io.tables import write_table
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.classes import Classes
 
 if TYPE_CHECKING:
     import pandas
@@ -42,7 +45,11 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def measure(
-    cells: Cells, image: np.ndarray | None = None, *, pixel_size: float | None = None
+    cells: Cells,
+    image: np.ndarray | None = None,
+    *,
+    pixel_size: float | None = None,
+    classes: Classes | None = None,
 ) -> Table:
     """The columns above, each (N,), in the order of the cells; (0,) each without cells.
 
@@ -52,6 +59,7 @@ def measure(
     Args:
         image: (H, W, 3) uint8 RGB; without it the colour columns are left out.
         pixel_size: micrometres a pixel; without it those columns are left out.
+        classes: of the cells; without types those columns are left out.
 
     Raises:
         ValueError: the image does not fit the cells, or the pixel size is not positive.
@@ -64,6 +72,11 @@ def measure(
     if pixel_size is not None and not (np.isfinite(pixel_size) and pixel_size > 0):
         raise ValueError(f"pixel_size must be micrometres a pixel above 0, got {pixel_size}")
     table: Table = {"id": np.arange(1, len(cells) + 1), "score": cells.scores.astype(np.float64)}
+    if classes is not None and classes.typed:
+        best = cells.class_confidence
+        table["type"] = np.array(classes.named(classes.shown(cells.class_ids, best)), dtype=object)
+        known = np.full(len(cells), np.nan) if best is None else best.astype(np.float64)
+        table["type_probability"] = known
     if cells.uncertainty is not None:
         table["uncertainty"] = cells.uncertainty.astype(np.float64)
     shape = np.array([_shape(*crop) for crop in cells.crops()]).reshape(-1, len(SHAPE))
@@ -111,7 +124,7 @@ def to_dataframe(table: Table) -> pandas.DataFrame:
     return pandas.DataFrame(table).set_index("id")
 
 
-def _cell(value: float | int | bool) -> float | int | bool | str:
+def _cell(value: float | int | bool | str) -> float | int | bool | str:
     if isinstance(value, float):
         return "" if np.isnan(value) else f"{value:.6g}"
     return value

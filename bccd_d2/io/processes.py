@@ -1,4 +1,4 @@
-"""Processes that end with those they work for."""
+"""Processes: those that end with the one they work for, what they hold, what they may use."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def resident_bytes(process: int) -> int:
     except (OSError, IndexError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def threads() -> int:
+    """Threads that a process may use: OMP_NUM_THREADS, or 0 for as many as the library likes."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() else 0
 
 
 def _watch() -> None:

@@ -82,8 +82,7 @@ class Classes:
         """Red, green and blue of a class, 0 to 255; grey for -1, a cell that is `UNSURE`."""
         if class_id < 0:
             return UNSURE_COLOUR
-        given = self.colours or PALETTE
-        return _rgb(given[class_id % len(given)])
+        return _rgb(self.colours[class_id]) if self.colours else palette_colour(class_id)
 
     def shown(self, class_ids: Sequence[int] | np.ndarray, best: np.ndarray | None) -> np.ndarray:
         """(N,) int64: the class ids, -1 where outputs say `UNSURE`.
@@ -100,6 +99,11 @@ class Classes:
         """The names of class ids; `UNSURE` for -1, "class 7" for one that there is not."""
         known = dict(enumerate(self.names)) | {-1: UNSURE}
         return [known.get(int(k), f"class {int(k)}") for k in class_ids]
+
+
+def palette_colour(place: int) -> tuple[int, int, int]:
+    """Red, green and blue of the class at ``place`` in a list without colours of its own."""
+    return _rgb(PALETTE[place % len(PALETTE)])
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -56,9 +56,24 @@ def read_coco(path: str | Path, *, boxes: bool = False) -> list[CocoImage]:
         ValueError: it is broken, or says of an image or annotation what cannot be; the message
             names the file, the field and the remedy.
     """
+    return read_typed_coco(path, boxes=boxes)[0]
+
+
+def read_typed_coco(
+    path: str | Path, *, boxes: bool = False
+) -> tuple[list[CocoImage], dict[int, str]]:
+    """As `read_coco`, and the names of the categories by their ids, in the order of the file.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_coco`; or a category stands twice.
+    """
     content = read_json(path, FILE, CONVERT_AGAIN)
+    listed = content.get("categories", [])
+    names = {row["id"]: row["name"] for row in listed}
     try:
-        return _grouped(content, boxes)
+        if len(names) < len(listed) or len(set(names.values())) < len(names):
+            raise ValueError("a category stands twice")
+        return _grouped(content, boxes), names
     except ValueError as error:
         raise ValueError(f"{path}: {error}; {CONVERT_AGAIN}") from error
 

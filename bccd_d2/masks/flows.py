@@ -15,10 +15,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from bccd_d2.masks.heat import steady_heat
 from bccd_d2.masks.labels import cell_boxes, check_label_map
-
-_SMALL = 64  # px; cells up to this size are solved at their own resolution
-_POLISH = 20  # diffusion steps after going from a coarse grid to the next finer one
 
 
 @dataclass(frozen=True)
@@ -78,25 +76,32 @@ def encode_flow(label_map: np.ndarray) -> np.ndarray:
     The direction in which log(1 + heat) grows, after heat has been poured into the pixel that
     `cell_centres` gives for 2 (height + width) steps, each the mean over 3x3 pixels of the cell;
     other cells, background and what is outside the map are cold (Stringer et al. 2021, Methods).
-    Cells wider than 62 px are solved at half their size, that at a quarter, and so on: the heat is
-    nearer to its steady state then. The centre itself has 0.
+    Cells wider than 62 px are solved at half their size, that at a quarter, and so on; see
+    `heat.steady_heat`. The centre itself has 0.
     """
     label_map = check_label_map(label_map)
     flow = np.zeros((2, *label_map.shape), dtype=np.float32)
     centres = cell_centres(label_map)
-    for index, (x0, y0, x1, y1) in enumerate(cell_boxes(label_map).tolist()):
-        if x1 == x0:
-            continue
+    boxes = cell_boxes(label_map)
+    there = np.flatnonzero(boxes[:, 2] > boxes[:, 0])
+    insides, sources = [], []
+    for index in there.tolist():
+        x0, y0, x1, y1 = boxes[index].tolist()
         inside = label_map[y0:y1, x0:x1] == index + 1
-        y, x = (centres[index] - (y0, x0)).tolist()
-        flow[:, y0:y1, x0:x1][:, inside] = _cell_flow(inside, y, x)
+        insides.append(np.pad(inside, 1).astype(np.float32))
+        sources.append((int(centres[index, 0]) - y0 + 1, int(centres[index, 1]) - x0 + 1))
+    heats = steady_heat(insides, sources)
+    for index, heat, padded in zip(there.tolist(), heats, insides, strict=True):
+        x0, y0, x1, y1 = boxes[index].tolist()
+        inside = padded[1:-1, 1:-1] > 0
+        y, x = int(centres[index, 0]) - y0, int(centres[index, 1]) - x0
+        flow[:, y0:y1, x0:x1][:, inside] = _uphill(heat, inside, y, x)
     return flow
 
 
-def _cell_flow(inside: np.ndarray, y: int, x: int) -> np.ndarray:
+def _uphill(heat: np.ndarray, inside: np.ndarray, y: int, x: int) -> np.ndarray:
     """(2, K) unit vectors of the K pixels of one cell, whose centre is at ``y``, ``x``."""
-    padded = np.pad(inside, 1).astype(np.float32)
-    level = np.log1p(_heat(padded, y + 1, x + 1))
+    level = np.log1p(heat)
     along_y = (level[2:, 1:-1] - level[:-2, 1:-1])[inside]
     along_x = (level[1:-1, 2:] - level[1:-1, :-2])[inside]
     vectors = np.stack([along_y, along_x])
@@ -111,31 +116,6 @@ def _cell_flow(inside: np.ndarray, y: int, x: int) -> np.ndarray:
     own = np.count_nonzero(inside.ravel()[: y * inside.shape[1] + x])
     vectors[:, own] = 0
     return vectors
-
-
-def _heat(inside: np.ndarray, y: int, x: int) -> np.ndarray:
-    """(h, w) float32 heat in a cell, source at ``y``, ``x``.
-
-    ``inside`` is the share of each pixel that belongs to the cell, 0 on a rim of one pixel.
-    """
-    height, width = inside.shape
-    if max(height, width) <= _SMALL:
-        return _diffuse(np.zeros_like(inside), inside, y, x, 2 * (height + width))
-    padded = np.pad(inside, ((0, height % 2), (0, width % 2)))
-    coarse = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).mean(axis=(1, 3))
-    # The coarse cell may reach the edge of its grid; it is cold outside all the same.
-    heat = _heat(np.pad(coarse, 1), y // 2 + 1, x // 2 + 1)[1:-1, 1:-1]
-    finer = cv2.resize(heat, padded.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return _diffuse(finer[:height, :width] * inside, inside, y, x, _POLISH)
-
-
-def _diffuse(heat: np.ndarray, inside: np.ndarray, y: int, x: int, steps: int) -> np.ndarray:
-    heat, mean = np.ascontiguousarray(heat), np.empty_like(inside)
-    for _ in range(steps):
-        heat[y, x] += 1
-        cv2.blur(heat, (3, 3), dst=mean, borderType=cv2.BORDER_CONSTANT)
-        np.multiply(mean, inside, out=heat)
-    return heat
 
 
 def follow_flows(

@@ -123,6 +123,21 @@ def label_map_to_rles(label_map: np.ndarray) -> list[Rle]:
     Raises:
         ValueError: a label is missing between 1 and the largest.
     """
+    found, rles = numbered_rles(label_map)
+    if found.size and found[-1] != found.size:
+        raise ValueError(
+            f"label_map must hold cells 1..N without gaps, got {found.size} labels up to "
+            f"{found[-1]}; call bccd_d2.masks.labels.relabel first"
+        )
+    return rles
+
+
+def numbered_rles(label_map: np.ndarray) -> tuple[np.ndarray, list[Rle]]:
+    """The labels of a label map that are there, ascending, and the RLE of each.
+
+    Args:
+        label_map: (H, W) integer, 0 = background.
+    """
     height, width = label_map.shape
     flat = label_map.T.ravel()
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -134,14 +149,8 @@ def label_map_to_rles(label_map: np.ndarray) -> list[Rle]:
     order = np.argsort(values, kind="stable")
     starts, ends, values = starts[order], ends[order], values[order]
     found, first = np.unique(values, return_index=True)
-    if found.size and found[-1] != found.size:
-        raise ValueError(
-            f"label_map must hold cells 1..N without gaps, got {found.size} labels up to "
-            f"{found[-1]}; call bccd_d2.masks.labels.relabel first"
-        )
-    bounds = np.append(first, values.size)
-    size = (height, width)
-    return [compress_runs(starts[a:b], ends[a:b], size) for a, b in itertools.pairwise(bounds)]
+    bounds = itertools.pairwise(np.append(first, values.size))
+    return found, [compress_runs(starts[a:b], ends[a:b], (height, width)) for a, b in bounds]
 
 
 def rle_to_mask(rle: Rle) -> np.ndarray:

@@ -114,6 +114,30 @@ class Taxonomy:
         return np.where(table.sum(axis=1) == 1, table.argmax(axis=1), -1).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class Types:
+    """What the categories of data mean to a model.
+
+    Attributes:
+        classes: K of the model.
+        taxonomy: what a category leaves possible of them.
+    """
+
+    classes: Classes
+    taxonomy: Taxonomy = field(default_factory=Taxonomy)
+
+    def allowed(self, categories: Sequence[str]) -> np.ndarray:
+        """(N, K) bool: which classes each of N cells may be of.
+
+        Raises:
+            ValueError: see `Taxonomy.table`.
+        """
+        names = sorted(set(categories))
+        place = {name: row for row, name in enumerate(names)}
+        table = self.taxonomy.table(names, self.classes)
+        return table[np.array([place[name] for name in categories], dtype=np.int64)]
+
+
 def plain(name: str) -> str:
     """A name in small letters, with single blanks for blanks, underscores and hyphens."""
     return " ".join(name.lower().replace("_", " ").replace("-", " ").split())

@@ -20,7 +20,6 @@ from detectron2.modeling import build_model as build_registered
 from detectron2.modeling.backbone.fpn import build_resnet_fpn_backbone
 from torch import nn
 
-from bccd_d2.masks.decode import DecodeOptions
 from bccd_d2.masks.encode import EncodeOptions
 from bccd_d2.masks.otsu import OtsuOptions
 from bccd_d2.modeling.backbones.presets import Preset, get_preset
@@ -29,7 +28,7 @@ from bccd_d2.modeling.backbones.resnet import load_resnet_weights
 from bccd_d2.modeling.backbones.unet import ResidualUNet
 from bccd_d2.modeling.backbones.vit import TimmViT, create_vit
 from bccd_d2.modeling.backbones.weights import load_vit_weights
-from bccd_d2.modeling.dense.answer import AnswerOptions
+from bccd_d2.modeling.dense.answer import answer_options
 from bccd_d2.modeling.dense.blend import Tiles
 from bccd_d2.modeling.dense.decoders import build_decoder, chosen_shapes
 from bccd_d2.modeling.dense.heads import DenseHeads
@@ -162,21 +161,6 @@ def target_names(cfg: Any) -> tuple[str, ...]:
 def encode_options(cfg: Any) -> EncodeOptions:
     """How ``MODEL.DENSE.TARGET`` draws the maps that are learned from."""
     return options_of(EncodeOptions, cfg.MODEL.DENSE.TARGET)
-
-
-def answer_options(cfg: Any) -> AnswerOptions:
-    """How ``MODEL.DENSE`` turns maps into cells."""
-    dense = cfg.MODEL.DENSE
-    return AnswerOptions(
-        decode=options_of(DecodeOptions, dense.DECODE),
-        score=dense.SCORE,
-        outlines=dense.OUTLINES,
-        border_area=dense.BORDER_AREA,
-        border_field=dense.BORDER_FIELD,
-        sliver_area=dense.SLIVER_AREA,
-        counted=dense.COUNTED,
-        max_cells=cfg.TEST.DETECTIONS_PER_IMAGE,
-    )
 
 
 def build_dense_segmentor(cfg: Any) -> DenseSegmentor:

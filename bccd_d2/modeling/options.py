@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bccd_d2.masks.classes import Classes
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -32,6 +34,18 @@ def _plain(value: Any) -> Any:
     return 0.0 if value is None else value
 
 
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted key, such as ``MODEL.DENSE.SCORE``, as dicts within dicts."""
+    whole: dict[str, Any] = {}
+    for name, value in leaves.items():
+        *groups, key = name.split(".")
+        group = whole
+        for part in groups:
+            group = group.setdefault(part, {})
+        group[key] = value
+    return whole
+
+
 def options_of(kind: type[T], keys: Mapping[str, Any]) -> T:
     """The dataclass ``kind`` with the values of ``keys``; keys of other names are passed over.
 
@@ -48,3 +62,15 @@ def options_of(kind: type[T], keys: Mapping[str, Any]) -> T:
             value = options_of(type(usual), value)
         given[field.name] = None if usual is None and value == 0 else value
     return kind(**given)
+
+
+def classes_of(config: Mapping[str, Any]) -> Classes:
+    """What the cells of the model of a config, or of nested dicts, may be.
+
+    Raises:
+        ValueError: see `Classes`; the message names the keys.
+    """
+    try:
+        return options_of(Classes, config["MODEL"].get("CLASSES", {}))
+    except ValueError as error:
+        raise ValueError(f"MODEL.CLASSES: {error}") from error

@@ -14,7 +14,9 @@ from detectron2.utils import comm
 from torch import nn
 
 from bccd_d2.io.atomic import write_bytes_atomic, write_text_atomic
-from bccd_d2.models.file import read_checkpoint
+from bccd_d2.modeling.tensors import read_tensors
+from bccd_d2.models.file import HEADER, header_of, other_networks, read_description
+from bccd_d2.models.preprocessing import PREPROCESSING
 
 logger = logging.getLogger(__name__)
 
@@ -22,32 +24,39 @@ RUN_FILES = ("model_best.pth", "model_final.pth")  # what a finished run has, th
 _RESUMABLE = re.compile(r"model_(\d+|final)\.pth")
 
 
-class OperatingPoint:
-    """The score threshold that belongs to a model, with where it was chosen.
+def read_checkpoint(path: str | Path, key: str = "weights") -> dict[str, Any]:
+    """A file of weights as `CellCheckpointer` takes it: "model" and what goes with it.
 
-    Attributes:
-        score_threshold: cells below it are not reported, in [0, 1].
-        origin: what it was chosen on, such as "bccd_val at iteration 400".
+    A model file of ours also gives operating_point and preprocessing, a .pth of training all that
+    it holds. Of a model file with several networks it is the finder's weights.
+
+    Raises:
+        FileNotFoundError, ValueError: see `modeling.tensors.read_tensors` and `read_description`.
     """
+    content = read_tensors(path, key)
+    if Path(path).suffix.lower() == ".safetensors":
+        tensors = {n: t.float() if t.dtype == torch.float16 else t for n, t in content.items()}
+        content = {"model": tensors}
+        if HEADER in header_of(path):
+            description = read_description(path)
+            others = other_networks(description)
+            content["model"] = {n: t for n, t in tensors.items() if not n.startswith(others)}
+            content |= {name: description[name] for name in ("operating_point", PREPROCESSING)}
+    elif "model" not in content:
+        content = {"model": content}
+    for name in ("model", "ema"):
+        if not _is_state(content.get(name, {})):
+            raise ValueError(
+                f"{key} {path} holds no dictionary of tensors as {name!r}; take a checkpoint of "
+                "bccd train or a model's state_dict()"
+            )
+    return content
 
-    def __init__(self, score_threshold: float = 0.5, origin: str = "default") -> None:
-        self.score_threshold = score_threshold
-        self.origin = origin
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
-        return {"score_threshold": float(self.score_threshold), "origin": self.origin}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the values of `state_dict`.
-
-        Raises:
-            KeyError, ValueError: they are no such values.
-        """
-        threshold = float(state["score_threshold"])
-        if not 0 <= threshold <= 1:  # NaN neither
-            raise ValueError(f"score_threshold must lie in [0, 1], got {threshold}")
-        self.score_threshold, self.origin = threshold, str(state["origin"])
+def _is_state(found: Any) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(name, str) and torch.is_tensor(tensor) for name, tensor in found.items()
+    )
 
 
 def average_weights(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

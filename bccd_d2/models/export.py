@@ -1,4 +1,4 @@
-"""From a finished run to a model file that can ship: weights, what belongs to them, and a card."""
+"""From a finished run to a model file that can ship: weights, network and card."""
 
 from __future__ import annotations
 
@@ -12,9 +12,21 @@ from bccd_d2.config.load import finalize, leaves, load_config
 from bccd_d2.io.atomic import write_text_atomic
 from bccd_d2.io.records import read_json
 from bccd_d2.modeling.build import build_model
-from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint
-from bccd_d2.models.file import PATHS, describe, register_model, write_model_file
+from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer
+from bccd_d2.models.file import (
+    FINDER,
+    PATHS,
+    config_of,
+    describe,
+    graph_entry,
+    read_arrays,
+    read_description,
+    register_model,
+    write_model_file,
+)
+from bccd_d2.models.graph import can_be_a_graph, finder_graph, weightless
 from bccd_d2.models.parameters import backbone_of
+from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
 
 CARD = """# {name}
@@ -66,8 +78,10 @@ def export_run(
     A card that exists is left alone: people write in it. The averaged weights are taken where the
     checkpoint has them, as in evaluation.
 
+    A dense model's network goes in as an ONNX graph, so that the file needs no PyTorch.
+
     Args:
-        run: a run's folder (its model_best.pth, else model_final.pth) or a .pth file.
+        run: a run's folder (its model_best.pth, else model_final.pth), a .pth file or a model file.
         config_file: a file, or a shipped config by name, in place of the ``config.yaml`` beside
             the checkpoint.
         half: floating point tensors as float16; compare the scores before and after.
@@ -83,11 +97,15 @@ def export_run(
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise ValueError(f"name must be a plain file name without a folder, got {name!r}")
-    checkpoint, config_file = _locate(Path(run), config_file)
-    config, model, point, preprocessing = _load(checkpoint, config_file)
+    checkpoint, config_path = _locate(Path(run), config_file)
+    config, model, point, preprocessing = _load(checkpoint, config_path)
     description = describe(name, config, point.state_dict(), preprocessing.state_dict())
     path = Path(out) / f"{name}.safetensors"
     write_model_file(path, model.state_dict(), description, half=half)
+    if can_be_a_graph(model):
+        graph, weights = weightless(finder_graph(model), read_arrays(path))
+        description["networks"] = {FINDER: graph_entry(graph, weights)}
+        write_model_file(path, model.state_dict(), description, half=half)
     entry = register_model(path, default=default)
     card = path.with_suffix(".md")
     if not card.is_file():
@@ -96,8 +114,13 @@ def export_run(
     return {"weights": path, "card": card, "registry": path.parent / "registry.json"}
 
 
-def _load(checkpoint: Path, config_file: Path) -> tuple[Any, Any, OperatingPoint, Preprocessing]:
-    config = load_config(config_file)
+def _load(
+    checkpoint: Path, config_file: Path | None
+) -> tuple[Any, Any, OperatingPoint, Preprocessing]:
+    if config_file is None:
+        config = config_of(read_description(checkpoint), checkpoint)
+    else:
+        config = load_config(config_file)
     config.MODEL.DEVICE = "cpu"
     given = dict(leaves(config))
     for key in PATHS:
@@ -113,8 +136,8 @@ def _load(checkpoint: Path, config_file: Path) -> tuple[Any, Any, OperatingPoint
     return preprocessing.given_to(config), model, point, preprocessing
 
 
-def _locate(run: Path, config_file: str | Path) -> tuple[Path, Path]:
-    """The checkpoint and the config of a run."""
+def _locate(run: Path, config_file: str | Path) -> tuple[Path, Path | None]:
+    """The checkpoint and the config of a run; None where the file has its own."""
     folder = run if run.is_dir() else run.parent
     found = [folder / name for name in RUN_FILES] if run.is_dir() else [run]
     checkpoint = next((path for path in found if path.is_file()), None)
@@ -122,6 +145,8 @@ def _locate(run: Path, config_file: str | Path) -> tuple[Path, Path]:
         raise FileNotFoundError(f"no checkpoint at {run}: expected {' or '.join(map(str, found))}")
     if config_file:
         return checkpoint, find_config(config_file)
+    if checkpoint.suffix == ".safetensors":
+        return checkpoint, None
     config = folder / "config.yaml"
     if not config.is_file():
         raise FileNotFoundError(f"config {config} does not exist: give the one of the training")
@@ -158,10 +183,10 @@ def _scores(path: Path) -> str:
     """A table of the run's own evaluation; a sentence where there was none."""
     if not path.is_file():
         return "Not measured yet: run bccd train --eval-only before exporting."
-    shape = {"scores": {str: {str: float}}, "datasets": [str]}
+    shape = {"scores": {str: {str: (float, None, bool)}}, "datasets": [str]}
     summary = read_json(path, shape, "evaluate again")
     wanted = {"segm": ("AP", "AP50", "AP75"), "instances": ("F1@.5", "PQ", "count_mae"),
-              "pixels": ("Dice",)}  # fmt: skip
+              "pixels": ("Dice",), "types": ("mAP50", "accuracy")}  # fmt: skip
     columns, values = [], []
     for group, names in wanted.items():
         for score in names:

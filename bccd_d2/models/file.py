@@ -6,36 +6,44 @@ the maker notes. No code is stored and none is run on reading. Of the config it 
 ours and those of detectron2's that differ from detectron2's defaults, so it reads alike under 0.6
 and later; paths are left out.
 
+Beside the tensors a file may hold its networks as ONNX graphs (`graph_of`), so that it is used
+without PyTorch. Of several networks the first, "finder", finds cells; the names of another's
+tensors begin with its own and a point.
+
 The models that ship with the package lie in ``bccd_d2/models/pretrained`` with ``registry.json``,
 which names each file with its SHA-256 and says which is the default.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from detectron2.config import CfgNode as CN
-from detectron2.config import get_cfg
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
-from bccd_d2.config.load import leaves, load_config
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
 from bccd_d2.io.records import read_json
-from bccd_d2.modeling.tensors import read_tensors
 from bccd_d2.models.preprocessing import PREPROCESSING
+
+if TYPE_CHECKING:
+    import torch
+    from detectron2.config import CfgNode as CN
 
 FORMAT = 1
 HEADER = "bccd_d2"
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
 STARTS = ("MODEL.VIT.WEIGHTS", "MODEL.RESNETS.WEIGHTS")  # what a backbone's training began from
-PATHS = ("DATASETS.ROOT", "DATASETS.MORE", "MODEL.WEIGHTS", *STARTS, "OUTPUT_DIR")
-PARTS = {"name": str, "config": dict, "operating_point": dict, PREPROCESSING: dict}
+PATHS = ("DATASETS.ROOT", "DATASETS.MORE", "DATASETS.TAXONOMY", "MODEL.WEIGHTS", *STARTS,
+         "OUTPUT_DIR")  # fmt: skip
+PARTS = {"name": str, "config": dict, "operating_point": dict, PREPROCESSING: dict,
+         "networks": dict}  # fmt: skip
+FINDER = "finder"  # the network that finds cells; its tensors have no prefix
 DECIDING = ("MODEL", "INPUT", "TEST")  # what changes a model's answer
 
 
@@ -56,6 +64,9 @@ def write_model_file(
     Raises:
         ValueError: a tensor does not fit into float16.
     """
+    import torch
+    from safetensors.torch import save
+
     kept = {}
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu().clone().contiguous()
@@ -90,6 +101,10 @@ def describe(
 
 def portable_config(config: Any) -> dict[str, Any]:
     """The config's leaves by dotted key, as the top of this file says."""
+    from detectron2.config import get_cfg
+
+    from bccd_d2.config.load import leaves
+
     theirs = dict(leaves(get_cfg()))
     kept = {
         key: value
@@ -106,6 +121,8 @@ def config_of(description: Mapping[str, Any], path: str | Path) -> CN:
     Raises:
         ValueError: it has keys that this version does not know, of those that change answers.
     """
+    from bccd_d2.config.load import leaves, load_config
+
     config = load_config()
     known = dict(leaves(config))
     options: list[Any] = []
@@ -143,14 +160,19 @@ def read_description(path: str | Path) -> dict[str, Any]:
             f"{path} holds weights but says nothing of their config: give a file made by "
             "bccd export weights"
         )
-    return _checked(text, path)
+    return checked_description(text, path)
 
 
-def _checked(text: str, path: Path) -> dict[str, Any]:
-    """The description in a header, with each part of the kind that it must be of."""
+def checked_description(text: str, path: Path) -> dict[str, Any]:
+    """The description in a header, with each part of the kind that it must be of.
+
+    Raises:
+        ValueError: it is none.
+    """
     try:
         description = json.loads(text)
         version = int(description["format"])
+        description.setdefault("networks", {})
         wrong = [key for key, kind in PARTS.items() if not isinstance(description[key], kind)]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(
@@ -168,6 +190,58 @@ def _checked(text: str, path: Path) -> dict[str, Any]:
     return description
 
 
+def other_networks(description: Mapping[str, Any]) -> tuple[str, ...]:
+    """How the names of tensors begin that belong to other networks than the finder."""
+    names = description.get("networks", {})
+    return tuple(f"{name}." for name in names if name != FINDER)
+
+
+def graph_of(
+    description: Mapping[str, Any], network: str = FINDER
+) -> tuple[bytes, list[str]] | None:
+    """A network's ONNX graph and the names of the tensors it takes; None where it has none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    said = description.get("networks", {}).get(network)
+    if said is None:
+        return None
+    try:
+        names = [str(name) for name in said["weights"]]
+        return zlib.decompress(base64.b64decode(said["graph"], validate=True)), names
+    except (ValueError, TypeError, KeyError, zlib.error) as error:
+        message = f"the graph of its network {network!r} is damaged: copy it again"
+        raise ValueError(message) from error
+
+
+def graph_entry(graph: bytes, weights: Sequence[str]) -> dict[str, Any]:
+    """A network as `graph_of` reads it; ``weights`` are the names of the tensors it takes."""
+    return {"graph": base64.b64encode(zlib.compress(graph, 9)).decode(), "weights": list(weights)}
+
+
+def external_layout(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Where each array begins, in bytes, when they stand one after the other by name."""
+    starts, start = {}, 0
+    for name in sorted(arrays):
+        starts[name] = start
+        start += arrays[name].nbytes
+    return starts
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The tensors of a model file by name, as they are stored.
+
+    Raises:
+        ValueError: it is no safetensors file.
+    """
+    try:
+        with safe_open(str(path), framework="np") as stream:
+            return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError) as error:
+        raise ValueError(f"model file {path} is unreadable ({error}); copy it again") from error
+
+
 def header_of(path: str | Path) -> dict[str, str]:
     """The texts in a safetensors file's header, by name.
 
@@ -175,43 +249,10 @@ def header_of(path: str | Path) -> dict[str, str]:
         ValueError: it is no safetensors file.
     """
     try:
-        with safe_open(str(path), framework="pt") as stream:
+        with safe_open(str(path), framework="np") as stream:
             return stream.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"model file {path} is unreadable ({error}); copy it again") from error
-
-
-def read_checkpoint(path: str | Path, key: str = "weights") -> dict[str, Any]:
-    """A file of weights as `checkpoint.CellCheckpointer` takes it: "model" and what goes with it.
-
-    A model file of ours also gives operating_point and preprocessing, a .pth of training all that
-    it holds.
-
-    Raises:
-        FileNotFoundError, ValueError: see `modeling.tensors.read_tensors` and `read_description`.
-    """
-    content = read_tensors(path, key)
-    if Path(path).suffix.lower() == ".safetensors":
-        tensors = {n: t.float() if t.dtype == torch.float16 else t for n, t in content.items()}
-        content = {"model": tensors}
-        if HEADER in header_of(path):
-            description = read_description(path)
-            content |= {name: description[name] for name in ("operating_point", PREPROCESSING)}
-    elif "model" not in content:
-        content = {"model": content}
-    for name in ("model", "ema"):
-        if not _is_state(content.get(name, {})):
-            raise ValueError(
-                f"{key} {path} holds no dictionary of tensors as {name!r}; take a checkpoint of "
-                "bccd train or a model's state_dict()"
-            )
-    return content
-
-
-def _is_state(found: Any) -> bool:
-    return isinstance(found, dict) and all(
-        isinstance(name, str) and torch.is_tensor(tensor) for name, tensor in found.items()
-    )
 
 
 def file_sha256(path: str | Path) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +10,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from bccd_d2.config.load import classes_of, finalize, load_config
-from bccd_d2.data.preprocess import Preprocessor, resize_image, scaled_size
+from bccd_d2.config.load import finalize, load_config
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
 from bccd_d2.modeling.device import chosen_device
 from bccd_d2.modeling.tensors import SUFFIXES, check_weights_file
-from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer, OperatingPoint
+from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer
 from bccd_d2.models.file import (
-    DECIDING,
     HEADER,
     STARTS,
     config_of,
-    file_sha256,
     find_pretrained,
     header_of,
     portable_config,
     read_description,
 )
-from bccd_d2.models.preprocessing import (
-    PREPROCESSING,
-    Preprocessing,
-    preprocess_options,
-    with_reference,
-)
+from bccd_d2.models.model import CellModel
+from bccd_d2.models.point import OperatingPoint
+from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing, with_reference
 
-logger = logging.getLogger(__name__)
-
-PRECISIONS = ("fp32", "bf16")
 WITHOUT_WEIGHTS = ("OtsuWatershed",)  # meta-architectures with nothing to learn
 
 
@@ -55,21 +43,15 @@ def weights_of(config: Any) -> Path:
     return Path(config.MODEL.WEIGHTS or run_weights(config, config.OUTPUT_DIR))
 
 
-class TrainedModel:
-    """What a config and its weights say of images; see `load_model`.
+class TrainedModel(CellModel):
+    """A model as PyTorch computes it; see `load_model` and `CellModel`.
 
     Attributes:
-        name: the model file's own, else the run folder's or the file's.
-        score_threshold: the operating point that was chosen with the model, in [0, 1].
-        diameter: px, at the model's own scale, of the cells that it was trained on; None for a
-            model that was trained on images of one scale alone.
-        classes: what its cells may be.
-        looks_at_whole: the preprocessing of a part depends on the colours of the whole image.
-        source: file of the weights; "" for a model without any.
-        precision: "fp32" or "bf16", what the network computes in.
         config: frozen.
         net: the module, in eval mode.
     """
+
+    backend = "torch"
 
     def __init__(
         self,
@@ -80,81 +62,31 @@ class TrainedModel:
         source: str = "",
         precision: str = "fp32",
     ) -> None:
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
-        self.name, self.config, self.source, self.precision = name, config, source, precision
-        self.score_threshold = float(point.score_threshold)
-        given = config.INPUT
-        self.diameter = given.DIAMETER / given.IMAGE_SCALE if given.DIAMETER else None
-        self.classes = classes_of(config)
+        super().__init__(name, config, point.score_threshold, source, precision)
+        self.config = config
         self.net = net.eval()
-        self._look = preprocess_options(config)
-        self.looks_at_whole = self._look.stain is not None and self._look.stain_strength > 0
+        weights = next(net.parameters(), None)
+        self.device = "cpu" if weights is None else str(weights.device)
 
-    @property
-    def device(self) -> str:
-        """Where the model computes, such as "cpu" or "cuda:0"."""
-        weights = next(self.net.parameters(), None)
-        return "cpu" if weights is None else str(weights.device)
-
-    def digest(self) -> str:
-        """SHA-256 of the weights' file; "" for a model without weights."""
-        return file_sha256(self.source) if self.source else ""
-
-    def identity(self) -> str:
-        """SHA-256 of the weights, of what the config says on answering, and of the precision."""
-        kept = portable_config(self.config).items()
-        deciding = {key: value for key, value in kept if key.startswith(DECIDING)}
-        text = self.digest() + json.dumps(deciding, sort_keys=True)
-        text += "" if self.precision == "fp32" else self.precision
-        return hashlib.sha256(text.encode()).hexdigest()
+    def _portable(self) -> Mapping[str, Any]:
+        return portable_config(self.config)
 
     @torch.inference_mode()
-    def __call__(
-        self,
-        images: Sequence[np.ndarray],
-        *,
-        zoom: float = 1.0,
-        whole: np.ndarray | None = None,
+    def _answer(
+        self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]
     ) -> list[Cells]:
-        """The candidates of each image, in its own frame, of all scores the model gives.
-
-        Images of one size go through the model together, others one by one; the answer does not
-        depend on that.
-
-        Args:
-            images: (H, W, 3) uint8 RGB each.
-            zoom: factor on top of the model's own scale, for cells of another size.
-            whole: (h, w, 3) uint8 RGB, pixels that stand for the colours of the whole image that
-                ``images`` are parts of; None = each image stands for itself.
-        """
-        inputs = [self._input(image, zoom, whole) for image in images]
+        inputs = [
+            {
+                "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+                "height": height,
+                "width": width,
+            }
+            for image, (height, width) in zip(images, sizes, strict=True)
+        ]
         kind = torch.device(self.device).type
         with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16"):
-            if len({given["image"].shape for given in inputs}) == 1:
-                answers = self.net(inputs)
-            else:
-                answers = [answer for given in inputs for answer in self.net([given])]
-        found = [Cells.from_instances(answer["instances"]) for answer in answers]
-        self._warn_about_cap(found)
-        return found
-
-    def _input(self, image: np.ndarray, zoom: float, whole: np.ndarray | None) -> dict[str, Any]:
-        height, width = image.shape[:2]
-        size = scaled_size((height, width), self.config.INPUT.IMAGE_SCALE * zoom)
-        part = resize_image(image, size)
-        part = Preprocessor(self._look)(part, image if whole is None else whole, "")
-        pixels = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1)))
-        return {"image": pixels, "height": height, "width": width}
-
-    def _warn_about_cap(self, found: Sequence[Cells]) -> None:
-        cap = self.config.TEST.DETECTIONS_PER_IMAGE
-        if any((cells.scores >= self.score_threshold).sum() >= cap for cells in found):
-            logger.warning(
-                "an image or tile has %d cells or more, and no more are reported: use smaller "
-                "tiles, or raise TEST.DETECTIONS_PER_IMAGE",
-                cap,
-            )
+            answers = self.net(inputs)
+        return [Cells.from_instances(answer["instances"]) for answer in answers]
 
 
 def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:

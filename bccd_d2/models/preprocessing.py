@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from detectron2.data import DatasetCatalog
-from detectron2.utils import comm
 
 from bccd_d2.data.preprocess import PreprocessOptions
 from bccd_d2.data.stain import StainStatistics, check_method, fit_reference
@@ -19,23 +17,25 @@ logger = logging.getLogger(__name__)
 PREPROCESSING = "treatment"  # the name under which checkpoints and model files keep it
 
 
-def preprocess_options(config: Any) -> PreprocessOptions:
-    """The preprocessing that ``config.INPUT`` asks for.
+def preprocess_options(config: Mapping[str, Any]) -> PreprocessOptions:
+    """The preprocessing that ``INPUT`` of a config, or of nested dicts, asks for.
 
     Raises:
         ValueError: a stain method without its reference; see `with_reference`.
     """
-    given = config.INPUT
+    given = config["INPUT"]
+    method, reference = given["STAIN"]["METHOD"], given["STAIN"]["REFERENCE"]
     stain = None
-    if given.STAIN.METHOD:
-        check_method(given.STAIN.METHOD)
-        if not given.STAIN.REFERENCE:
+    if method:
+        check_method(method)
+        if not reference:
             raise ValueError(
                 "INPUT.STAIN.REFERENCE is empty: take the one of the model's checkpoint "
                 "(Preprocessing.given_to) or fit one to the training images (with_reference)"
             )
-        stain = StainStatistics(given.STAIN.METHOD, tuple(given.STAIN.REFERENCE))
-    return PreprocessOptions(stain, given.STAIN.STRENGTH, given.DENOISE, given.CLAHE)
+        stain = StainStatistics(method, tuple(reference))
+    strength = given["STAIN"]["STRENGTH"]
+    return PreprocessOptions(stain, strength, given["DENOISE"], given["CLAHE"])
 
 
 def with_reference(config: Any) -> Any:
@@ -51,6 +51,9 @@ def with_reference(config: Any) -> Any:
     stain = config.INPUT.STAIN
     if not stain.METHOD or stain.REFERENCE:
         return config
+    from detectron2.data import DatasetCatalog
+    from detectron2.utils import comm
+
     check_method(stain.METHOD)
     names = list(config.DATASETS.TRAIN)
     records = [record for name in names for record in DatasetCatalog.get(name)]

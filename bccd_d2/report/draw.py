@@ -28,6 +28,7 @@ from bccd_d2.evaluation.failures import (
 )
 from bccd_d2.io.atomic import write_png_atomic
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.classes import UNSURE, Classes
 from bccd_d2.masks.rle import decode_crop, rle_to_polygons
 
 Colour = tuple[int, int, int]
@@ -56,6 +57,28 @@ def cell_colour(index: int) -> Colour:
     """A bright RGB colour for cell ``index``, far in hue from its neighbours in number."""
     hue = (0.13 + index * 0.618034) % 1
     return _rgb(round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.95, (1.0, 0.8)[index % 2]))
+
+
+def type_colours(cells: Cells, classes: Classes) -> list[Colour] | None:
+    """The colour of each cell's type, grey where it is unsure; None where there are no types."""
+    if not classes.typed:
+        return None
+    shown = classes.shown(cells.class_ids, cells.class_confidence)
+    return [classes.colour(int(k)) for k in shown]
+
+
+def type_legend(cells: Cells, classes: Classes, width: int) -> np.ndarray:
+    """(h, width, 3) uint8 white bar: the number of cells of each type in its colour, darkened.
+
+    Types without a cell are left out, but the bar is always there.
+    """
+    shown = classes.shown(cells.class_ids, cells.class_confidence)
+    words = [(f"{len(cells)} cells:", INK)]
+    for k, name in zip((*range(len(classes)), -1), (*classes.names, UNSURE), strict=True):
+        count = int((shown == k).sum())
+        if count:
+            words.append((f"\u25a0 {count} {name}", _rgb(0.85 * v for v in classes.colour(k))))
+    return caption_bar(words, width)
 
 
 def _rgb(values: Iterable[float]) -> Colour:

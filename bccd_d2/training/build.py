@@ -21,7 +21,8 @@ from torch.optim.swa_utils import AveragedModel
 from bccd_d2.io.records import drop_cut_line
 from bccd_d2.modeling.backbones.vit import TimmViT
 from bccd_d2.modeling.build import build_model
-from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
+from bccd_d2.models.checkpoint import CellCheckpointer
+from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
 from bccd_d2.training import loaders
 from bccd_d2.training.ema import AverageWeights, averaged_model

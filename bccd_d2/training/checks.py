@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from bccd_d2.config.load import leaves
+from bccd_d2.config.load import leaves, taxonomy_of
 from bccd_d2.modeling.backbones.weights import check_source
+from bccd_d2.modeling.options import classes_of
 from bccd_d2.modeling.tensors import check_weights_file
 from bccd_d2.training.folder import check_start
 
@@ -84,6 +85,28 @@ def _check_trainable(name: str, key: str) -> None:
         raise ValueError(
             f"DATASETS.{key} names {name!r}, and this split of {root} has no cells: {remedy}"
         )
+
+
+def labels_of(names: Sequence[str]) -> list[str]:
+    """What the cells of registered datasets are called, each name once, in alphabetical order."""
+    return sorted({label for name in names for label in MetadataCatalog.get(name).thing_classes})
+
+
+def check_labels(config: Any, keys: Sequence[str]) -> None:
+    """Every label of the data means something to the model's classes.
+
+    Args:
+        keys: of ``config.DATASETS``, such as "TRAIN".
+
+    Raises:
+        ValueError: one does not; the message names the dataset and the ways out.
+    """
+    classes, taxonomy = classes_of(config), taxonomy_of(config)
+    for name in dict.fromkeys(name for key in keys for name in config.DATASETS[key]):
+        try:
+            taxonomy.table(labels_of([name]), classes)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
 
 def check_schedule(config: Any) -> None:

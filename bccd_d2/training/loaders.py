@@ -11,6 +11,7 @@ from detectron2.data.build import worker_init_reset_seed
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
+from bccd_d2.config.load import types_of
 from bccd_d2.data.augment.extras import ExtraOptions
 from bccd_d2.data.augment.microscope import MicroscopeOptions
 from bccd_d2.data.augment.photometric import PhotometricOptions
@@ -53,6 +54,7 @@ def mapper_options(config: Any) -> MapperOptions:
         microscope=MicroscopeOptions(**other),
         preprocess=preprocess_options(config),
         dense=dense_targets(config),
+        types=types_of(config),
         cache_mb=config.DATALOADER.CACHE_MB,
     )
 

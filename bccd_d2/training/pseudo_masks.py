@@ -23,7 +23,7 @@ from bccd_d2.data.weak_labels import (
     labels_from_points,
 )
 from bccd_d2.masks.cells import Cells
-from bccd_d2.modeling.dense.answer import to_instances
+from bccd_d2.modeling.dense.answer import to_cells
 
 SCALES = (1.0, 0.6, 1.4)  # of the size the model likes: larger cells want the smaller ones
 LEAST_SCORES = (0.3, 0.4)  # of candidates for boxes, which choose among them, and for points
@@ -48,7 +48,7 @@ def outlines(net: Any, image: np.ndarray, scale: float) -> tuple[Cells, np.ndarr
     part = resize_image(image, scaled_size((height, width), scale))
     pixels = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1)))
     maps = {name: values.cpu().numpy() for name, values in net.maps(pixels).items()}
-    cells = Cells.from_instances(to_instances(maps, (height, width), net.answer))
+    cells = to_cells(maps, (height, width), net.answer)
     return cells, cv2.resize(maps["cell"][0], (width, height))
 
 

@@ -17,7 +17,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
-from bccd_d2.config.load import finalize
+from bccd_d2.config.load import finalize, take_classes, types_of
 from bccd_d2.data.catalog import find_dataset, register_dataset
 from bccd_d2.evaluation.evaluators import evaluator_for
 from bccd_d2.evaluation.table import format_scores
@@ -32,7 +32,14 @@ from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained, without_starts
 from bccd_d2.models.preprocessing import with_reference
 from bccd_d2.training import loaders
 from bccd_d2.training.build import Training, assemble
-from bccd_d2.training.checks import check_datasets, check_schedule, check_weights, log_changes
+from bccd_d2.training.checks import (
+    check_datasets,
+    check_labels,
+    check_schedule,
+    check_weights,
+    labels_of,
+    log_changes,
+)
 from bccd_d2.training.folder import set_aside
 from bccd_d2.training.provenance import write_record
 
@@ -104,6 +111,8 @@ def prepare(config: Any, uses: Sequence[str] = ()) -> Any:
     check_datasets(config, uses)
     known = DatasetCatalog.list()
     train = [name for name in config.DATASETS.TRAIN if name in known]
+    take_classes(config, labels_of(train))
+    check_labels(config, uses)
     return finalize(config, train_images=len(loaders.records(train)))
 
 
@@ -226,6 +235,7 @@ def score(
             max_detections=config.TEST.DETECTIONS_PER_IMAGE,
             output_dir=None if folder is None else Path(folder) / name,
             score_threshold=score_threshold,
+            types=types_of(config),
         )
         scores = inference_on_dataset(model, loaders.test_loader(config, name), evaluator) or {}
         if scores and sweep is None:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from page_stand_in import TypedParts
 
 from bccd_d2.app.overlay import COLUMNS, card_texts, empty_html, error_html, result_html
 from bccd_d2.app.results import find_cells
@@ -74,3 +75,39 @@ def test_cards_say_numbers_with_units(findings):
 
 def test_the_empty_page_names_the_limits():
     assert "12 MB and 3.5 megapixels" in " ".join(empty_html(Limits(12, 3.5)).split())
+
+
+def test_types_have_colours_a_legend_and_rows(image):
+    findings = find_cells(TypedParts(), image, "a.png")
+    html = result_html(findings, image, 0.5)
+    root = ElementTree.fromstring(html)
+    types = findings.cells.classes.shown(findings.cells.class_ids, findings.cells.class_confidence)
+    rows = json.loads(root.get("data-cells"))
+    assert [row[len(COLUMNS)] for row in rows] == types.tolist() and -1 in types
+    assert {row[len(COLUMNS) + 1] for row in rows} == {0.9, 0.5}
+    assert json.loads(root.get("data-types")) == ["red <1>", "white", "platelet"]
+    colours = ["--type:#c80000", "--type:#1f77ff", "--type:#ffb000", "--type:#969696"]
+    assert [path.get("style") for path in root.findall(".//path")] == [colours[k] for k in types]
+    above = types[findings.cells.scores >= 0.5].tolist()
+    boxes = root.findall(".//label")
+    said = {int(b.find("input").get("data-type")): int(b.find("b").text) for b in boxes}
+    assert said == {k: above.count(k) for k in (0, 1, 2, -1)}
+    assert "<1>" not in html and [b.find("span").text for b in boxes][-1] == "unsure"
+
+
+def test_one_class_has_no_legend_of_types(findings, image):
+    html = result_html(findings, image, 0.5)
+    assert "bccd-type" not in html and "--type" not in html and "data-types" not in html
+
+
+def test_downloads_say_the_types(image):
+    findings = find_cells(TypedParts(), image, "a.png")
+    table = findings.file("csv", 0.0)[1].decode().splitlines()
+    assert table[0].startswith("id,score,type,type_probability")
+    assert ",platelet,0.9," in table[1] and any(",unsure,0.5," in line for line in table)
+    collection = json.loads(findings.file("geojson", 0.0)[1])
+    assert {f["properties"]["classification"]["name"] for f in collection["features"]} == {
+        "red <1>", "white", "platelet", "unsure",
+    }  # fmt: skip
+    coco = json.loads(findings.file("coco", 0.0)[1])
+    assert [c["name"] for c in coco["categories"]] == ["red <1>", "white", "platelet"]

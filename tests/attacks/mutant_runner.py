@@ -76,7 +76,8 @@ def _config(path: Path) -> None:
 
 
 def _weights(path: Path) -> None:
-    from bccd_d2.models.file import config_of, read_checkpoint, read_description
+    from bccd_d2.models.checkpoint import read_checkpoint
+    from bccd_d2.models.file import config_of, read_description
 
     if path.name == "model.safetensors":
         config_of(read_description(path), path)

@@ -157,3 +157,27 @@ def test_the_converters_own_output_registers(tiny_dataset):
         records, metadata = DatasetCatalog.get(name), MetadataCatalog.get(name)
         assert metadata.max_cells == max(len(record["annotations"]) for record in records)
         assert {33, 67} <= set(metadata.area_percentiles)
+
+
+def test_categories_are_the_metadatas_classes(tmp_path, hand_made):
+    """Ids of the json need not be those of detectron2; a missing list is one class."""
+    folder = tmp_path / "typed"
+    shutil.copytree(hand_made, folder)
+    path = folder / "annotations/instances_val.json"
+    content = json.loads(path.read_text())
+    content["categories"] = [{"id": 1, "name": "ring"}, {"id": 2, "name": "RBC"}]
+    content["annotations"][0]["category_id"] = 2
+    path.write_text(json.dumps(content))
+    description = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(description | {"categories": ["ring", "RBC"]}))
+    register_dataset(folder, prefix="t")
+    metadata = MetadataCatalog.get("t_val")
+    assert metadata.thing_classes == ["ring", "RBC"] and len(metadata.thing_colors) == 2
+    assert metadata.thing_dataset_id_to_contiguous_id == {1: 0, 2: 1}
+    first, *others = DatasetCatalog.get("t_val")[0]["annotations"]
+    assert (first["category_id"], first["category"]) == (1, "RBC")
+    assert {(a["category_id"], a["category"]) for a in others} == {(0, "ring")}
+    content["categories"][1]["id"] = 1
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="a category stands twice; convert"):
+        DatasetCatalog.get("t_val")

@@ -15,11 +15,11 @@ from detectron2.structures import BitMasks
 from bccd_d2.data.augment.photometric import PhotometricOptions
 from bccd_d2.data.cache import PairReader
 from bccd_d2.data.catalog import load_split
+from bccd_d2.data.instances import make_instances
 from bccd_d2.data.mapper import (
     LabelMapMapper,
     MapperOptions,
     choose_window,
-    make_instances,
     resize_image,
     resize_labels,
 )

@@ -12,6 +12,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("detectron2", reason="run tools/install_detectron2.py")
 
+from detectron2.data import MetadataCatalog
+
+from bccd_d2.config.files import TAXONOMIES
 from bccd_d2.data.catalog import register_dataset
 from bccd_d2.data.convert.run import AnnotationSource, ConvertOptions, convert
 from bccd_d2.evaluation.evaluators import (
@@ -26,6 +29,7 @@ from bccd_d2.export.coco import to_dataset
 from bccd_d2.io.atomic import write_json_atomic, write_png_atomic
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import encode_crop
+from bccd_d2.masks.taxonomy import Types, read_taxonomy
 from bccd_d2.modeling.instances import instances_of
 
 SIZE = (60, 100)
@@ -37,7 +41,7 @@ def squares(*corners: tuple[int, int], side: int = 12) -> Cells:
     return Cells.from_rles([encode_crop(block, y, x, SIZE) for y, x in corners], SIZE)
 
 
-def make(folder: Path, kind: str, corners=CORNERS, partial=False, crowd=()) -> str:
+def make(folder: Path, kind: str, corners=CORNERS, partial=False, crowd=(), names=()) -> str:
     """Register a converted dataset of one image with squares; the name of its split."""
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -46,10 +50,15 @@ def make(folder: Path, kind: str, corners=CORNERS, partial=False, crowd=()) -> s
     for number, annotation in enumerate(content["annotations"]):
         x, y, w, h = annotation["bbox"]
         annotation["iscrowd"] = int(number >= len(corners))
+        if names:
+            annotation["category_id"] = 1 + sorted(set(names)).index(names[number])
         if kind != "masks":
             del annotation["segmentation"]
         if kind == "points":
             annotation["point"] = [x + w / 2, y + h / 2]
+    if names:
+        listed = enumerate(sorted(set(names)), start=1)
+        content["categories"] = [{"id": number, "name": name} for number, name in listed]
     source = AnnotationSource("coco", folder / "cells.json", partial=partial)
     write_json_atomic(source.path, content)
     options = ConvertOptions(workers=1, val_fraction=0)
@@ -58,8 +67,9 @@ def make(folder: Path, kind: str, corners=CORNERS, partial=False, crowd=()) -> s
     return register_dataset(out)["train"]
 
 
-def score(name: str, cells: Cells, folder: Path | None = None):
-    evaluator = evaluator_for(name, max_detections=50, output_dir=folder, score_threshold=0.5)
+def score(name: str, cells: Cells, folder: Path | None = None, types: Types | None = None):
+    given = {"output_dir": folder, "score_threshold": 0.5, "types": types}
+    evaluator = evaluator_for(name, max_detections=50, **given)
     evaluator.reset()
     evaluator.process([{"image_id": 1}], [{"instances": instances_of(cells)}])
     return evaluator, evaluator.evaluate()
@@ -188,3 +198,37 @@ def test_other_readers_say_what_the_dataset_has(tmp_path):
     with pytest.raises(ValueError, match="has points, no boxes to fit"):
         load_boxes(tmp_path / "points" / "out")
     assert len(load_boxes(tmp_path / "out").boxes) == 4
+
+
+@pytest.mark.parametrize("kind", ["masks", "boxes", "points"])
+def test_types_stand_beside_the_unchanged_scores(tmp_path, kind):
+    """Four cells "RBC, RBC, WBC, difficult": found are a red one, a red one as white, and one more.
+
+    The last found cell lies on none.
+    """
+    name = make(tmp_path, kind, names=["RBC", "RBC", "WBC", "difficult"])
+    assert MetadataCatalog.get(name).thing_classes == ["RBC", "WBC", "difficult"]
+    taxonomy = read_taxonomy(TAXONOMIES.find("blood"))
+    types = Types(taxonomy.classes(["red", "white"]), taxonomy)
+    found = squares(*FOUND)[np.array([0, 1, 3])].with_classes(
+        np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    )
+    plain = score(name, found)[1]
+    _, results = score(name, found, tmp_path / "scores", types=types)
+    groups = [group for group in results if group not in plain]
+    assert groups == ["types", "type red", "type white"]
+    assert {group: results[group] for group in plain} == plain
+    red, white = results["type red"], results["type white"]
+    assert (red["truth"], red["predicted"], red["matched"]) == (2, 2, 1)
+    assert (white["truth"], white["predicted"], white["matched"]) == (1, 1, 0)
+    assert results["types"]["accuracy"] == 0.5 and results["types"]["white_mae"] == 0
+    if kind == "points":
+        assert "AP" not in red
+    else:
+        assert red["AP50"] == pytest.approx(51 / 101) and white["AP"] == 0
+        assert results["types"]["mAP50"] == pytest.approx(51 / 202)
+    stored = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert stored["types"]["confusion"] == [[1, 1, 0], [0, 0, 1], [1, 0, 0]]
+    listed = json.loads((tmp_path / "scores" / "coco_instances_results.json").read_text())
+    assert [row["category_id"] for row in listed] == [1, 2, 1]
+    assert "type white" in format_scores(results)

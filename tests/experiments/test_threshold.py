@@ -15,7 +15,8 @@ pytest.importorskip("detectron2")
 import choose_threshold as tool
 
 from bccd_d2.experiments.threshold import choose_threshold, take_threshold
-from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
+from bccd_d2.models.checkpoint import CellCheckpointer
+from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import Preprocessing
 from bccd_d2.training.run import prepare
 

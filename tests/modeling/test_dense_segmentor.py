@@ -16,7 +16,7 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.decode import DecodeOptions
 from bccd_d2.masks.encode import encode
 from bccd_d2.masks.labels import cell_areas
-from bccd_d2.modeling.dense.answer import AnswerOptions, agreement, completeness, to_instances
+from bccd_d2.modeling.dense.answer import AnswerOptions, agreement, completeness, to_cells
 from bccd_d2.modeling.dense.blend import blend_tiles, gaussian_weights, tile_starts
 from bccd_d2.modeling.dense.decoders import build_decoder
 from bccd_d2.modeling.dense.heads import DenseHeads, answers
@@ -176,29 +176,26 @@ def test_heads_are_checked_and_rare_classes_begin_rare() -> None:
 
 @pytest.mark.parametrize("method", ["flow", "watershed", "boundary"])
 @pytest.mark.parametrize("scale", [1, 2])
-def test_maps_become_instances_in_the_images_frame(method: str, scale: int) -> None:
+def test_maps_become_cells_in_the_images_frame(method: str, scale: int) -> None:
     label_map = two_cells()
     maps = perfect_maps(label_map, "flow", "boundary", "centre")
     maps["cell"] = maps["cell"] * np.where(label_map == 2, 0.7, 0.9)
     options = AnswerOptions(DecodeOptions(method=method), max_cells=10)
-    instances = to_instances(maps, (60 * scale, 80 * scale), options)
-    assert instances.image_size == (60 * scale, 80 * scale) and len(instances) == 2
-    assert instances.scores.tolist() == pytest.approx([0.9, 0.7], abs=0.02)
-    assert instances.pred_classes.tolist() == [0, 0]
-    cells = Cells.from_instances(instances)
+    cells = to_cells(maps, (60 * scale, 80 * scale), options)
+    assert cells.image_size == (60 * scale, 80 * scale) and len(cells) == 2
+    assert cells.scores.tolist() == pytest.approx([0.9, 0.7], abs=0.02)
+    assert cells.class_ids.tolist() == [0, 0]
     true = Cells.from_label_map(label_map)
     assert cells.areas.tolist() == pytest.approx((true.areas * scale**2).tolist(), rel=0.05)
-    torch.testing.assert_close(
-        instances.pred_boxes.tensor, torch.from_numpy(true.boxes) * scale, atol=scale, rtol=0
-    )
+    np.testing.assert_allclose(cells.boxes, true.boxes * scale, atol=scale)
 
 
 def test_nothing_found_and_the_cap() -> None:
     label_map = two_cells()
     options = AnswerOptions(DecodeOptions(method="threshold"), max_cells=1)
-    empty = to_instances({"cell": np.zeros((1, 60, 80), np.float32)}, (120, 160), options)
-    assert len(empty) == 0 and empty.pred_boxes.tensor.shape == (0, 4) and empty.pred_rles == []
-    assert len(to_instances(perfect_maps(label_map), (60, 80), options)) == 1
+    empty = to_cells({"cell": np.zeros((1, 60, 80), np.float32)}, (120, 160), options)
+    assert len(empty) == 0 and empty.image_size == (120, 160)
+    assert len(to_cells(perfect_maps(label_map), (60, 80), options)) == 1
     with pytest.raises(ValueError, match=r"MODEL\.DENSE\.SCORE"):
         AnswerOptions(score="iou")
 
@@ -229,7 +226,7 @@ def test_a_sliver_at_the_images_edge_loses_score() -> None:
     options = AnswerOptions(DecodeOptions(method="threshold"), border_area=4 * float(areas.sum()))
     maps = {"cell": (label_map > 0)[None].astype(np.float32)}
     maps["cell"][:, :, 18:19] = 0  # cut the two cells apart
-    found = to_instances(maps, label_map.shape, options)
+    found = to_cells(maps, label_map.shape, options)
     assert found.scores[0] == 1 and 0 < found.scores[1] < 0.25
     with pytest.raises(ValueError, match="BORDER_AREA"):
         AnswerOptions(border_area=-1)

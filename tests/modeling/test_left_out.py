@@ -13,7 +13,7 @@ pytest.importorskip("detectron2")
 from bccd_d2.masks.decode import DecodeOptions
 from bccd_d2.masks.encode import encode_flow
 from bccd_d2.modeling.backbones.unet import ResidualUNet
-from bccd_d2.modeling.dense.answer import AnswerOptions, to_instances
+from bccd_d2.modeling.dense.answer import AnswerOptions, to_cells
 from bccd_d2.modeling.dense.decoders import build_decoder
 from bccd_d2.modeling.dense.heads import DenseHeads
 from bccd_d2.modeling.dense.losses import DenseLosses
@@ -34,10 +34,10 @@ def test_slivers_have_a_least_area_of_their_own():
     maps = _two_discs()
     sliver = int((maps.pop("labels") == 2).sum())
     options = AnswerOptions(decode=DecodeOptions(method="flow", min_area=sliver + 50))
-    assert len(to_instances(maps, (80, 120), options)) == 1
-    kept = to_instances(maps, (80, 120), replace(options, sliver_area=sliver - 50))
+    assert len(to_cells(maps, (80, 120), options)) == 1
+    kept = to_cells(maps, (80, 120), replace(options, sliver_area=sliver - 50))
     assert len(kept) == 2
-    assert len(to_instances(maps, (80, 120), replace(options, sliver_area=sliver + 20))) == 1
+    assert len(to_cells(maps, (80, 120), replace(options, sliver_area=sliver + 20))) == 1
 
 
 def test_the_discount_of_the_border_is_for_large_fields():
@@ -46,9 +46,9 @@ def test_the_discount_of_the_border_is_for_large_fields():
     options = AnswerOptions(
         decode=DecodeOptions(method="flow", min_area=20), border_area=1000.0, border_field=80.0
     )
-    assert to_instances(maps, (80, 120), options).scores.min() < 0.5
+    assert to_cells(maps, (80, 120), options).scores.min() < 0.5
     crop = replace(options, border_field=81.0)
-    assert to_instances(maps, (80, 120), crop).scores.min() > 0.9
+    assert to_cells(maps, (80, 120), crop).scores.min() > 0.9
 
 
 def test_what_annotators_do_not_count_scores_less():
@@ -56,9 +56,9 @@ def test_what_annotators_do_not_count_scores_less():
     left_out = maps.pop("labels") == 2
     maps["counted"] = np.where(left_out, 0.25, 1.0).astype(np.float32)[None]
     options = AnswerOptions(decode=DecodeOptions(method="flow", min_area=20), counted=0.5)
-    scores = to_instances(maps, (80, 120), options).scores
+    scores = to_cells(maps, (80, 120), options).scores
     assert scores.tolist() == pytest.approx([1, 0.5], abs=0.02)
-    assert to_instances(maps, (80, 120), replace(options, counted=0.0)).scores.min() > 0.9
+    assert to_cells(maps, (80, 120), replace(options, counted=0.0)).scores.min() > 0.9
 
 
 def test_unlabelled_pixels_count_in_no_loss():

@@ -15,8 +15,7 @@ from bccd_d2.masks.decode import DecodeOptions
 from bccd_d2.masks.encode import EncodeOptions
 from bccd_d2.masks.flows import FlowOptions
 from bccd_d2.masks.otsu import OtsuOptions
-from bccd_d2.modeling.build import answer_options
-from bccd_d2.modeling.dense.answer import AnswerOptions
+from bccd_d2.modeling.dense.answer import AnswerOptions, answer_options
 from bccd_d2.modeling.dense.blend import Tiles
 from bccd_d2.modeling.options import keys_of, options_of
 from bccd_d2.modeling.rcnn.redraw import RedrawOptions

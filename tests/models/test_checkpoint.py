@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from bccd_d2.models import checkpoint
-from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint, resume_file
+from bccd_d2.models.checkpoint import CellCheckpointer, resume_file
+from bccd_d2.models.point import OperatingPoint
 
 
 def test_round_trip_with_operating_point(tmp_path) -> None:

@@ -15,10 +15,11 @@ from bccd_d2 import load_pretrained
 from bccd_d2.config.load import finalize, load_config
 from bccd_d2.modeling.backbones import weights
 from bccd_d2.modeling.build import build_model
-from bccd_d2.models.checkpoint import CellCheckpointer, OperatingPoint
+from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.models.export import export_run
 from bccd_d2.models.file import STARTS, read_description, write_model_file
 from bccd_d2.models.load import without_starts
+from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import Preprocessing
 
 from ..small import SMALL_DETECTOR

@@ -15,7 +15,7 @@ pytest.importorskip("detectron2")
 
 from bccd_d2.data.convert.run import ConvertOptions, convert
 from bccd_d2.modeling.device import chosen_device
-from bccd_d2.models.checkpoint import OperatingPoint
+from bccd_d2.models.point import OperatingPoint
 from bccd_d2.training.checks import changed_keys
 from bccd_d2.training.run import evaluate, prepare, run, train
 

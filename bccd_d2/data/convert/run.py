@@ -90,8 +90,7 @@ def convert(
         root: a folder in the dataset's own layout.
         out: the folder to fill.
         options: defaults as in `ConvertOptions`.
-        images: a folder of images, instead of ``root``.
-        masks: their masks.
+        images, masks: a folder of images, instead of ``root``, and of their masks.
         progress: show a progress bar where the terminal can.
         annotations: instead of masks: label images, COCO, boxes, points, GeoJSON or ``_seg.npy``.
         types: typed boxes or points that say what the cells of the masks are.
@@ -102,7 +101,7 @@ def convert(
             options are strict; ``out`` holds something else.
         OSError: ``out`` cannot be written, or another conversion into it is under way.
     """
-    options = ConvertOptions() if options is None else options
+    options = options or ConvertOptions()
     sources = _limited(_find(root, images, masks, annotations, options), options)
     _check_test(sources, options)
     recorded = _recorded(options, annotations, types)
@@ -118,8 +117,7 @@ def convert(
         if not records:
             what = "mask" if annotations is None else "annotations"
             raise ValueError(f"no usable pair of image and {what}: {_skip_list(skips)}")
-        conversion = _Conversion(work, out, records, skips, sources, options, recorded)
-        report = conversion.write(mark)
+        report = _Conversion(work, out, records, skips, sources, options, recorded).write(mark)
         coco_files.publish(work, out)
     return report
 

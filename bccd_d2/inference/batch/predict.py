@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectron2.utils import comm
 from tqdm import tqdm
 
+from bccd_d2.inference.batch.group import Group, this_group
 from bccd_d2.inference.batch.outputs import OutputOptions, write_counts, write_outputs
 from bccd_d2.inference.batch.pixel_sizes import contradictions, pixel_size_of
 from bccd_d2.inference.batch.record import BatchOptions, Summary, decides, record
@@ -78,19 +78,20 @@ def predict_batch(options: BatchOptions) -> Summary:
     """
     inputs = find_images(options.inputs, leave_out=options.output)
     jobs = plan_jobs(inputs)
-    with hold_folder(
-        options.output, "prediction", first=comm.is_main_process(), gather=comm.all_gather
-    ):
-        return _predict_batch(options, jobs, inputs.left_out)
+    group = this_group()
+    with hold_folder(options.output, "prediction", first=group.first, gather=group.gather):
+        return _predict_batch(options, jobs, inputs.left_out, group)
 
 
-def _predict_batch(options: BatchOptions, jobs: list[Job], left_out: list[str]) -> Summary:
+def _predict_batch(
+    options: BatchOptions, jobs: list[Job], left_out: list[str], group: Group
+) -> Summary:
     started, clock = datetime.now(timezone.utc), time.perf_counter()
     output = Path(options.output)
     written = OutputOptions(output, options.save, options.pixel_size, options.label_bits,
                             options.keep_overlaps)  # fmt: skip
-    model = load_pretrained(options.weights, config_file=options.config_file,
-                            device=options.device, precision=options.precision)  # fmt: skip
+    model = _load(options)
+    written = written.told(model.classes)
 
     def picture(job: Job) -> Any:
         return open_image(job.path, job.plane, options.max_value)[0]
@@ -105,10 +106,10 @@ def _predict_batch(options: BatchOptions, jobs: list[Job], left_out: list[str]) 
     finished = {job.name: marks.row(job) for job in jobs} if options.resume else {}
     finished = {name: row for name, row in finished.items() if row is not None}
     todo = [job for job in jobs if job.name not in finished]
-    share = todo[comm.get_rank() :: comm.get_world_size()]
-    bar = options.progress and comm.is_main_process()
+    share = todo[group.rank :: group.size]
+    bar = options.progress and group.first
     outcome = _run(share, model, (how, sizing), written, marks, options.max_value, bar)
-    outcomes = comm.all_gather(outcome)
+    outcomes = group.gather(outcome)
     rows = {**finished, **{k: v for part in outcomes for k, v in part.rows.items()}}
     summary = Summary(
         done=sum(len(part.rows) for part in outcomes),
@@ -120,9 +121,9 @@ def _predict_batch(options: BatchOptions, jobs: list[Job], left_out: list[str]) 
         sizing=sizing,
         **_seen_in(rows, sizing),
     )
-    if comm.is_main_process():
+    if group.first:
         write_counts(output / "counts.csv", [rows[job.name] for job in jobs if job.name in rows])
-        said = record(options, model, how, summary) | {
+        said = record(options, model, how, summary, group.size) | {
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - clock, 3),
             "seconds_by_step": {
@@ -132,6 +133,11 @@ def _predict_batch(options: BatchOptions, jobs: list[Job], left_out: list[str]) 
         }
         write_json_atomic(output / "run.json", said, indent=1)
     return summary
+
+
+def _load(options: BatchOptions) -> Segmenter:
+    how = {key: getattr(options, key) for key in ("config_file", "device", "precision", "backend")}
+    return load_pretrained(options.weights, **how)
 
 
 def _refuse_foreign(jobs: list[Job], marks: Marks, output: Path) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
-from detectron2.utils import comm
 
 import bccd_d2
 from bccd_d2.inference.batch.outputs import KINDS
 from bccd_d2.inference.batch.sizing import AUTO, EACH, Sizing, some, unsized
 from bccd_d2.inference.predictor import PredictOptions
+from bccd_d2.io.processes import threads
 from bccd_d2.io.value_range import mixed_ranges
+from bccd_d2.masks.classes import Classes
 from bccd_d2.segmenter import Segmenter
 
+LIBRARIES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}  # of backends
 DECIDE = ("pixel_size", "label_bits", "keep_overlaps", "max_value")  # on an image's results
 
 
@@ -29,7 +31,7 @@ class BatchOptions:
         output: folder for the results.
         weights: () = the shipped model; several make an ensemble; see `segmenter.load_pretrained`.
         config_file: in place of the model's own config.
-        device, precision: see `segmenter.load_pretrained`.
+        device, precision, backend: see `segmenter.load_pretrained`.
         save: kinds of files, of `inference.batch.outputs.KINDS`.
         score_threshold, tile, overlap, tta, scale, batch: see `segmenter.Segmenter.predict`.
         diameter: px across a typical cell; "auto": one for all images, estimated from some of them;
@@ -46,6 +48,7 @@ class BatchOptions:
     config_file: str = ""
     device: str = "auto"
     precision: str = "fp32"
+    backend: str = "auto"
     save: tuple[str, ...] = tuple(KINDS)
     score_threshold: float | None = None
     tile: int | None = None
@@ -116,15 +119,27 @@ def decides(options: BatchOptions, model: Segmenter, how: PredictOptions) -> dic
     }
 
 
+def _classes(classes: Classes) -> dict[str, Any]:
+    """What the values of class images stand for, from 1 on; {} of a model of one class."""
+    if not classes.typed:
+        return {}
+    return {"classes": list(classes.names), "unsure_below": classes.unsure_below}
+
+
 def record(
-    options: BatchOptions, model: Segmenter, how: PredictOptions, summary: Summary
+    options: BatchOptions,
+    model: Segmenter,
+    how: PredictOptions,
+    summary: Summary,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """What run.json says, but for the times."""
+    backends = sorted({one.backend for one in model.models})
     return {
         "versions": {
             "bccd_d2": bccd_d2.__version__,
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            **{LIBRARIES[name]: version(LIBRARIES[name]) for name in backends},
         },
         "models": [
             {
@@ -132,12 +147,14 @@ def record(
                 "file": Path(one.source).name,
                 "sha256": one.digest(),
                 "score_threshold": one.score_threshold,
+                **_classes(model.classes),
             }
             for one in model.models
         ],
         "device": model.models[0].device,
-        "threads": torch.get_num_threads(),
-        "processes": comm.get_world_size(),
+        "backend": " + ".join(backends),
+        "threads": threads() or os.cpu_count(),
+        "processes": processes,
         "options": asdict(options),
         "looked_at": {**asdict(how), "score_threshold": how.score_threshold},
         "images": {

@@ -1,13 +1,13 @@
-"""From maps to the instances that a detector would answer with."""
+"""From a dense model's maps to scored cells, whatever computed the maps: numpy alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
-from detectron2.structures import Instances
 
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.decode import DecodeOptions, cell_scores, decode
@@ -15,7 +15,8 @@ from bccd_d2.masks.encode import encode_distance
 from bccd_d2.masks.flows import flow_errors
 from bccd_d2.masks.labels import cell_areas, cell_touches_border, relabel
 from bccd_d2.masks.resize import refine_outlines, resize_label_map
-from bccd_d2.modeling.instances import instances_of
+from bccd_d2.masks.rle import numbered_rles
+from bccd_d2.modeling.options import options_of
 
 SCORES = ("probability", "agreement")
 OUTLINES = ("image", "model")
@@ -67,18 +68,20 @@ class AnswerOptions:
                 raise ValueError(f"MODEL.DENSE.{name.upper()} must be at least 0, got {value}")
 
 
-def to_instances(
+def answer_options(config: Mapping[str, Any]) -> AnswerOptions:
+    """How ``MODEL.DENSE`` of a config, or of nested dicts, turns maps into cells."""
+    options = options_of(AnswerOptions, config["MODEL"]["DENSE"])
+    return replace(options, max_cells=config["TEST"]["DETECTIONS_PER_IMAGE"])
+
+
+def to_cells(
     maps: Mapping[str, np.ndarray], image_size: tuple[int, int], options: AnswerOptions
-) -> Instances:
-    """Cells of one image in its own frame.
+) -> Cells:
+    """Cells of one image in its own frame, the best-scored first; equal scores keep their order.
 
     Args:
-        maps: (channels, h, w) float32 by head; see `dense_heads`.
+        maps: (channels, h, w) float32 by head; see `heads`.
         image_size: height and width of the answer.
-
-    Returns:
-        Instances on the CPU, the best-scored first, with ``pred_boxes``, ``scores``,
-        ``pred_classes`` (0) and ``pred_rles`` (a list).
     """
     maps = {name: x if name == "flow" else x[0] for name, x in maps.items()}
     label_map = _cells(maps, options)
@@ -91,9 +94,9 @@ def to_instances(
         scores = scores * cell_scores(label_map, maps["counted"]) ** options.counted
     size = int(image_size[0]), int(image_size[1])
     label_map = _in_frame(label_map, maps["cell"], size, options)
-    present = np.bincount(label_map.ravel(), minlength=len(scores) + 1)[1:] > 0
-    cells = Cells.from_label_map(label_map, scores[present].clip(0, 1))
-    return instances_of(cells, options.max_cells)
+    numbers, rles = numbered_rles(label_map)
+    cells = Cells.from_rles(rles, size, scores[numbers - 1].clip(0, 1))
+    return cells[np.argsort(-cells.scores, kind="stable")[: options.max_cells]]
 
 
 def _cells(maps: Mapping[str, np.ndarray], options: AnswerOptions) -> np.ndarray:

@@ -16,11 +16,12 @@ from detectron2.modeling import Backbone
 from detectron2.structures import ImageList, Instances
 from torch import nn
 
-from bccd_d2.modeling.dense.answer import AnswerOptions, to_instances
+from bccd_d2.modeling.dense.answer import AnswerOptions, to_cells
 from bccd_d2.modeling.dense.blend import Tiles, blend_tiles
 from bccd_d2.modeling.dense.decoders import Decoder
 from bccd_d2.modeling.dense.heads import CHANNELS, DenseHeads, answers
 from bccd_d2.modeling.dense.losses import DenseLosses
+from bccd_d2.modeling.instances import instances_of
 
 
 class DenseSegmentor(nn.Module):
@@ -156,7 +157,7 @@ class DenseSegmentor(nn.Module):
         image = given["image"]
         maps = {name: x.cpu().numpy() for name, x in self.maps(image).items()}
         size = given.get("height", image.shape[-2]), given.get("width", image.shape[-1])
-        return to_instances(maps, size, self.answer)
+        return instances_of(to_cells(maps, size, self.answer))
 
 
 def _padded(target: torch.Tensor, size: Sequence[int], name: str = "") -> torch.Tensor:

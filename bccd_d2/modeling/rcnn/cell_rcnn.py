@@ -139,8 +139,9 @@ def to_image(
     """Predictions of the resized image in the frame of the original, masks as RLEs.
 
     Args:
-        result: with ``pred_boxes``, ``scores``, ``pred_classes`` and, from a mask head,
-            ``pred_masks`` (N, 1, M, M) probabilities inside ``mask_boxes``, else inside the boxes.
+        result: with ``pred_boxes``, ``scores``, ``pred_classes``, perhaps
+            ``pred_class_probabilities`` and, from a mask head, ``pred_masks`` (N, 1, M, M)
+            probabilities inside ``mask_boxes``, else inside the boxes.
         image_size: height and width of the original image.
         maps: (4, h, w) of the dense head for the resized image; None = none.
         options: whether and how masks are drawn anew with them.
@@ -166,6 +167,8 @@ def to_image(
     image.pred_boxes = boxes[index]
     image.scores = torch.from_numpy(scores)
     image.pred_classes = result.pred_classes.cpu()[index]
+    if result.has("pred_class_probabilities"):
+        image.pred_class_probabilities = result.pred_class_probabilities.float().cpu()[index]
     if cells is not None:
         image.pred_rles = cells.rles
     return image

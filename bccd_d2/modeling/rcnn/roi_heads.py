@@ -22,6 +22,7 @@ from detectron2.structures import Boxes, Instances
 
 from bccd_d2.modeling.rcnn.mask_head import TakesLayerNorm
 from bccd_d2.modeling.rcnn.pooler import CellPooler
+from bccd_d2.modeling.rcnn.typed_boxes import TypedBoxPredictor
 
 
 class CellBoxHead(TakesLayerNorm, FastRCNNConvFCHead):
@@ -70,6 +71,8 @@ class _CellMasks(ROIHeads):
         parts = super().from_config(cfg, input_shape)
         options = cfg.MODEL.ROI_MASK_HEAD
         parts |= {"margin": options.BOX_MARGIN, "mask_samples": options.SAMPLES}
+        if cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1:
+            parts["box_predictor"] = TypedBoxPredictor(cfg, parts["box_head"].output_shape)
         parts["box_pooler"] = cls._pooler(cfg, cfg.MODEL.ROI_BOX_HEAD, input_shape)
         if cfg.MODEL.MASK_ON:
             parts["mask_pooler"] = cls._pooler(cfg, options, input_shape)

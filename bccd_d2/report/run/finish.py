@@ -8,14 +8,14 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-HINT = "no report page: {} is not installed; pip install 'bccd_d2[report]', then bccd report {}"
+HINT = "no report page: {0} is not installed; pip install {0}, then bccd report {1}"
 
 
 def report_line(folder: str | Path) -> str:
     """Write the report of a finished run; one line that names the page, or says why there is none.
 
     "" where there is nothing to say: without an evaluation, and off the first process under
-    torchrun. The line is a hint where the extra ``[report]`` is not installed. No exception
+    torchrun. The line is a hint where a library of the core is missing. No exception
     leaves this function: the run itself went well.
     """
     folder = Path(folder)

@@ -32,6 +32,7 @@ from bccd_d2.report.run import plots
 from bccd_d2.report.run.files import Evaluated, RunFiles, read_run, setup_rows
 from bccd_d2.report.run.pictures import picture_sections
 from bccd_d2.report.run.scores import GLANCE_BY_KIND, IN_CELLS, NO_BOX_NUMBERS, SCORES
+from bccd_d2.report.run.types import type_sections
 
 EXAMPLES = 6
 
@@ -74,6 +75,7 @@ def make_page(run: RunFiles, examples: int = EXAMPLES) -> Page:
     evaluated = run.evaluated
     if evaluated is not None:
         sections.append(scores(run, evaluated))
+        sections += type_sections(evaluated, examples)
     sections.append(operating_point(run))
     if evaluated is not None:
         sections += [calibration(run, evaluated), counts(evaluated)]
@@ -101,7 +103,7 @@ def metrics(run: RunFiles) -> dict[str, Any]:
             "score_threshold": run.evaluated.threshold,
             "scores": run.evaluated.scores["scores"],
         }
-        for name in ("intervals_95", "calibration", "failures"):
+        for name in ("intervals_95", "calibration", "failures", "types"):
             if name in run.evaluated.scores:
                 found[name] = run.evaluated.scores[name]
     return found

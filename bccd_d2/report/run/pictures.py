@@ -257,7 +257,7 @@ def failure_figure(image: SeenImage, event: Event) -> Figure:
     window = crop_window(event_box(sides), image.pixels.shape[:2])
     colour = VERDICT_COLOURS[event["kind"]]
     left, right = (
-        _close_up(image.pixels, window, cells, members, colour) for cells, members in sides
+        close_up(image.pixels, window, cells, members, colour) for cells, members in sides
     )
     gap = np.full((left.shape[0], 8, 3), 255, dtype=np.uint8)
     picture = np.hstack([left, gap, right])
@@ -301,7 +301,7 @@ def crop_window(
     return x0, y0, x1, y1
 
 
-def _close_up(
+def close_up(
     image: np.ndarray,
     window: tuple[int, int, int, int],
     cells: Cells,

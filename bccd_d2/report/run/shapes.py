@@ -34,13 +34,21 @@ ANALYSIS = {  # what `evaluation.analysis.analyse` adds to it
         KINDS, dict.fromkeys(("events", "true_cells", "predicted_cells"), _COUNT)
     ),
 }  # fmt: skip
+TYPES = {  # what `evaluation.typed.typed_details` adds
+    "names": [str],
+    "colours": [str],
+    "confusion": [[_COUNT]],
+    "counts": [{"file_name": str, str: (float, None, str)}],
+}
+_MISTAKE = dict.fromkeys(("truth", "prediction", "was", "called"), _COUNT)
 _SIDE = {"masks": [str], "verdicts": [str]}
 VERDICTS = {  # evaluation/<dataset>/verdicts.json
     "image_root": str,
     "max_value": (float, None),
     "images": [
         {"image_id": int, "file_name": str, "size": [_COUNT, _COUNT], "truth": _SIDE,
-         "prediction": _SIDE, "events": [{"kind": str, "truth": [_COUNT], "prediction": [_COUNT]}]}
+         "prediction": _SIDE, "events": [{"kind": str, "truth": [_COUNT], "prediction": [_COUNT]}],
+         "mistakes?": [_MISTAKE]}
     ],
 }  # fmt: skip
 KIND = {"annotations?": str, "complete?": bool}  # of scores.json; what else it holds depends on it
@@ -50,6 +58,7 @@ SCORES = {  # evaluation/<dataset>/scores.json, by what the annotations are
         "score_threshold": float,
         "scores": groups,
         "precision_curves?": {str: _CURVES},
+        "types?": TYPES,
         **KIND,
         **ANALYSIS,
     }

@@ -1,0 +1,121 @@
+"""A model whose network is an ONNX graph: it needs neither PyTorch nor detectron2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccd_d2.masks.cells import Cells
+from bccd_d2.modeling.dense.answer import answer_options, to_cells
+from bccd_d2.modeling.options import nested
+from bccd_d2.models.file import (
+    FINDER,
+    HEADER,
+    checked_description,
+    graph_of,
+    read_arrays,
+    read_description,
+)
+from bccd_d2.models.model import CellModel
+from bccd_d2.models.network import Network
+from bccd_d2.models.point import OperatingPoint
+
+SUFFIX = ".onnx"  # of files that stand alone
+
+
+class GraphModel(CellModel):
+    """A dense model of a model file; see `CellModel`.
+
+    Args:
+        description: of `models.file.read_description`.
+        network: "images" (B, h, w, 3) uint8 in, maps (B, channels, h, w) by head out.
+        source: the file of both.
+        backend: of `models.network.BACKENDS`.
+
+    Attributes:
+        description: as given.
+
+    Raises:
+        KeyError, TypeError, ValueError: the description lacks something, or it is out of range.
+    """
+
+    def __init__(
+        self,
+        description: Mapping[str, Any],
+        network: Network,
+        source: str,
+        backend: str = "onnx",
+        precision: str = "fp32",
+    ) -> None:
+        point = OperatingPoint()
+        point.load_state_dict(description["operating_point"])
+        config = nested(description["config"])
+        super().__init__(description["name"], config, point.score_threshold, source, precision)
+        self.description, self.backend, self.device = description, backend, network.device
+        self._answers = answer_options(config)
+        self._network = network
+
+    def _portable(self) -> Mapping[str, Any]:
+        return self.description["config"]
+
+    def _answer(
+        self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]
+    ) -> list[Cells]:
+        maps = self._network(images=np.stack(images))
+        return [
+            to_cells({name: part[index] for name, part in maps.items()}, size, self._answers)
+            for index, size in enumerate(sizes)
+        ]
+
+
+def has_graph(path: str | Path) -> bool:
+    """Whether a model file can be used without PyTorch.
+
+    Raises:
+        FileNotFoundError, ValueError: see `models.file.read_description`.
+    """
+    return Path(path).suffix == SUFFIX or FINDER in read_description(path)["networks"]
+
+
+def load_graph_model(
+    path: str | Path, backend: str = "onnx", device: str = "auto", precision: str = "fp32"
+) -> GraphModel:
+    """The model of a .safetensors file with a graph, or of an .onnx file of ours.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImportError: the backend is not installed.
+        ValueError: a file that is damaged, has no graph or no description, or no such device.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"model file {path} does not exist")
+    how: dict[str, Any] = {"backend": backend, "device": device, "precision": precision}
+    try:
+        if path.suffix == SUFFIX:
+            description, network = _alone(path, how)
+        else:
+            description = read_description(path)
+            graph = graph_of(description)
+            if graph is None:
+                raise ValueError("it has no ONNX graph: write it again with bccd export weights")
+            arrays = read_arrays(path)
+            network = Network(graph[0], {name: arrays[name] for name in graph[1]}, **how)
+        return GraphModel(description, network, str(path), backend, precision)
+    except (KeyError, TypeError, ValueError) as error:
+        text = error.args[0] if error.args and isinstance(error, ValueError) else repr(error)
+        named = text if str(path) in str(text) else f"model file {path} cannot be used: {text}"
+        raise ValueError(named) from error
+
+
+def _alone(path: Path, how: dict[str, Any]) -> tuple[dict[str, Any], Network]:
+    content = path.read_bytes()
+    network = Network(content, **how)
+    said = network.metadata or Network(content).metadata  # OpenVINO tells none
+    if HEADER not in said:
+        raise ValueError("it does not say how its maps become cells: give one of bccd export")
+    return checked_description(said[HEADER], path), network
+
