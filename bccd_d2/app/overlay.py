@@ -87,6 +87,19 @@ def result_html(
 </div>"""
 
 
+def _paths(findings: Findings, types: np.ndarray | None, threshold: float) -> list[str]:
+    """The outline of each cell."""
+    cells, borders = findings.cells, findings.table["touches_border"]
+    colours = [""] * len(cells)
+    if types is not None:
+        colours = [f' style="--type:{_hex(cells.classes, int(k))}"' for k in types]
+    rows = zip(cells.rles, cells.scores, borders, colours, strict=True)
+    return [
+        _path(number, rle, score >= np.float32(threshold), border, colour)
+        for number, (rle, score, border, colour) in enumerate(rows, start=1)
+    ]
+
+
 def card_texts(counts: Counts, pixel_size: float | None = None) -> dict[str, tuple[str, str]]:
     """For each of `CARDS` its number and its unit, as page.js writes them too."""
     if counts.per_mm2 is None:
