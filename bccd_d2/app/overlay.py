@@ -88,7 +88,7 @@ def result_html(
 
 
 def _paths(findings: Findings, types: np.ndarray | None, threshold: float) -> list[str]:
-    """The outline of each cell."""
+    """The SVG path of each candidate, in the colour of its type where there are types."""
     cells, borders = findings.cells, findings.table["touches_border"]
     colours = [""] * len(cells)
     if types is not None:
@@ -203,20 +203,6 @@ def _type_boxes(findings: Findings, types: np.ndarray | None, threshold: float) 
         + '<span class="bccd-hint">Untick a type to leave it out of picture and counts; files hold '
         "all.</span></p>"
     )
-
-
-def _paths(findings: Findings, types: np.ndarray | None, threshold: float) -> list[str]:
-    """The SVG path of each candidate, in the colour of its type where there are types."""
-    cells = findings.cells
-    colours = [""] * len(cells)
-    if types is not None:
-        colours = [f' style="--type:{_hex(cells.classes, int(k))}"' for k in types]
-    return [
-        _path(number, rle, score >= np.float32(threshold), border, colour)
-        for number, (rle, score, border, colour) in enumerate(
-            zip(cells.rles, cells.scores, findings.table["touches_border"], colours,
-                strict=True), start=1)
-    ]  # fmt: skip
 
 
 def _path(number: int, rle: Rle, shown: bool, border: bool, style: str) -> str:

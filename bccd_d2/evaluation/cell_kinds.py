@@ -16,8 +16,8 @@ ALL_RED = (RED, INFECTED, GAMETOCYTE)  # a red cell with a parasite is one red c
 _NAMES = {
     CELL: "cell",
     RED: "red cell, red blood cell, rbc, erythrocyte, red, uninfected, uninfected red cell, "
-         "healthy, normal, normal cell, normal red cell, normocyte, discocyte, target, target cell, "
-         "codocyte, sickle, sickle cell, drepanocyte, spherocyte, schistocyte, "
+         "healthy, normal, normal cell, normal red cell, normocyte, discocyte, target, "
+         "target cell, codocyte, sickle, sickle cell, drepanocyte, spherocyte, schistocyte, "
          "fragmented red cell, elliptocyte, ovalocyte, teardrop, teardrop cell, dacrocyte, "
          "dacryocyte, stomatocyte, echinocyte, burr, burr cell, acanthocyte, macrocyte, "
          "microcyte, hypochromia, hypochromic, hypochromic cell, uncategorised, "
@@ -26,8 +26,8 @@ _NAMES = {
               "early trophozoite, schizont, ring stage, parasitized, parasitised, malaria",
     GAMETOCYTE: "gametocyte",
     WHITE: "white, white cell, white blood cell, wbc, leukocyte, leucocyte, neutrophil, "
-           "eosinophil, basophil, lymphocyte, monocyte, band, band neutrophil, segmented neutrophil, "
-           "immature granulocyte, promyelocyte, myelocyte, metamyelocyte, blast, myeloblast, "
+           "eosinophil, basophil, lymphocyte, monocyte, band, band neutrophil, "
+           "segmented neutrophil, immature granulocyte, promyelocyte, myelocyte, metamyelocyte, blast, myeloblast, "
            "lymphoblast, monoblast, plasma cell, atypical lymphocyte, reactive lymphocyte, ig",
     PLATELET: "platelet, plt, thrombocyte, giant platelet",
     NORMOBLAST: "erythroblast, normoblast, nrbc, nucleated red cell, nucleated red blood cell",
