@@ -64,7 +64,6 @@ def result_html(
     cards = card_texts(findings.counts(threshold, pixel_size), pixel_size)
     boxes = "".join(_card(key, heading, cards) for key, heading in CARDS)
     types = _shown_types(findings)
-    paths = _paths(findings, types, threshold)
     return f"""
 <div class="bccd-result" data-width="{width}" data-height="{height}"{frozen}
      data-pixel="{findings.pixel_size or ''}" data-threshold="{threshold}"
@@ -81,7 +80,7 @@ def result_html(
 <svg viewBox="0 0 {width} {height}" tabindex="0" role="group"
      aria-label="Outlined cells. Arrow keys go from cell to cell, Escape leaves.">
 <image href="{picture}" width="{width}" height="{height}" preserveAspectRatio="none"/>
-{"".join(paths)}
+{"".join(_paths(findings, types, threshold))}
 </svg>
 <div class="bccd-tip" role="status" hidden=""></div>
 </div>
@@ -89,7 +88,7 @@ def result_html(
 
 
 def _paths(findings: Findings, types: np.ndarray | None, threshold: float) -> list[str]:
-    """The outline of each cell."""
+    """The SVG path of each candidate, in the colour of its type where there are types."""
     cells, borders = findings.cells, findings.table["touches_border"]
     colours = [""] * len(cells)
     if types is not None:
