@@ -27,8 +27,9 @@ _NAMES = {
     GAMETOCYTE: "gametocyte",
     WHITE: "white, white cell, white blood cell, wbc, leukocyte, leucocyte, neutrophil, "
            "eosinophil, basophil, lymphocyte, monocyte, band, band neutrophil, "
-           "segmented neutrophil, immature granulocyte, promyelocyte, myelocyte, metamyelocyte, blast, myeloblast, "
-           "lymphoblast, monoblast, plasma cell, atypical lymphocyte, reactive lymphocyte, ig",
+           "segmented neutrophil, immature granulocyte, promyelocyte, myelocyte, metamyelocyte, "
+           "blast, myeloblast, lymphoblast, monoblast, plasma cell, atypical lymphocyte, "
+           "reactive lymphocyte, ig",
     PLATELET: "platelet, plt, thrombocyte, giant platelet",
     NORMOBLAST: "erythroblast, normoblast, nrbc, nucleated red cell, nucleated red blood cell",
     UNSURE: "unsure, difficult, unknown, undecided",
