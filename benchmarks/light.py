@@ -86,7 +86,7 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     files = sorted(path for path in args.images.iterdir() if path.is_file())[: args.count]
-    images = [image for image in map(read_image, files) if image.shape[:2] == (1200, 1600)]
+    images = [read_image(file) for file in files]
     print(platform.processor() or platform.machine(), platform.python_version(),
           {n: importlib.metadata.version(n) for n in ("onnxruntime", "numpy")})  # fmt: skip
     rows = [
