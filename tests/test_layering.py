@@ -25,6 +25,7 @@ ROOMS = {
     "config": {*BASE, "data", "modeling"},
     "models": {*BASE, "data", "modeling", "config"},
     "report": {*BASE, "evaluation"},
+    "slide": {*BASE, "inference", "evaluation", "report"},
     "inference/batch": {*BASE, "inference", "export", "report"},
     "training": {*BASE, "data", "modeling", "evaluation", "config", "models"},
 }
@@ -32,7 +33,7 @@ ROOMS["experiments"] = {*ROOMS["training"], "training", "inference", "report"}
 TORCH = ROOMS.keys() - {"io", "masks", "synth", "export", "report"}
 FENCES = {  # library: the files or rooms that may import it
     "timm": {"modeling/backbones/vit.py", "modeling/backbones/weights.py"},
-    "gradio": {"app/page.py", "app/server.py"},
+    "gradio": {"app/page.py", "app/correcting.py", "app/server.py"},
     "matplotlib": {
         "report/comparison/plots.py",
         "report/page.py",

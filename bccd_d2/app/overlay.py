@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from bccd_d2.app.results import Counts, Findings
+from bccd_d2.app.toolbar import toolbar_html
 from bccd_d2.app.upload import Limits
 from bccd_d2.export.table import Table
 from bccd_d2.masks.classes import UNSURE, Classes
@@ -42,34 +43,29 @@ CARDS = (  # key, heading; page.js fills in the same
 
 def result_html(
     findings: Findings,
-    image: np.ndarray,
+    image: np.ndarray | None,
     threshold: float,
     pixel_size: float | None = None,
 ) -> str:
     """The counts at a threshold above the image with its outlines.
 
     Args:
-        image: (H, W, 3) uint8 RGB that the findings are of.
+        image: (H, W, 3) uint8 RGB that the findings are of; None leaves it out, for a page that
+            has it.
         pixel_size: micrometres that were typed; None = what the file says.
     """
-    pixel_size = pixel_size or findings.pixel_size
+    pixel_size, kept = pixel_size or findings.pixel_size, findings.corrections
+    threshold = 0.0 if kept else threshold  # what a person left counts at any score
+    frozen = f' data-frozen="yes" data-seen="{len(kept.trail)}"' if kept else ""
+    picture = "" if image is None else picture_uri(image)
     height, width = findings.cells.image_size
     said = [f"{width} × {height} px", findings.notes, findings.size]
     facts = ", ".join(fact for fact in said if fact)
     cards = card_texts(findings.counts(threshold, pixel_size), pixel_size)
     boxes = "".join(_card(key, heading, cards) for key, heading in CARDS)
-    cells, types = findings.cells, _shown_types(findings)
-    colours = [""] * len(cells)
-    if types is not None:
-        colours = [f' style="--type:{_hex(cells.classes, int(k))}"' for k in types]
-    paths = [
-        _path(number, rle, score >= np.float32(threshold), border, colour)
-        for number, (rle, score, border, colour) in enumerate(
-            zip(cells.rles, cells.scores, findings.table["touches_border"], colours,
-                strict=True), start=1)
-    ]  # fmt: skip
+    types = _shown_types(findings)
     return f"""
-<div class="bccd-result" data-width="{width}" data-height="{height}"
+<div class="bccd-result" data-width="{width}" data-height="{height}"{frozen}
      data-pixel="{findings.pixel_size or ''}" data-threshold="{threshold}"
      data-cells="{escape(_rows(findings.table, types))}"{_names(findings)}>
 <p class="bccd-file"><strong>{escape(findings.name)}</strong> <span>{escape(facts)}</span></p>
@@ -79,15 +75,29 @@ def result_html(
 <span class="bccd-key border">touches the border: its shape is cut</span>
 <span class="bccd-hint">Point at a cell for its measurements, or use the arrow keys.</span></p>
 {_type_boxes(findings, types, threshold)}
+{toolbar_html(findings)}
 <div class="bccd-figure">
 <svg viewBox="0 0 {width} {height}" tabindex="0" role="group"
      aria-label="Outlined cells. Arrow keys go from cell to cell, Escape leaves.">
-<image href="{_data_uri(image)}" width="{width}" height="{height}" preserveAspectRatio="none"/>
-{"".join(paths)}
+<image href="{picture}" width="{width}" height="{height}" preserveAspectRatio="none"/>
+{"".join(_paths(findings, types, threshold))}
 </svg>
 <div class="bccd-tip" role="status" hidden=""></div>
 </div>
 </div>"""
+
+
+def _paths(findings: Findings, types: np.ndarray | None, threshold: float) -> list[str]:
+    """The SVG path of each candidate, in the colour of its type where there are types."""
+    cells, borders = findings.cells, findings.table["touches_border"]
+    colours = [""] * len(cells)
+    if types is not None:
+        colours = [f' style="--type:{_hex(cells.classes, int(k))}"' for k in types]
+    rows = zip(cells.rles, cells.scores, borders, colours, strict=True)
+    return [
+        _path(number, rle, score >= np.float32(threshold), border, colour)
+        for number, (rle, score, border, colour) in enumerate(rows, start=1)
+    ]
 
 
 def card_texts(counts: Counts, pixel_size: float | None = None) -> dict[str, tuple[str, str]]:
@@ -222,8 +232,9 @@ def _number(value: float, digits: int | None) -> float | int | None:
     return value if digits is None else round(value, digits or None)
 
 
-def _data_uri(image: np.ndarray) -> str:
-    factor = LONGEST / max(image.shape[:2])
+def picture_uri(image: np.ndarray, longest: int = LONGEST) -> str:
+    """An image, (H, W, 3) uint8 RGB, as a JPEG in a data URI, at most ``longest`` px long."""
+    factor = longest / max(image.shape[:2])
     if factor < 1:
         size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

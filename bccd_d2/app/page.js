@@ -58,6 +58,7 @@
     mark("#bccd-pixel", "wrong", typed !== null && !right);
     pixelSize = right ? typed : Number(root?.dataset.pixel) || null;  // what the file says
     threshold = Math.fround(newThreshold);  // scores are 32-bit numbers
+    if (root?.dataset.frozen) threshold = 0;  // a person corrected them: all count
     if (!root) return;
     root.dataset.ready = "yes";
     leave();

@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import time
+from collections.abc import Iterator
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import gradio as gr
 
+from bccd_d2.app.correcting import Images, connect, correcting_widgets, free_name, remember
 from bccd_d2.app.guard import plain_name
 from bccd_d2.app.overlay import empty_html, error_html
 from bccd_d2.app.results import (
@@ -28,6 +30,7 @@ from bccd_d2.app.results import (
     check_pixel_size,
     lowest_threshold,
 )
+from bccd_d2.app.teach import Bench
 from bccd_d2.app.upload import Limits
 from bccd_d2.app.worker import Finder, Job
 from bccd_d2.io.images import SUFFIXES
@@ -68,19 +71,23 @@ def page_options() -> dict[str, Any]:
         primary_hue="emerald", secondary_hue="emerald", neutral_hue="slate", font=fonts,
         font_mono=mono,
     )  # fmt: skip
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    names = ("page.js", "correct.js")
+    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
     style = (HERE / "page.css").read_text(encoding="utf-8")
     return {"theme": theme, "css": style, "head": f"<script>{script}</script>"}
 
 
-def build_page(finder: Finder, limits: Limits | None = None) -> gr.Blocks:
+def build_page(
+    finder: Finder, limits: Limits | None = None, bench: Bench | None = None
+) -> gr.Blocks:
     """The page for one model, not yet served.
 
     Args:
         finder: has the model, and looks at one image at a time.
         limits: of uploads; the defaults of `Limits` when None.
+        bench: where corrections go; None = nowhere.
     """
-    limits = limits or Limits()
+    limits, bench = limits or Limits(), bench or Bench()
     with gr.Blocks(
         title="Cells of a blood smear",
         analytics_enabled=False,
@@ -89,24 +96,29 @@ def build_page(finder: Finder, limits: Limits | None = None) -> gr.Blocks:
     ) as page:
         kept = gr.State(None, time_to_live=KEPT_SECONDS)
         payload = gr.Textbox(visible="hidden")
-        gr.HTML(_head(finder.name))
+        gr.HTML(_head(finder.name, bench.folder))
         with gr.Row():
             with gr.Column(scale=1, min_width=280, elem_classes="bccd-side"):
                 upload, example, settings = _inputs(finder)
+                widgets = correcting_widgets(bench, KEPT_SECONDS)
                 diameter, again = _size_inputs(finder)
                 buttons = _download_buttons()
             with gr.Column(scale=3, min_width=420):
                 view = gr.HTML(empty_html(limits), elem_id="bccd-view")
                 gr.HTML(MEANING)
         shown, asked = [kept, view, diameter, *buttons.values()], [*settings, diameter]
-        act = partial(_answer_upload, finder)
+        act, listing = partial(_answer_uploads, finder), [widgets.images, widgets.listing]
         quiet: dict[str, Any] = {"api_visibility": "private"}
-        upload.upload(act, [upload, *asked], [upload, *shown], show_progress_on=view, **quiet)
+        upload.upload(act, [upload, *asked, widgets.images], [upload, *shown, *listing],
+                      show_progress_on=view, **quiet)  # fmt: skip
         draw = partial(_answer_example, finder)
-        example.click(draw, asked, shown, show_progress_on=view, **quiet)
+        drawn = example.click(draw, asked, shown, show_progress_on=view, **quiet)
+        drawn.then(remember, [kept, widgets.images], listing, **quiet)
         look = partial(_answer_again, finder)
         for event in (again.click, diameter.submit):
-            event(look, [kept, *asked], shown, show_progress_on=view, **quiet)
+            seen = event(look, [kept, *asked], shown, show_progress_on=view, **quiet)
+            seen.then(remember, [kept, widgets.images], listing, **quiet)
+        connect(widgets, bench, finder, kept, shown, settings)
         diameter.change(None, diameter, js="(d) => window.bccd.diameter(d)", **quiet)
         for setting in settings:
             setting.change(None, settings, js="(t, p) => window.bccd.apply(t, p)", **quiet)
@@ -120,7 +132,8 @@ def build_page(finder: Finder, limits: Limits | None = None) -> gr.Blocks:
 def _inputs(finder: Finder) -> tuple[gr.File, gr.Button, list[Any]]:
     """The field for images, the button for an example, and the threshold and pixel size."""
     kinds = list(SUFFIXES)
-    upload = gr.File(label="Image", file_types=kinds, height=150, elem_id="bccd-upload")
+    upload = gr.File(label="Images", file_types=kinds, file_count="multiple", height=150,
+                     elem_id="bccd-upload")  # fmt: skip
     example = gr.Button("Try a drawn example", size="sm", elem_id="bccd-example")
     threshold = gr.Slider(
         lowest_threshold(finder),
@@ -169,21 +182,36 @@ def _download_buttons() -> dict[str, gr.Button]:
         }
 
 
-def _head(name: str) -> str:
+def _head(name: str, folder: Path | None) -> str:
+    kept = "no file is kept, only the images in the list, in memory, for an hour"
+    if folder is not None:
+        kept = f"what you save goes to {folder}, all else is forgotten after an hour"
     return (
         '<div class="bccd-head"><h1>Cells of a blood smear</h1><p>Outlines, counts and '
-        f"measurements by the model “{escape(name)}”. Images stay on this computer; no file is "
-        "kept, only the last image, in memory, for an hour.</p></div>"
+        f"measurements by the model “{escape(name)}”. Images stay on this computer; {escape(kept)}."
+        "</p></div>"
     )
 
 
+def _answer_uploads(
+    finder: Finder, paths: list[str] | None, threshold: float, pixel_size: str, diameter: str,
+    images: Images,
+) -> Iterator[list[Any]]:  # fmt: skip
+    """What `_answer_upload` gives for one file after the other, and the list of images."""
+    for path in paths or []:
+        answer = _answer_upload(finder, path, threshold, pixel_size, diameter, images)
+        images, listing = remember(answer[1], images)
+        yield [*answer, images, listing]
+
+
 def _answer_upload(
-    finder: Finder, path: str | None, threshold: float, pixel_size: str, diameter: str
-) -> list[Any]:
+    finder: Finder, path: str | None, threshold: float, pixel_size: str, diameter: str,
+    images: Images | None = None,
+) -> list[Any]:  # fmt: skip
     """What `_answer` gives for an uploaded file, after an empty field for the next one."""
     if not path:
         return [gr.skip()] * (4 + len(KINDS))
-    name = plain_name(Path(path).name)
+    name = free_name(plain_name(Path(path).name), images or {})
     try:
         return [None, *_answer(finder, Job(str(path), name, threshold, pixel_size, diameter))]
     finally:
@@ -202,6 +230,8 @@ def _answer_again(
     """Another look at the last image, whose findings stay where it fails."""
     if kept is None:
         raise gr.Error("There is no image to look at: drop one. After an hour it is let go.")
+    if kept.corrections is not None and kept.corrections.past:
+        raise gr.Error("Not looked: your corrections would be lost. Undo them first.")
     try:
         check_diameter(diameter)
     except ValueError as error:

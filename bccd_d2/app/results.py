@@ -8,9 +8,10 @@ threshold either, so label image, COCO json, GeoJSON and CSV agree pixel by pixe
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -78,6 +79,34 @@ class Counts:
 
 
 @dataclass(frozen=True, eq=False)
+class Corrections:
+    """What was done to one image's cells.
+
+    Attributes:
+        candidates: all that the model found, which a click may take up.
+        threshold: at which a person took the cells over.
+        past, future: cells before each step that can be undone, after each that can be redone.
+        trail: every action with its time, undone ones too.
+        saved: actions of the trail that the files hold; -1 = there are no files.
+    """
+
+    candidates: PredictedCells
+    threshold: float
+    past: tuple[PredictedCells, ...] = ()
+    future: tuple[PredictedCells, ...] = ()
+    trail: tuple[Mapping[str, Any], ...] = ()
+    saved: int = -1
+
+    @property
+    def state(self) -> str:
+        """For people: corrected, how often, and whether that is saved."""
+        count = len(self.past)
+        if self.saved == len(self.trail):
+            return "saved"
+        return f"{count} correction{'s' * (count != 1)}" if count else "unchanged"
+
+
+@dataclass(frozen=True, eq=False)
 class Findings:
     """Candidates of one image with their measurements, and the image for another look.
 
@@ -91,6 +120,7 @@ class Findings:
         picture: the image as PNG, lossless.
         notes: what else to say of the image.
         pixel_size: micrometres that its file says; None = nothing.
+        corrections: what a person did; then all of ``cells`` count, at any threshold.
     """
 
     name: str
@@ -101,6 +131,7 @@ class Findings:
     picture: bytes = b""
     notes: str = ""
     pixel_size: float | None = None
+    corrections: Corrections | None = None
 
     @property
     def complaint(self) -> str:
@@ -113,7 +144,9 @@ class Findings:
         return np.ascontiguousarray(np.asarray(bgr)[..., ::-1])
 
     def above(self, threshold: float) -> tuple[PredictedCells, Table]:
-        """The cells with at least this score and their rows of the table."""
+        """The cells with at least this score, or as corrected, and their rows of the table."""
+        if self.corrections is not None:
+            return self.cells, self.table
         count = int((self.cells.scores >= np.float32(threshold)).sum())
         return self.cells[:count], {name: values[:count] for name, values in self.table.items()}
 

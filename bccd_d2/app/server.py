@@ -14,6 +14,7 @@ from typing import Any
 
 from bccd_d2.app.guard import Guard
 from bccd_d2.app.results import Model
+from bccd_d2.app.teach import Bench
 from bccd_d2.app.upload import Limits
 from bccd_d2.app.worker import Finder
 from bccd_d2.io.lock import hold_folder
@@ -36,6 +37,7 @@ class ServeOptions:
         host: the address to bind; the default is reached from this computer only.
         port: 0 = the first free one from 7860.
         open_browser: show the page in the default browser.
+        bench: where corrections go and who learns from them.
 
     Raises:
         ValueError: no such port.
@@ -44,6 +46,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     port: int = 0
     open_browser: bool = False
+    bench: Bench = Bench()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -108,7 +111,7 @@ def _launch(finder: Finder, limits: Limits, options: ServeOptions) -> tuple[Any,
 
     from bccd_d2.app.page import build_page, page_options
 
-    page = build_page(finder, limits)
+    page = build_page(finder, limits, options.bench)
     _, url, _ = page.queue(max_size=WAITING).launch(
         server_name=options.host,
         server_port=options.port or None,

@@ -149,6 +149,21 @@ class Finder:
                 ) from error
             return answer
 
+    def replace(self, load: Callable[[], Model]) -> None:
+        """Look with another model from now on; the old one stays where it cannot be loaded.
+
+        Raises:
+            Exception: whatever ``load`` raised.
+        """
+        with self._one_at_a_time:
+            before, self._load = self._load, load
+            self._kill()
+            try:
+                self._start()
+            except BaseException:
+                self._load = before
+                raise
+
     def close(self) -> None:
         """End the other process at once; whoever waits for it gets an error."""
         self._closed = True

@@ -32,9 +32,11 @@ GROUPS = {  # what for: word: what it does
         "tune otsu": "tune the baseline without learning",
         "tune dense": "tune how a dense model's maps become cells",
         "tune threshold": "choose a trained model's score threshold anew",
+        "tune counts": "measure how a model miscounts, for bccd count",
     },
     "models": {
         "predict": "find the cells in images and write results",
+        "count": "the numbers of a sample of many fields, with intervals",
         "app": "a local page to drop images on",
         "export weights": "make a model file of a finished run",
         "export network": "write a dense model as one ONNX file",

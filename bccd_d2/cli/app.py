@@ -2,9 +2,11 @@
 
 bccd app
 bccd app --weights output/cpu_tiny_maskrcnn --port 8000
+bccd app --save-to corrected
 
-Outlines, counts, a threshold to move, a cell's measurements under the pointer, downloads. Needs
-Gradio: pip install 'bccd_d2[app]'.
+Outlines, counts, a threshold to move, a cell's measurements under the pointer, tools to correct the
+outlines, downloads. With --save-to what you correct is saved there, and the page can teach the
+model with it. Needs Gradio: pip install 'bccd_d2[app]'.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import importlib.util
 import signal
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from bccd_d2.cli import common
 
@@ -35,6 +38,12 @@ def get_parser() -> argparse.ArgumentParser:
     add("--max-megapixels", type=float, default=40, help="largest image (default 40)")
     add("--max-seconds", type=float, default=600, help="for finding an image's cells (default 600)")
     add("--max-memory-gb", type=float, default=8, help="of model and image (default 8)")
+    add(
+        "--save-to",
+        type=Path,
+        metavar="FOLDER",
+        help="where corrected images, label images, COCO and the trail of corrections go",
+    )
     add("--open", action="store_true", help="show the page in the browser")
     return parser
 
@@ -49,6 +58,7 @@ def _serve(args: argparse.Namespace) -> None:
         raise ModuleNotFoundError("gradio is missing", name="gradio")
     from bccd_d2 import load_pretrained
     from bccd_d2.app.server import ServeOptions, serve
+    from bccd_d2.app.teach import Bench, FineTune
     from bccd_d2.app.upload import Limits
 
     limits = Limits(
@@ -57,7 +67,13 @@ def _serve(args: argparse.Namespace) -> None:
         seconds=args.max_seconds,
         memory_gb=args.max_memory_gb,
     )
-    options = ServeOptions(args.host, args.port, args.open)
+    bench = Bench()
+    if args.save_to is not None:
+        with common.writing(args.save_to, "the page"):
+            pass
+        teacher = FineTune(args.weights, args.config_file, args.device)
+        bench = Bench(args.save_to, teacher)
+    options = ServeOptions(args.host, args.port, args.open, bench)
     load = functools.partial(
         load_pretrained, args.weights, config_file=args.config_file, device=args.device
     )

@@ -21,8 +21,8 @@ import numpy as np
 from bccd_d2.inference.predictor import Answer, check_image
 from bccd_d2.masks.cells import Cells
 
-FIRST = (46.0, 95.0)  # px that a cell may have; each look sees about half to twice of it
-LOOKS = (22.0, 46.0, 95.0, 200.0)
+FIRST = (46.0, 95.0, 200.0)  # px a cell may have; each look sees about half to twice of it
+LOOKS = (16.0, 46.0, 95.0, 200.0)
 BEARS = (0.42, 2.3)  # measured over assumed size within which a look is believed
 SIDE = 8.0  # windows are this many assumed diameters wide
 NEAR = 1.25  # diameters within this factor agree
@@ -194,10 +194,10 @@ def _look(
 def _evidence(cells: Cells, size: float, least: float) -> tuple[np.ndarray, np.ndarray]:
     """Diameters of whole, believable cells of a window, and how much each says.
 
-    An outline weighs by its diameter as a share of the window's side, times how well it fits. Weights
-    that grow with its area would let one large white cell outvote the red ones round it; without any
-    growth the many specks of a look at far too small a size would win. A fit near the assumed size is
-    believed more than one at the edge of what the model bears.
+    An outline weighs by its diameter as a share of the window's side, times how well it fits.
+    Weights that grow with its area would let one large white cell outvote the red ones round it;
+    without any growth the many specks of a look at far too small a size would win. A fit near the
+    assumed size is believed more than one at the edge of what the model bears.
     """
     whole = (cells.scores >= least) & ~cells.touches_border(2)
     diameters = 2 * np.sqrt(cells.areas[whole] / np.pi)

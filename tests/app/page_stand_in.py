@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from bccd_d2 import PredictedCells
+from bccd_d2.app.teach import Progress, Taught
 from bccd_d2.inference.trust import Trust
 from bccd_d2.masks.classes import Classes
 
@@ -67,6 +68,34 @@ class Harmful(DarkParts):
 def missing() -> DarkParts:
     """A model that is not there."""
     raise FileNotFoundError("no weights at x.pth")
+
+
+class Taller(DarkParts):
+    """What `PatientTeacher` makes of it: the same with another name, and much surer."""
+
+    name = "taught"
+
+    def predict(self, image: np.ndarray, *options, **more) -> PredictedCells:
+        found = super().predict(image, 0.0, **more)
+        return replace(found, scores=found.scores**0.2).above(options[0] if options else 0.4)
+
+
+class PatientTeacher:
+    """Looks at what was saved and makes `Taller` of it."""
+
+    def __init__(self) -> None:
+        self.lessons: list[list[str]] = []
+
+    def teach(self, store, minutes):
+        """Three words, a tenth of a second apart."""
+        self.lessons.append(sorted(path.name for path in (store / "labels").iterdir()))
+        for share in (0.2, 0.5, 0.8):
+            yield Progress(share, f"training, {minutes:g} min")
+            time.sleep(0.1)
+        yield Taught("folder", True, "F1@.5 on 1 held-out images 0.800 before, 0.900 after")
+
+    def load(self, folder: str):
+        return Taller
 
 
 class TypedParts(DarkParts):

@@ -62,7 +62,7 @@ class User:
     def look(self, path: str) -> list[Any]:
         """What the page answers for an uploaded file."""
         file = {"path": path, "orig_name": "smear.png", "meta": {"_type": "gradio.FileData"}}
-        asked = {"data": [file, 0.5, "", ""], "fn_index": self.upload_event,
+        asked = {"data": [[file], 0.5, "", "", None], "fn_index": self.upload_event,
                  "session_hash": self.session}  # fmt: skip
         self.web.post("/gradio_api/queue/join", json=asked).raise_for_status()
         listen = {"session_hash": self.session}

@@ -162,7 +162,7 @@ def type_counts(cells: Cells, classes: Classes) -> dict[str, int]:
         return {}
     shown = classes.shown(cells.class_ids, cells.class_confidence)
     numbers = {name: int((shown == k).sum()) for k, name in enumerate(classes.names)}
-    numbers[UNSURE] = int((shown < 0).sum())
+    numbers[UNSURE] = numbers.get(UNSURE, 0) + int((shown < 0).sum())
     return {f"type_{name}": number for name, number in numbers.items()}
 
 

@@ -1,0 +1,196 @@
+"""The report of a sample: a page long, the numbers first, then what was left out and some cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bccd_d2.evaluation.counting import Estimate
+from bccd_d2.evaluation.slide_counts import Quantity
+from bccd_d2.report.draw import tile_grid
+from bccd_d2.report.page import (
+    Block,
+    Fact,
+    Facts,
+    Figure,
+    Grid,
+    Page,
+    Section,
+    Table,
+    Text,
+    jpeg_figure,
+    write_page,
+)
+from bccd_d2.slide.count import FRAME, USE, CountedField, CountedSample
+
+EACH_TYPE, TYPES, SHOWN = 12, 8, 3  # crops of a type, types in the gallery, pictures of fields
+LISTED = 8  # fields left out that are named
+CROP = 96  # px of a cell in the gallery
+
+
+def write_sample_report(counted: CountedSample, out: str | Path) -> list[Path]:
+    """Write report.html, which prints as a page or two, and report.md; their paths.
+
+    Raises:
+        ImportError: jinja2 or matplotlib is missing.
+    """
+    return write_page(make_page(counted), out, "report")
+
+
+def make_page(counted: CountedSample) -> Page:
+    """The page of a sample."""
+    models = " + ".join(name for name, _ in counted.sample.models)
+    kept, every = len(counted.counted), len(counted.fields)
+    return Page(
+        f"Sample {counted.sample.name}",
+        f"{kept} of {every} fields counted, {int(counted.table.sum())} cells; model {models}. "
+        f"{USE[:1].upper()}{USE[1:]}.",
+        [
+            Section("counts", "Counts", _counts(counted)),
+            Section("fields", "Fields left out", _left_out(counted)),
+            Section("cells", "Cells", _gallery(counted)),
+            Section("method", "How this was counted", _method(counted)),
+        ],
+    )
+
+
+def _counts(counted: CountedSample) -> list[Block]:
+    if not counted.quantities:
+        return [Text("No field counts, so there is no number.", "absent"), *_notices(counted)]
+    said = [q for q in counted.quantities if q.estimate.value is not None][:4]
+    facts = [Fact(f"{q.label}, {q.unit}", number(q.estimate.value), interval(q.estimate))
+             for q in said]  # fmt: skip
+    table = Table(
+        "Estimates with 95% intervals",
+        ["", "estimate", "95% interval", "cells found"],
+        [_quantity_row(q) for q in counted.quantities],
+        (1, 2, 3),
+        [" ".join(filter(None, (q.remark, q.estimate.note))) for q in counted.quantities],
+    )
+    return [Facts(facts), table, *_notices(counted)]
+
+
+def _notices(counted: CountedSample) -> list[Block]:
+    return [Text(text[:1].upper() + text[1:] + ".", "absent") for text in counted.warnings]
+
+
+def _quantity_row(one: Quantity) -> list[str]:
+    return [f"{one.label}, {one.unit}", number(one.estimate.value), interval(one.estimate),
+            f"{one.counted:,}"]  # fmt: skip
+
+
+def number(value: float | None) -> str:
+    """A number with the digits that a reader wants; "–" for none."""
+    if value is None:
+        return "–"
+    if value and abs(value) < 10:
+        return f"{value:.2g}" if abs(value) < 0.1 else f"{value:.2f}"
+    return f"{value:.1f}" if abs(value) < 1000 else f"{round(value, -2):,.0f}"
+
+
+def interval(one: Estimate) -> str:
+    """Both ends; "–" for none."""
+    if one.low is None or one.high is None:
+        return "–"
+    return f"{number(one.low)} to {number(one.high)}"
+
+
+def _left_out(counted: CountedSample) -> list[Block]:
+    left_out = [one for one in counted.fields if not one.counts]
+    overridden = [one for one in counted.fields if one.counts and one.reasons]
+    if not left_out and not overridden:
+        return [Text("None: all fields passed the checks.")]
+    named = (*left_out, *overridden)
+    rows = [[one.field.name, _why(one)] for one in named[:LISTED]]
+    if len(named) > LISTED:
+        rows.append([f"{len(named) - LISTED} more", "see fields.csv"])
+    table = Table(f"{len(left_out)} of {len(counted.fields)} fields; --include NAME counts one all "
+                  "the same", ["field", "why"], rows)  # fmt: skip
+    return [table, Grid("image", _thumbnails(left_out))]
+
+
+def _why(one: CountedField) -> str:
+    reasons = "; ".join(one.reasons)
+    return f"{reasons} ({one.said})" if reasons and one.said else reasons or one.said
+
+
+def _thumbnails(fields: Sequence[CountedField]) -> list[Figure]:
+    """Pictures of the first fields of different reasons."""
+    found: list[Figure] = []
+    first = {_why(one).split(":")[0].split("(")[0]: one for one in reversed(fields)}
+    for one in list(first.values())[::-1][:SHOWN]:
+        try:
+            image = one.field.image()
+        except (OSError, ValueError):
+            continue
+        found.append(jpeg_figure(image, f"field {one.field.name}", _why(one), width=300))
+    return found
+
+
+def _gallery(counted: CountedSample) -> list[Block]:
+    """Some cells of each type, spread over the fields that count."""
+    order = np.argsort(-counted.table.sum(axis=0), kind="stable")[:TYPES]
+    crops: dict[str, list[np.ndarray]] = {counted.types[index]: [] for index in order}
+    places = {name: _places(counted, name) for name in crops}
+    for index, one in enumerate(counted.counted):
+        wanted = [(name, cell) for name, chosen in places.items()
+                  for place, cell in chosen if place == index]  # fmt: skip
+        if not wanted:
+            continue
+        try:
+            image = one.field.image()
+        except (OSError, ValueError):
+            continue
+        for name, cell in wanted:
+            crops[name].append(crop(image, one.field.boxes[cell]))
+    figures = []
+    for name, tiles in crops.items():
+        if tiles:
+            sheet = tile_grid(tiles, 6, 4, 6 * (CROP + 4) + 4)
+            total = int(counted.table[:, counted.types.index(name)].sum())
+            said = f"{name}: {len(tiles)} of {total:,}"
+            figures.append(jpeg_figure(sheet, said, said, width=sheet.shape[1], quality=85))
+    return [Grid("plots", figures)] if figures else [Text("No image could be read.", "absent")]
+
+
+def _places(counted: CountedSample, name: str) -> list[tuple[int, int]]:
+    """Field and cell of some cells of a type, evenly spread over all of them."""
+    every = [
+        (index, int(cell))
+        for index, one in enumerate(counted.counted)
+        for cell in np.flatnonzero(np.array(one.field.types, dtype=object) == name)
+    ]
+    chosen = np.unique(np.linspace(0, len(every) - 1, min(EACH_TYPE, len(every))).astype(int))
+    return [every[index] for index in chosen]
+
+
+def crop(image: np.ndarray, box: np.ndarray, side: int = CROP) -> np.ndarray:
+    """(side, side, 3) uint8: a cell with a little of what is around it.
+
+    Args:
+        box: x0 y0 x1 y1 px.
+    """
+    (height, width), (x0, y0, x1, y1) = image.shape[:2], (int(n) for n in box)
+    reach = max(2, round(0.62 * max(x1 - x0, y1 - y0)))
+    x, y = (x0 + x1) // 2, (y0 + y1) // 2
+    left, top = max(0, x - reach), max(0, y - reach)
+    window = image[top : min(height, y + reach), left : min(width, x + reach)]
+    method = cv2.INTER_AREA if window.shape[0] > side else cv2.INTER_LINEAR
+    return cv2.resize(window, (side, side), interpolation=method)
+
+
+def _method(counted: CountedSample) -> list[Block]:
+    measured = counted.measured_on or "not measured: intervals hold sampling alone"
+    models = "; ".join(f"{name} (SHA-256 {sha[:12]}...)" for name, sha in counted.sample.models)
+    rows = [
+        ["model", models],
+        ["its errors", measured],
+        ["border", FRAME],
+        ["intervals", "95%, of the spread between fields and of the model's measured errors; for "
+         "fields like those it was measured on"],
+        ["use", USE],
+    ]  # fmt: skip
+    return [Table("Method and limits", [], rows)]

@@ -1,0 +1,202 @@
+"""Should this field be counted? Focus, density, clumps, stain and writing, and why not.
+
+Lengths are in cells, so that a check means the same at any magnification. Density, stain and ink
+are compared with the other fields of the sample; a person can override every reason.
+
+| check | measured as | left out where |
+| --- | --- | --- |
+| focus | width of the stain's edges over a quarter of the cells' diameter | `BLUR` |
+| too few cells | cells over the sample's median | `FEW` |
+| too dense | share of the image that is stained | `DENSE` |
+| clumps | share of the stain in pieces of more than four cells | `CLUMPS` |
+| stain | distance in CIELAB of background and stain from the sample's medians | `SHIFT`, `WIDE` |
+| writing | steps from one pixel to the next, in straight lines or close together | `STEPS` |
+| ink | largest piece that is black or of a hue that stains do not have, in cells | `INK` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import cv2
+import numpy as np
+
+from bccd_d2.inference.trust import stain_map
+
+BLUR = 0.7
+FEW = 0.1
+DENSE = 0.65
+CLUMPS = 0.9
+SHIFT, WIDE = 15.0, 5.0  # CIELAB units; and standard deviations of the sample's fields
+STEPS = (0.058, 0.03)  # most of a window of half a cell that may be steps of 60, of 80 grey levels
+LINE = 45  # grey levels of a step in a line
+INK = 1.0
+LEAST_FIELDS = 4  # from which fields are compared with each other
+_LOOK = 48.0  # px across a cell at which focus, clumps and stain are measured
+_COARSE = 16.0  # px across a cell at which ink is
+
+
+@dataclass(frozen=True)
+class FieldQuality:
+    """What was measured of one field; see the top of this file.
+
+    Attributes:
+        blur: 0 is sharp; 1 = edges as wide as a quarter of a cell.
+        coverage: share of the image that is stained, in [0, 1].
+        clumps: share of the stain in pieces of more than four cells, in [0, 1].
+        background, stain: median L, a, b.
+        steps: the two shares of `STEPS`, in [0, 1].
+        line: there is a straight line along rows or columns, half a cell long.
+        ink: cells' areas.
+    """
+
+    blur: float
+    coverage: float
+    clumps: float
+    background: tuple[float, float, float]
+    stain: tuple[float, float, float]
+    steps: tuple[float, float]
+    line: bool
+    ink: float
+
+
+def measure_field(image: np.ndarray, diameter: float) -> FieldQuality:
+    """Measure a field.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        diameter: px across a typical cell.
+
+    Raises:
+        ValueError: ``diameter`` is not above 0.
+    """
+    if not diameter > 0:
+        raise ValueError(f"diameter must be above 0 px, got {diameter}")
+    factor = min(1.0, _LOOK / diameter)
+    stain, contrast, small = stain_map(image, factor)
+    lab = _lab(small)
+    nothing = (float("nan"),) * 3
+    steps, line = _steps(image, diameter)
+    return FieldQuality(
+        blur=_blur(small, stain, contrast, diameter * factor),
+        coverage=float(stain.mean()),
+        clumps=_clumps(stain, diameter * factor),
+        background=_median(lab[~stain]) if (~stain).any() else nothing,
+        stain=_median(lab[stain]) if stain.any() else nothing,
+        steps=steps,
+        line=line,
+        ink=_ink(image, min(1.0, _COARSE / diameter), diameter),
+    )
+
+
+def judge_fields(fields: Sequence[FieldQuality], cells: Sequence[int]) -> list[list[str]]:
+    """For each field the reasons not to count it; [] for a good one.
+
+    Args:
+        fields: of one sample.
+        cells: found in each.
+    """
+    usual = float(np.median(cells)) if len(cells) else 0.0
+    compared = len(fields) >= LEAST_FIELDS
+    shifts = _shifts(fields) if compared else [""] * len(fields)
+    inks = float(np.median([field.ink for field in fields])) if fields else 0.0
+    return [
+        _reasons(field, number, usual if compared else 0.0, shift, inks if compared else None)
+        for field, number, shift in zip(fields, cells, shifts, strict=True)
+    ]
+
+
+def _reasons(
+    field: FieldQuality, cells: int, usual: float, shift: str, inks: float | None
+) -> list[str]:
+    reasons = []
+    if not cells:
+        reasons.append("no cell was found")
+    elif cells < FEW * usual:
+        reasons.append(f"too few cells: {cells}, where the sample's fields have {usual:.0f}")
+    if field.coverage > DENSE:
+        reasons.append(f"too dense: {field.coverage:.0%} of the image is stained")
+    elif field.clumps > CLUMPS:
+        reasons.append(f"mostly clumps: {field.clumps:.0%} of the stain is in pieces of more than "
+                       "four cells")  # fmt: skip
+    if field.blur > BLUR and cells:
+        reasons.append(f"out of focus: edges {field.blur / 4:.2f} of a cell wide")
+    if shift and cells:
+        reasons.append(shift)
+    if field.line or any(s > most for s, most in zip(field.steps, STEPS, strict=True)):
+        reasons.append("a scale bar or writing in the image")
+    elif inks is not None and field.ink > INK and field.ink > 5 * inks + 0.3:
+        reasons.append("ink on the glass, or another foreign body")
+    return reasons
+
+
+def _shifts(fields: Sequence[FieldQuality]) -> list[str]:
+    """For each field a sentence where its colours are not those of the others, else ""."""
+    said = [""] * len(fields)
+    for what in ("background", "stain"):
+        colours = np.array([asdict(field)[what] for field in fields])
+        away = np.linalg.norm(colours - np.nanmedian(colours, axis=0), axis=1)
+        spread = float(np.nanmedian(away)) / 1.538  # of a normal in three dimensions
+        for index in np.flatnonzero(away > max(SHIFT, WIDE * spread)):
+            said[index] = said[index] or (
+                f"stain or light differs from the other fields ({what}, {away[index]:.0f} units of "
+                "CIELAB)"
+            )
+    return said
+
+
+def _lab(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+
+
+def _median(pixels: np.ndarray) -> tuple[float, float, float]:
+    light, a, b = (round(float(value), 1) for value in np.median(pixels, axis=0))
+    return light, a, b
+
+
+def _blur(small: np.ndarray, stain: np.ndarray, contrast: float, diameter: float) -> float:
+    """Width of the stain's edges over a quarter of the diameter; 0 without any."""
+    mask = stain.astype(np.uint8)
+    edge = stain & (cv2.erode(mask, np.ones((3, 3))) == 0)
+    if not edge.any():
+        return 0.0
+    grey = cv2.GaussianBlur(small.astype(np.float32).mean(axis=2), (0, 0), 0.8)
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=0.125) for order in ((1, 0), (0, 1)))
+    steep = cv2.dilate(np.hypot(across, down), np.ones((5, 5)))
+    return contrast / max(float(np.median(steep[edge])), 1e-3) / (diameter / 4)
+
+
+def _clumps(stain: np.ndarray, diameter: float) -> float:
+    opened = cv2.morphologyEx(stain.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
+    _, _, found, _ = cv2.connectedComponentsWithStats(opened)
+    areas = found[1:, cv2.CC_STAT_AREA].astype(float)
+    return float(areas[areas > np.pi * diameter**2].sum() / max(areas.sum(), 1.0))
+
+
+def _steps(image: np.ndarray, diameter: float) -> tuple[tuple[float, float], bool]:
+    """Steps that no lens makes: their densest window for each level, and whether they line up."""
+    pixels, half = image.astype(np.int16), max(8, round(diameter / 2))
+    down = np.abs(np.diff(pixels, axis=0)).max(axis=2)
+    across = np.abs(np.diff(pixels, axis=1)).max(axis=2)
+    steepest = np.maximum(down[:, 1:], across[1:])
+    dense = []
+    for level in (60, 80):
+        window = cv2.boxFilter((steepest > level).astype(np.float32), -1, (half, half))
+        dense.append(float(window.max()))
+    line = any(
+        cv2.morphologyEx((part > LINE).astype(np.uint8), cv2.MORPH_OPEN, np.ones(shape)).any()
+        for part, shape in ((down, (1, max(half, 12))), (across, (max(half, 12), 1)))
+    )
+    return (dense[0], dense[1]), line
+
+
+def _ink(image: np.ndarray, factor: float, diameter: float) -> float:
+    size = tuple(max(1, round(n * factor)) for n in image.shape[1::-1])
+    light, a, b = np.moveaxis(_lab(cv2.resize(image, size, interpolation=cv2.INTER_AREA)), 2, 0)
+    chroma, hue = np.hypot(a, b), np.degrees(np.arctan2(b, a))
+    largest = 0.0
+    for ink in ((chroma > 30) & (hue > 15) & (hue < 200), (light < 22) & (chroma < 12)):
+        _, _, found, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8))
+        largest = max(largest, float(found[1:, cv2.CC_STAT_AREA].max(initial=0)))
+    return largest / (np.pi / 4 * (diameter * factor) ** 2)

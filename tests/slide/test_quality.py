@@ -1,0 +1,68 @@
+"""Fields that should not be counted are told from good ones, on drawn smears."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bccd_d2.slide.quality import judge_fields, measure_field
+
+REPO = Path(__file__).resolve().parents[2]
+DIAMETER = 100.0
+SPEC = importlib.util.spec_from_file_location("counts", REPO / "benchmarks" / "counts.py")
+BENCHMARK = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(BENCHMARK)
+SAID = {
+    "defocus": "out of focus",
+    "dense": "too dense",
+    "empty": "no cell was found",
+    "text": "writing",
+    "bar": "scale bar",
+    "pen": "ink on the glass",
+}
+
+
+@pytest.fixture(scope="module")
+def good(smears):
+    return [measure_field(smear.image, DIAMETER) for smear in smears]
+
+
+def test_good_fields_are_good(good, smears):
+    cells = [int(smear.label_map.max()) for smear in smears]
+    assert judge_fields(good, cells) == [[]] * len(good)
+
+
+@pytest.mark.parametrize("fault", SAID)
+def test_a_fault_is_found_and_named(fault, good, smears):
+    image = BENCHMARK.FAULTS[fault](smears[0].image, np.random.default_rng(4), DIAMETER)
+    bad = measure_field(image, DIAMETER)
+    cells = [20] * (len(good) - 1) + [0 if fault == "empty" else 20]
+    *others, judged = judge_fields([*good[1:], bad], cells)
+    assert SAID[fault] in "; ".join(judged) and others == [[]] * len(others)
+
+
+def test_another_stain_and_too_few_cells_need_others_to_compare_with(good):
+    violet = replace(good[0], stain=(40.0, 50.0, -40.0))
+    cells = [30, 30, 30, 30, 30, 2]
+    judged = judge_fields([violet, *good[1:]], cells)
+    assert "differs from the other fields (stain" in judged[0][0]
+    assert judged[-1] == ["too few cells: 2, where the sample's fields have 30"]
+    assert judge_fields([violet, good[1]], [30, 2]) == [[], []]
+
+
+def test_mostly_clumps(good):
+    clumped = replace(good[0], clumps=0.95)
+    assert "mostly clumps: 95%" in judge_fields([clumped, *good[1:]], [30] * 6)[0][0]
+
+
+def test_an_empty_image_and_a_diameter_of_nothing():
+    plain = measure_field(np.full((100, 120, 3), 220, np.uint8), 40.0)
+    assert plain.coverage == 0 and plain.blur == 0 and not plain.line
+    assert judge_fields([plain], [0]) == [["no cell was found"]]
+    assert judge_fields([], []) == []
+    with pytest.raises(ValueError, match="diameter must be above 0"):
+        measure_field(np.zeros((9, 9, 3), np.uint8), 0)
