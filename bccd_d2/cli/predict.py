@@ -78,7 +78,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     )
     add("--batch", type=int, default=1, help="windows at once; more pays on a GPU (default 1)")
     add("--resume", action="store_true", help="skip what an earlier run finished likewise")
-    add("--workers", type=int, default=1, metavar="N", help="processes at once (default 1)")
+    common.add_processes(parser, 1, "--workers")
     add("--shard", default="", metavar="I/N", help="the I-th of N runs that share the images")
 
 

@@ -41,8 +41,8 @@ def predict_batch(options: BatchOptions) -> Summary:
     inputs = find_images(options.inputs, leave_out=options.output)
     jobs = plan_jobs(inputs)
     group = this_group()
-    if group.size > 1 and options.workers > 1:
-        raise ValueError("--workers goes without torchrun, which starts processes itself")
+    if group.size > 1 and options.processes > 1:
+        raise ValueError("--processes goes without torchrun, which starts processes itself")
     with hold_folder(
         options.output, "prediction", first=group.first, gather=group.gather,
         shared=bool(options.shard),
@@ -113,8 +113,8 @@ def _work(
     todo: list[Job], options: BatchOptions, model: Segmenter, plan: Plan, group: Group
 ) -> list[Outcome]:
     """What became of the images, in this process, in workers of it, or in those of torchrun."""
-    if options.workers > 1:
-        return work_in_processes(todo, options, plan, options.workers, options.progress)
+    if options.processes > 1:
+        return work_in_processes(todo, options, plan, options.processes, options.progress)
     bar = options.progress and group.first
     return group.gather(work_on(todo[group.rank :: group.size], model, plan, bar))
 

@@ -40,7 +40,7 @@ class BatchOptions:
         pixel_size, label_bits, keep_overlaps: see `inference.batch.outputs.OutputOptions`.
         max_value: what is white in images of more than 8 bits; None = by each one's values.
         resume: leave out images that an earlier run finished with the same options.
-        workers: processes of this machine that work at once.
+        processes: of this machine that work at once.
         shard: "3/16": this is the third of sixteen runs that share the images; "" = the only one.
         progress: show a progress bar.
     """
@@ -65,13 +65,13 @@ class BatchOptions:
     keep_overlaps: bool = False
     max_value: float | None = None
     resume: bool = False
-    workers: int = 1
+    processes: int = 1
     shard: str = ""
     progress: bool = True
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ValueError(f"workers must be at least 1, got {self.workers}")
+        if self.processes < 1:
+            raise ValueError(f"processes must be at least 1, got {self.processes}")
         shard_of(self.shard)
 
 
@@ -176,7 +176,7 @@ def record(
         "device": model.models[0].device,
         "backend": " + ".join(backends),
         "threads": threads() or os.cpu_count(),
-        "processes": processes * options.workers,
+        "processes": processes * options.processes,
         "options": asdict(options),
         "looked_at": {**asdict(how), "score_threshold": how.score_threshold},
         "images": {

@@ -167,7 +167,7 @@ def work_in_processes(
         except BrokenProcessPool as error:
             raise OSError(
                 "a worker process ended unexpectedly, perhaps for want of memory: take fewer "
-                "--workers and go on with --resume"
+                "--processes and go on with --resume"
             ) from error
     return outcomes
 

@@ -45,7 +45,7 @@ def alone(smears, tmp_path_factory) -> dict[str, bytes]:
 
 
 def test_workers_answer_as_one_process(smears, alone, tmp_path):
-    summary = predict_batch(options(smears, tmp_path, workers=2))
+    summary = predict_batch(options(smears, tmp_path, processes=2))
     assert summary.done == 5 and not summary.failures
     assert files(tmp_path) == alone
     assert json.loads((tmp_path / "run.json").read_text())["processes"] == 2
@@ -79,5 +79,5 @@ def test_what_is_no_shard_is_refused(text, smears, tmp_path):
 
 
 def test_no_workers_are_refused(smears, tmp_path):
-    with pytest.raises(ValueError, match="workers must be at least 1"):
-        options(smears, tmp_path, workers=0)
+    with pytest.raises(ValueError, match="processes must be at least 1"):
+        options(smears, tmp_path, processes=0)
