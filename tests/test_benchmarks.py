@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -34,6 +35,11 @@ def test_mapper(tiny_dataset):
     assert "samples" in run("mapper.py", "--dataset", tiny_dataset, *options)
 
 
+def test_light(tiny_smears):
+    options = ["--images", tiny_smears / "test" / "original", "--weights", "cpu_best", "--count", 1]
+    assert "bccd predict, all outputs" in run("light.py", *options)
+
+
 def test_evaluate():
     assert "pycocotools" in run("evaluate.py", "--images", 1)
 
@@ -62,6 +68,19 @@ def test_diameter(tiny_dataset):
     rows = [line.split(" | ") for line in printed.splitlines()[2:]]
     assert [cells[2:5] for cells in rows] == [["as it is", "1", "0"], ["60 px", "1", "0"]]
     assert all(float(cells[5].rstrip("%")) < 25 for cells in rows)
+
+
+def test_pretraining(tiny_dataset, tmp_path):
+    """Two arms on the same image; what rows.json has is not done again."""
+    arm = "cpu_tiny_flows MODEL.UNET.CHANNELS (8,8) INPUT.CROP_SIZE 64 DATALOADER.SAMPLES 2"
+    scores = dict.fromkeys(["AP", "AP50", "AP75", "PQ", "F1", "Dice", "count error"], 0.0)
+    row = {"arm": "done", "images": 1, "seed": 0, "steps": 2, "minutes": 0.1} | scores
+    (tmp_path / "rows.json").write_text(json.dumps([row | {"AP": 0.9}]))
+    options = ["--dataset", tiny_dataset, "--images", 1, "--seeds", 0, "--steps", 2]
+    options += ["--out", tmp_path, "--device", "cpu", "--arm", "done=none", "--arm", f"new={arm}"]
+    rows = run("pretraining.py", *options).splitlines()[-2:]
+    assert rows[0].startswith("| 1 | done | 1 | 2 | 0.900 |")
+    assert rows[1].startswith("| 1 | new | 1 | 2 | ") and rows[1].split(" | ")[-1] != " |"
 
 
 def test_counts():

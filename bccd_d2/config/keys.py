@@ -80,6 +80,8 @@ def _add_input(config: CN) -> None:
     config.INPUT.EXTRA = CN(keys_of(ExtraOptions()))  # all off
     config.INPUT.MICROSCOPE = CN(keys_of(MicroscopeOptions()))  # all off
     _add_preprocessing(config.INPUT)
+    # > 0: so many crops are drawn and then come again in another order; 0 = always new ones
+    config.DATALOADER.SAMPLES = 0
     config.DATALOADER.CACHE_MB = 0  # decoded images kept in memory by each loading process
 
 
@@ -109,7 +111,9 @@ def _add_model(config: CN) -> None:
     vit.GLOBAL_BLOCKS = ()  # blocks that attend over the whole image all the same
     vit.POSITION = "resize"  # "resize" or "tile" the position embedding over the image
     vit.DROP_PATH = 0.0  # stochastic depth rate of the last block
+    vit.ZOOM = 1  # 2: the ViT sees the image twice as large: tokens of half as many pixels
     vit.FROZEN = False  # train no parameter of the ViT
+    vit.CACHE_MB = 0  # of a frozen ViT's tokens, kept for crops that come again: DATALOADER.SAMPLES
     vit.FROZEN_ITERS = 0  # iterations before the ViT begins to train, from its top block
     vit.FROZEN_EPOCHS = 0.0  # > 0 sets FROZEN_ITERS from the number of training images
     vit.UNFREEZE_ITERS = 0  # then iterations from one block to the next below it; 0 = all at once

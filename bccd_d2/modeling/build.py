@@ -63,6 +63,8 @@ def vit_from_config(cfg: Any) -> TimmViT:
         position=options.POSITION,
         activation_checkpointing=options.ACTIVATION_CHECKPOINTING,
         frozen=options.FROZEN,
+        zoom=options.ZOOM,
+        cache_mb=options.CACHE_MB,
     )
 
 
@@ -97,11 +99,18 @@ def build_resnet_pyramid(cfg: Any, input_shape: Any) -> Backbone:
     return backbone
 
 
-def build_residual_unet(cfg: Any, input_shape: Any) -> Backbone:
+def build_residual_unet(cfg: Any, input_shape: Any, context: Backbone | None = None) -> Backbone:
     """`ResidualUNet` as ``MODEL.UNET`` describes it."""
     del input_shape
     unet = cfg.MODEL.UNET
-    return ResidualUNet(unet.CHANNELS, stem_stride=unet.STEM_STRIDE, blocks=unet.BLOCKS)
+    return ResidualUNet(
+        unet.CHANNELS, stem_stride=unet.STEM_STRIDE, blocks=unet.BLOCKS, context=context
+    )
+
+
+def build_vit_unet(cfg: Any, input_shape: Any) -> Backbone:
+    """`ResidualUNet` for the outlines that is told by the ViT's tokens what it looks at."""
+    return build_residual_unet(cfg, input_shape, vit_from_config(cfg))
 
 
 def build_vit(cfg: Any, input_shape: Any) -> Backbone:
@@ -170,7 +179,8 @@ def build_otsu_watershed(cfg: Any) -> OtsuWatershed:
 build_dense_segmentor.__name__ = DenseSegmentor.__name__
 build_otsu_watershed.__name__ = OtsuWatershed.__name__
 PARTS = (  # detectron2's registry and what a config may name in it
-    (BACKBONE_REGISTRY, build_vit_pyramid, build_resnet_pyramid, build_residual_unet, build_vit),
+    (BACKBONE_REGISTRY, build_vit_pyramid, build_resnet_pyramid, build_residual_unet, build_vit,
+     build_vit_unet),
     (META_ARCH_REGISTRY, CellRCNN, build_dense_segmentor, build_otsu_watershed),
     (ROI_HEADS_REGISTRY, CellROIHeads, CellCascadeROIHeads),
     (ROI_BOX_HEAD_REGISTRY, CellBoxHead),

@@ -109,7 +109,7 @@ def train_loader(config: Any, dataset: list[dict], start_iter: int = 0) -> Any:
     mapper = LabelMapMapper(mapper_options(config), is_train=True, seed=seed)
     first = start_iter * config.SOLVER.IMS_PER_BATCH
     return DataLoader(
-        Samples(dataset, mapper, seed),
+        Samples(dataset, mapper, seed, config.DATALOADER.SAMPLES),
         sampler=Positions(first, comm.get_rank(), world),
         batch_size=micro // world,
         num_workers=config.DATALOADER.NUM_WORKERS,

@@ -39,9 +39,24 @@ class Samples(Dataset):
         records: dataset dicts.
         mapper: makes a sample of a record; all its random numbers come from its own generator.
         seed: of the order; that of the samples is the mapper's.
+        distinct: samples that are drawn; they stay in memory (1 MB for a crop of 256 px with its
+            maps, in each loading process) and come again, in another order each time; 0 = all are
+            drawn anew.
+
+    Raises:
+        ValueError: fewer distinct samples than records: some would never be seen.
     """
 
-    def __init__(self, records: list[dict], mapper: LabelMapMapper, seed: int) -> None:
+    def __init__(
+        self, records: list[dict], mapper: LabelMapMapper, seed: int, distinct: int = 0
+    ) -> None:
+        if 0 < distinct < len(records):
+            raise ValueError(
+                f"DATALOADER.SAMPLES {distinct} is less than the {len(records)} training images: "
+                f"some would never be seen; give {len(records)} or more, or 0"
+            )
+        self._distinct = distinct
+        self._drawn: dict[int, dict[str, Any]] = {}
         self._records = DatasetFromList(records, copy=False)
         self._mapper = mapper
         self._seed = seed
@@ -52,6 +67,14 @@ class Samples(Dataset):
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """The sample at a position, 0 or more."""
+        if not self._distinct:
+            return self._draw(position)
+        number = record_at(position, self._seed + 1, self._distinct)
+        if number not in self._drawn:
+            self._drawn[number] = self._draw(number)
+        return dict(self._drawn[number])
+
+    def _draw(self, position: int) -> dict[str, Any]:
         self._mapper.restart(position)
         return self._mapper(self._records[record_at(position, self._seed, len(self))])
 

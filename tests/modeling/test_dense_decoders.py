@@ -8,6 +8,7 @@ import torch
 pytest.importorskip("detectron2")
 
 from detectron2.layers import ShapeSpec
+from detectron2.modeling import Backbone
 
 from bccd_d2.modeling.backbones.unet import ResidualUNet
 from bccd_d2.modeling.dense.decoders import DECODERS, build_decoder, chosen_shapes
@@ -87,3 +88,39 @@ def test_a_validation_loss_leaves_no_trace() -> None:
     assert all(torch.equal(before[name], x) for name, x in net.state_dict().items())
     torch.testing.assert_close(net(images)["unet"], still)
     assert any(not torch.equal(before[name], x) for name, x in net.state_dict().items())
+
+
+class Tokens(Backbone):
+    """A map of one channel of the given stride, the image's mean in each square."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return {"tokens": ShapeSpec(channels=3, stride=self.stride)}
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"tokens": torch.nn.functional.avg_pool2d(images, self.stride)}
+
+
+def test_the_context_joins_the_level_of_its_stride() -> None:
+    net = ResidualUNet((8, 12, 16), stem_stride=2, context=Tokens(8)).eval()
+    assert net.join[1].out_channels == 12  # of what enters the third level, of stride 8
+    images = torch.randn(1, 3, 70, 75)
+    told = net(images)["unet"]
+    assert told.shape == (1, 8, 36, 40)
+    for parameter in net.join.parameters():
+        torch.nn.init.zeros_(parameter)
+    silent = net(images)["unet"]
+    alone = ResidualUNet((8, 12, 16), stem_stride=2).eval()
+    alone.load_state_dict(net.state_dict(), strict=False)
+    torch.testing.assert_close(silent, alone(images)["unet"])
+    assert not torch.allclose(told, silent)
+
+
+def test_a_context_needs_a_level_of_its_stride() -> None:
+    with pytest.raises(ValueError, match=r"none of the ViT's stride 16"):
+        ResidualUNet((8, 12, 16), stem_stride=2, context=Tokens(16))
+    with pytest.raises(ValueError, match=r"VIT\.ZOOM"):
+        ResidualUNet((8, 12), stem_stride=2, context=Tokens(2))

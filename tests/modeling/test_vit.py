@@ -108,3 +108,43 @@ def test_errors_name_the_argument(small_vit) -> None:
         create_vit("vit_nothing", grid=4)
     with pytest.raises(ValueError, match="plain ViT"):
         create_vit("swin_tiny_patch4_window7_224", grid=14, patch=4)
+
+
+def test_a_zoomed_vit_sees_the_enlarged_image(small_vit) -> None:
+    vit = small_vit()
+    images = torch.randn(1, 3, 32, 48)
+    larger = torch.nn.functional.interpolate(images, scale_factor=2, mode="bilinear")
+    net = TimmViT(vit, zoom=2)
+    assert net.output_shape()["tokens"].stride == net.size_divisibility == 8
+    torch.testing.assert_close(net(images)["tokens"], TimmViT(vit)(larger)["tokens"])
+    with pytest.raises(ValueError, match="ZOOM must be 1, 2 or 4"):
+        TimmViT(vit, zoom=3)
+
+
+def test_tokens_of_images_that_come_again_are_kept(small_vit, monkeypatch) -> None:
+    vit = small_vit()
+    net = TimmViT(vit, frozen=True, cache_mb=1).train()
+    images = torch.randn(3, 3, 32, 48)
+    wanted = TimmViT(vit, frozen=True)(images)["tokens"]
+    seen: list[int] = []
+    compute = net._tokens
+    monkeypatch.setattr(net, "_tokens", lambda x: (seen.append(len(x)), compute(x))[1])
+    for batch in ([0, 1], [1, 2], [2, 0, 2], [1, 1]):
+        got = net(images[batch])["tokens"]
+        torch.testing.assert_close(got, wanted[batch], rtol=1e-3, atol=2e-3)  # half precision
+    assert seen == [2, 1]  # each image once
+    net.eval()(images)
+    assert seen == [2, 1, 3]  # whole images in use are not kept
+    turned = images.transpose(2, 3)  # the same pixels in another order
+    net.train()(turned)
+    assert seen[-1] == 3
+
+
+def test_a_token_cache_is_bounded_and_for_a_frozen_vit(small_vit) -> None:
+    vit = small_vit()
+    one = 32 * 2 * 3 * 2 / 1e6  # MB of an image's tokens in half precision
+    net = TimmViT(vit, frozen=True, cache_mb=2.5 * one).train()
+    net(torch.randn(4, 3, 32, 48))
+    assert len(net._cache) == 2
+    with pytest.raises(ValueError, match="CACHE_MB keeps tokens of a frozen ViT"):
+        TimmViT(vit, cache_mb=1)

@@ -12,7 +12,7 @@ from detectron2.engine import HookBase
 
 from bccd_d2.training.loaders import train_loader
 from bccd_d2.training.run import prepare, train
-from bccd_d2.training.sampler import Positions, record_at
+from bccd_d2.training.sampler import Positions, Samples, record_at
 
 NOISY = ["MODEL.VIT.DROP_PATH", "0.3", "SOLVER.EMA_DECAY", "0.9", "MODEL.VIT.FROZEN_ITERS", "1",
          "MODEL.VIT.UNFREEZE_ITERS", "1", "DATASETS.VALIDATION", "()", "SOLVER.MAX_ITER", "6",
@@ -81,3 +81,31 @@ def test_a_batch_that_cannot_be_shared_is_refused(small_config: Callable, tmp_pa
     config = prepare(small_config(tmp_path))
     with pytest.raises(ValueError, match=r"bccd_train.*no images \(0\)"):
         train_loader(config, [])
+
+
+class Counting:
+    """A mapper that says which record it drew, and counts."""
+
+    def __init__(self) -> None:
+        self.calls, self.position = 0, -1
+
+    def restart(self, position: int) -> None:
+        self.position = position
+
+    def __call__(self, record: dict) -> dict:
+        self.calls += 1
+        return {"record": record["n"], "position": self.position}
+
+
+def test_distinct_samples_are_drawn_once_and_come_again_in_another_order() -> None:
+    mapper = Counting()
+    samples = Samples([{"n": n} for n in range(4)], mapper, seed=3, distinct=8)
+    first, second = ([samples[i]["position"] for i in range(k, k + 8)] for k in (0, 8))
+    assert sorted(first) == sorted(second) == list(range(8)) and first != second
+    assert mapper.calls == 8
+    drawn = [samples[i]["record"] for i in range(8)]
+    assert sorted(drawn) == sorted([*range(4)] * 2)  # every record as often
+    samples[0]["record"] = "changed"
+    assert samples[0]["record"] != "changed"
+    with pytest.raises(ValueError, match="SAMPLES 3 is less than the 4 training images"):
+        Samples([{"n": n} for n in range(4)], mapper, seed=3, distinct=3)

@@ -16,6 +16,8 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from torch import nn
 
+from bccd_d2.modeling.backbones.pyramid import ChannelNorm
+
 
 class StillBatchNorm(nn.BatchNorm2d):
     """Batch normalisation whose running statistics move only where gradients flow.
@@ -56,16 +58,23 @@ class ResidualUNet(Backbone):
         channels: of each level of the encoder, the finest first; each level halves the resolution.
         stem_stride: 1, 2 or 4: image pixels to a side of the finest map.
         blocks: residual blocks a level, down and up alike.
+        context: a backbone with one map, such as a pretrained ViT's tokens, whose stride is that of
+            a level below the finest; normalised and narrowed it is added to what enters that level.
 
     Output: {"unet": (B, channels[0], H / stem_stride, W / stem_stride)} for images of a multiple of
     `size_divisibility`; others are padded with zeros at the bottom and the right.
 
     Raises:
-        ValueError: no levels, or another stem stride.
+        ValueError: no levels, another stem stride, or no level of the context's stride.
     """
 
     def __init__(
-        self, channels: Sequence[int] = (32, 64, 128, 256), *, stem_stride: int = 2, blocks: int = 1
+        self,
+        channels: Sequence[int] = (32, 64, 128, 256),
+        *,
+        stem_stride: int = 2,
+        blocks: int = 1,
+        context: Backbone | None = None,
     ) -> None:
         super().__init__()
         if not channels or stem_stride not in (1, 2, 4) or blocks < 1:
@@ -87,10 +96,27 @@ class ResidualUNet(Backbone):
             nn.Conv2d(below, here, 1) for here, below in zip(before[1:], channels[1:], strict=True)
         )
         self.up = nn.ModuleList(_blocks(here, here, blocks) for here in channels[:-1])
+        self.context = context
+        if context is not None:
+            self._join_context(context, before)
         self._out_features = ["unet"]
         self._out_feature_channels = {"unet": finest}
         self._out_feature_strides = {"unet": stem_stride}
         self.to(memory_format=torch.channels_last)
+
+    def _join_context(self, context: Backbone, before: Sequence[int]) -> None:
+        """The layers that bring the context's map to the level of its stride."""
+        ((self._source, spec),) = context.output_shape().items()
+        strides = [self.stem_stride * 2**level for level in range(len(before))]
+        if spec.stride not in strides[1:]:
+            raise ValueError(
+                f"MODEL.UNET has levels of stride {strides[1:]} below the finest, none of the "
+                f"ViT's stride {spec.stride}: change UNET.CHANNELS, UNET.STEM_STRIDE or VIT.ZOOM"
+            )
+        self._joins = strides.index(spec.stride)
+        self.join = nn.Sequential(
+            ChannelNorm(spec.channels), nn.Conv2d(spec.channels, before[self._joins], 1)
+        )
 
     @property
     def size_divisibility(self) -> int:
@@ -109,7 +135,10 @@ class ResidualUNet(Backbone):
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         passed = []
         for level, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if level else x)
+            x = F.max_pool2d(x, 2) if level else x
+            if self.context is not None and level == self._joins:
+                x = x + self.join(self.context(images)[self._source])
+            x = block(x)
             passed.append(x)
         x = passed.pop()
         for level in reversed(range(len(self.up))):

@@ -24,6 +24,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from bccd_d2.modeling.backbones.token_cache import TokenCache
 from bccd_d2.modeling.backbones.window_attention import from_windows, padding_bias, to_windows
 
 POSITIONS = ("resize", "tile")
@@ -68,12 +69,16 @@ class TimmViT(Backbone):
             unchanged, which keeps windows of its size in the state they were trained in.
         activation_checkpointing: recompute activations in the backward pass to save memory.
         frozen: train no parameter of the ViT, and keep it in eval mode (no drop path).
+        zoom: 2 enlarges the image twice for the ViT, so that a token covers half as many pixels.
+        cache_mb: memory for the tokens of training images, so that one that comes again costs
+            nothing; only of a frozen ViT. See `TokenCache`.
 
-    Output: {"tokens": (B, C, ceil(H / patch), ceil(W / patch))}; the image is padded with zeros at
-    the bottom and the right to whole patches.
+    Output: {"tokens": (B, C, ceil(H / stride), ceil(W / stride))}, stride being patch / zoom; the
+    image is padded with zeros at the bottom and the right to whole patches.
 
     Raises:
-        ValueError: an unknown ``position`` or a global block that does not exist.
+        ValueError: an unknown ``position``, a global block that does not exist, a zoom that is no
+            power of 2, or a cache for tokens that change.
     """
 
     def __init__(
@@ -85,6 +90,8 @@ class TimmViT(Backbone):
         position: str = "resize",
         activation_checkpointing: bool = False,
         frozen: bool = False,
+        zoom: int = 1,
+        cache_mb: float = 0,
     ) -> None:
         super().__init__()
         if position not in POSITIONS:
@@ -92,7 +99,13 @@ class TimmViT(Backbone):
         missing = [i for i in global_blocks if not 0 <= i < len(vit.blocks)]
         if missing:
             raise ValueError(f"global blocks {missing} do not exist: {len(vit.blocks)} blocks")
+        if zoom not in (1, 2, 4):
+            raise ValueError(f"MODEL.VIT.ZOOM must be 1, 2 or 4, got {zoom}")
+        if cache_mb and not frozen:
+            raise ValueError("MODEL.VIT.CACHE_MB keeps tokens of a frozen ViT: set FROZEN True")
         self.vit = vit
+        self.zoom = zoom
+        self._cache = TokenCache(cache_mb) if cache_mb else None
         self.window_size = window_size
         self.global_blocks = frozenset(global_blocks)
         self.position = position
@@ -102,17 +115,17 @@ class TimmViT(Backbone):
         self.patch = vit.patch_embed.patch_size[0]
         self._out_features = ["tokens"]
         self._out_feature_channels = {"tokens": vit.embed_dim}
-        self._out_feature_strides = {"tokens": self.patch}
+        self._out_feature_strides = {"tokens": self.patch // zoom}
         if frozen:
             vit.requires_grad_(False)
             vit.eval()
 
     @property
     def size_divisibility(self) -> int:
-        return self.patch
+        return self.patch // self.zoom
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        return {"tokens": ShapeSpec(channels=self.vit.embed_dim, stride=self.patch)}
+        return {"tokens": ShapeSpec(channels=self.vit.embed_dim, stride=self.patch // self.zoom)}
 
     def train(self, mode: bool = True) -> TimmViT:
         """As `nn.Module.train`, but what is frozen stays in eval mode."""
@@ -142,6 +155,14 @@ class TimmViT(Backbone):
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """``images`` (B, 3, H, W) float, normalised."""
+        if self._cache is None or not self.training:
+            return {"tokens": self._tokens(images)}
+        return {"tokens": self._cache.get(images, self._tokens)}
+
+    def _tokens(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) patch tokens of the images."""
+        if self.zoom > 1:
+            images = nn.functional.interpolate(images, scale_factor=self.zoom, mode="bilinear")
         height, width = images.shape[-2:]
         images = nn.functional.pad(images, (0, -width % self.patch, 0, -height % self.patch))
         vit = self.vit
@@ -160,7 +181,7 @@ class TimmViT(Backbone):
             else:
                 tokens = self._run(block, tokens)
         tokens = vit.norm(tokens)[:, vit.num_prefix_tokens :]
-        return {"tokens": tokens.transpose(1, 2).reshape(len(tokens), -1, *shape)}
+        return tokens.transpose(1, 2).reshape(len(tokens), -1, *shape)
 
     def _add_position(self, patches: torch.Tensor) -> torch.Tensor:
         """(B, h, w, C) patches -> (B, P + h * w, C) with class, registers and positions."""
