@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bccd_d2.config.files import find_config
@@ -103,12 +104,7 @@ def export_run(
     path = Path(out) / f"{name}.safetensors"
     write_model_file(path, model.state_dict(), description, half=half)
     if can_be_a_graph(model):
-        graph, weights = weightless(finder_graph(model), read_arrays(path))
-        description["networks"] = {FINDER: graph_entry(graph, weights)}
-        types = getattr(model, "types", None)
-        for network, one in ({} if types is None else type_graphs(types)).items():
-            slim, weights = weightless(one, read_arrays(path), f"{network}.")
-            description["networks"][network] = graph_entry(slim, weights)
+        description["networks"] = _networks(model, read_arrays(path))
         write_model_file(path, model.state_dict(), description, half=half)
     entry = register_model(path, default=default)
     card = path.with_suffix(".md")
@@ -116,6 +112,16 @@ def export_run(
         scores = checkpoint.parent / "evaluation" / "metrics.json"
         write_text_atomic(card, _card(name, entry, config, model, (point, half, scores)))
     return {"weights": path, "card": card, "registry": path.parent / "registry.json"}
+
+
+def _networks(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The graphs of a dense model and of what gives types to its cells, as a file keeps them."""
+    types = getattr(model, "types", None)
+    graphs = {} if types is None else type_graphs(types)
+    found = {FINDER: graph_entry(*weightless(finder_graph(model), arrays))}
+    for name, graph in graphs.items():
+        found[name] = graph_entry(*weightless(graph, arrays, f"{name}."))
+    return found
 
 
 def _load(
