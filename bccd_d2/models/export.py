@@ -103,12 +103,7 @@ def export_run(
     path = Path(out) / f"{name}.safetensors"
     write_model_file(path, model.state_dict(), description, half=half)
     if can_be_a_graph(model):
-        graph, weights = weightless(finder_graph(model), read_arrays(path))
-        description["networks"] = {FINDER: graph_entry(graph, weights)}
-        types = getattr(model, "types", None)
-        for network, one in ({} if types is None else type_graphs(types)).items():
-            slim, weights = weightless(one, read_arrays(path), f"{network}.")
-            description["networks"][network] = graph_entry(slim, weights)
+        description["networks"] = _networks(model, path)
         write_model_file(path, model.state_dict(), description, half=half)
     entry = register_model(path, default=default)
     card = path.with_suffix(".md")
@@ -116,6 +111,17 @@ def export_run(
         scores = checkpoint.parent / "evaluation" / "metrics.json"
         write_text_atomic(card, _card(name, entry, config, model, (point, half, scores)))
     return {"weights": path, "card": card, "registry": path.parent / "registry.json"}
+
+
+def _networks(model: torch.nn.Module, path: Path) -> dict[str, Any]:
+    """The graphs of the finder and of what tells types, without the weights in ``path``."""
+    graph, weights = weightless(finder_graph(model), read_arrays(path))
+    networks = {FINDER: graph_entry(graph, weights)}
+    types = getattr(model, "types", None)
+    for network, one in ({} if types is None else type_graphs(types)).items():
+        slim, weights = weightless(one, read_arrays(path), f"{network}.")
+        networks[network] = graph_entry(slim, weights)
+    return networks
 
 
 def _load(
