@@ -53,7 +53,10 @@ setup(
         ],
         "bccd_d2.configs": ["**/*.yaml"],
     },
-    entry_points={"console_scripts": ["bccd = bccd_d2.cli:main"]},
+    entry_points={
+        "console_scripts": ["bccd = bccd_d2.cli:main"],
+        "napari.manifest": ["bccd_d2 = bccd_d2.plugins:napari.yaml"],
+    },
     python_requires=">=3.10,<3.14",
     install_requires=[
         "faster-coco-eval>=1.6",

@@ -189,9 +189,16 @@ def test_an_unsure_cell_is_said_to_be_so(typed: Path, tmp_path: Path) -> None:
     assert feature == {"name": "unsure", "color": [150, 150, 150]}
 
 
-def test_classes_that_the_data_does_not_have_are_refused(typed: Path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("red,white", "bccd_train: the label 'platelet' is none of the classes red, white"),
+        ("red,white,platelet,ring", "no label of bccd_train means 'ring' alone"),
+        ("red,red", "each once"),
+    ],
+)
+def test_classes_that_do_not_fit_the_data_are_refused(typed, capsys, names, message) -> None:
     train = ["train", "--config-file", "cpu_tiny_maskrcnn", "--dataset", str(typed / "data"),
-             "--classes", "red,white", "--out", str(typed / "none")]  # fmt: skip
+             "--classes", names, "--out", str(typed / "none")]  # fmt: skip
     assert bccd(train) == 2
-    error = capsys.readouterr().err
-    assert "bccd_train: the label 'platelet' is none of the classes red, white" in error
+    assert message in capsys.readouterr().err

@@ -77,8 +77,8 @@ def test_report(bare):
 
 def test_the_page_answers(bare):
     words = [str(_bin(bare) / "bccd"), "app", "--port", "0"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(words, stdout=pipe, text=True, cwd=bare, env=ENVIRONMENT) as page:
+    how = {"stdout": subprocess.PIPE, "text": True, "cwd": bare, "env": ENVIRONMENT}
+    with subprocess.Popen(words, **how) as page:
         try:
             line = page.stdout.readline()
             url = next(word for word in line.split() if word.startswith("http"))

@@ -63,16 +63,7 @@ def result_html(
     facts = ", ".join(fact for fact in said if fact)
     cards = card_texts(findings.counts(threshold, pixel_size), pixel_size)
     boxes = "".join(_card(key, heading, cards) for key, heading in CARDS)
-    cells, types = findings.cells, _shown_types(findings)
-    colours = [""] * len(cells)
-    if types is not None:
-        colours = [f' style="--type:{_hex(cells.classes, int(k))}"' for k in types]
-    paths = [
-        _path(number, rle, score >= np.float32(threshold), border, colour)
-        for number, (rle, score, border, colour) in enumerate(
-            zip(cells.rles, cells.scores, findings.table["touches_border"], colours,
-                strict=True), start=1)
-    ]  # fmt: skip
+    types = _shown_types(findings)
     return f"""
 <div class="bccd-result" data-width="{width}" data-height="{height}"{frozen}
      data-pixel="{findings.pixel_size or ''}" data-threshold="{threshold}"
@@ -89,11 +80,24 @@ def result_html(
 <svg viewBox="0 0 {width} {height}" tabindex="0" role="group"
      aria-label="Outlined cells. Arrow keys go from cell to cell, Escape leaves.">
 <image href="{picture}" width="{width}" height="{height}" preserveAspectRatio="none"/>
-{"".join(paths)}
+{"".join(_paths(findings, types, threshold))}
 </svg>
 <div class="bccd-tip" role="status" hidden=""></div>
 </div>
 </div>"""
+
+
+def _paths(findings: Findings, types: np.ndarray | None, threshold: float) -> list[str]:
+    """The SVG path of each candidate, in the colour of its type where there are types."""
+    cells, borders = findings.cells, findings.table["touches_border"]
+    colours = [""] * len(cells)
+    if types is not None:
+        colours = [f' style="--type:{_hex(cells.classes, int(k))}"' for k in types]
+    rows = zip(cells.rles, cells.scores, borders, colours, strict=True)
+    return [
+        _path(number, rle, score >= np.float32(threshold), border, colour)
+        for number, (rle, score, border, colour) in enumerate(rows, start=1)
+    ]
 
 
 def card_texts(counts: Counts, pixel_size: float | None = None) -> dict[str, tuple[str, str]]:

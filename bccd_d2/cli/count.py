@@ -98,13 +98,10 @@ def _one(
 
 def _predict(folder: Path, results: Path, args: argparse.Namespace) -> bool:
     """Find the cells in a folder's images; whether one failed."""
-    from bccd_d2._detectron2 import ready_detectron2
+    from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
 
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: name one of images, or of results")
-    ready_detectron2()
-    from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
-
     more: dict[str, Any] = {"weights": (args.weights,)} if args.weights else {}
     summary = predict_batch(
         BatchOptions(

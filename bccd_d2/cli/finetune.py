@@ -15,9 +15,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from bccd_d2.cli import common
 from bccd_d2.cli.convert import add_sources, take_sources
+
+READING = ("mask_kind", "classes")  # flags that say how masks become cells
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -54,10 +57,10 @@ def _finetune(args: argparse.Namespace) -> int:
     held_out = 0.0 if args.no_holdout else args.holdout
     options = FineTuneOptions(args.minutes, held_out, seed=args.seed)
     start = load_model(args.weights, args.config_file, args.device)
+    reading: dict[str, Any] = {k: arguments[k] for k in READING if k in arguments}
     result = fine_tune(
-        start, places, args.out, source, arguments.get("mask_kind", "auto"), options,
-        progress=not args.quiet,
-    )  # fmt: skip
+        start, places, args.out, source, reading, options, progress=not args.quiet
+    )
     for text in result.skipped:
         print(f"skipped {text}")
     print(

@@ -9,23 +9,33 @@ from typing import Any
 import numpy as np
 
 from bccd_d2.data.ignored import LEFT_OUT
+from bccd_d2.data.weak_labels import pair_boxes
 from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.io.dataset_file import DESCRIPTION
+from bccd_d2.masks.classes import CELL
 from bccd_d2.masks.labels import cell_areas, cell_boxes, touches_border
 from bccd_d2.masks.rle import label_map_to_rles, rle_to_json
 
-CATEGORY = {"id": 1, "name": "cell", "supercategory": "blood"}
+SAME = 0.3  # IoU of a cell's box with the annotated one that it was drawn from, at least
 
 
-def weak_annotations(label_map: np.ndarray) -> list[dict[str, Any]]:
-    """COCO annotations, without ids, of the cells in an (H, W) uint16 label map, in label order."""
+def weak_annotations(
+    label_map: np.ndarray, given: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """COCO annotations, without ids, of the cells in an (H, W) uint16 label map, in label order.
+
+    Args:
+        given: the annotations, boxes or points, that the cells were drawn from; each cell has the
+            ``category`` of its own.
+    """
     cells = np.where(label_map < LEFT_OUT, label_map, 0).astype(np.int32)
     boxes, areas = cell_boxes(cells), cell_areas(cells)
     border = touches_border(boxes, cells.shape)
+    names = _categories(cells, boxes, given)
     return [
         {
             "iscrowd": 0,
-            "category_id": CATEGORY["id"],
+            "category": names[i],
             "segmentation": rle_to_json(rle),
             "area": int(areas[i]),
             "bbox": [*boxes[i, :2].tolist(), *(boxes[i, 2:] - boxes[i, :2]).tolist()],
@@ -35,6 +45,28 @@ def weak_annotations(label_map: np.ndarray) -> list[dict[str, Any]]:
         }
         for i, rle in enumerate(label_map_to_rles(cells))
     ]
+
+
+def _categories(
+    cells: np.ndarray, boxes: np.ndarray, given: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """What each of N cells is called, by the box that its own fits best, or the point in it."""
+    names = [CELL] * len(boxes)
+    said = [row.get("category", CELL) for row in given]
+    if given and "point" in given[0]:
+        height, width = cells.shape
+        for row, name in zip(given, said, strict=True):
+            x, y = row["point"]
+            label = cells[min(int(y), height - 1), min(int(x), width - 1)]
+            if label:
+                names[label - 1] = name
+    elif given and len(boxes):
+        theirs = np.array([row["bbox"] for row in given], dtype=float)
+        theirs[:, 2:] += theirs[:, :2]
+        for name, cell in zip(said, pair_boxes(boxes.astype(float), theirs, SAME), strict=True):
+            if cell >= 0:
+                names[cell] = name
+    return names
 
 
 def write_weak_dataset(
@@ -59,21 +91,24 @@ def write_weak_dataset(
     known = [p["image"]["diameter"] for p in every if "diameter" in p["image"]]
     middle = {"diameter": round(float(np.median(known)), 2)} if known else {}
     entries = [middle | part["image"] for part in every]
+    rows = (row for part in every for row in part["annotations"])
+    names = sorted({row["category"] for row in rows}) or [CELL]
     first_image, first = 0, 1
     for split, listed in parts.items():
         own = entries[first_image : first_image + len(listed)]
-        first = _write_split(folder, split, own, [part["annotations"] for part in listed], first)
+        given = [part["annotations"] for part in listed]
+        first = _write_split(folder, split, (own, given), names, first)
         first_image += len(listed)
     figures = ("drawn", "missed", "ignored")
-    rows = [entry | {key: part[key] for key in figures}
-            for entry, part in zip(entries, every, strict=True)]  # fmt: skip
-    audit = {"format_version": 1, "images": rows, "skipped": list(skipped)}
+    drawn = [entry | {key: part[key] for key in figures}
+             for entry, part in zip(entries, every, strict=True)]  # fmt: skip
+    audit = {"format_version": 1, "images": drawn, "skipped": list(skipped)}
     write_json_atomic(folder / "audit.json", audit, indent=1)
     description = {
         "format_version": 1,
         "annotations": "masks",
         "complete": False,
-        "categories": [CATEGORY["name"]],
+        "categories": names,
         "counts": {split: _counts(listed) for split, listed in parts.items()},
         "skipped": len(skipped),
         "splits": {split: {"json": _json_name(split)} for split in parts},
@@ -89,19 +124,28 @@ def _json_name(split: str) -> str:
 def _write_split(
     folder: Path,
     split: str,
-    images: Sequence[Mapping[str, Any]],
-    annotations: Sequence[Sequence[Mapping[str, Any]]],
+    parts: tuple[Sequence[Mapping[str, Any]], Sequence[Sequence[Mapping[str, Any]]]],
+    names: Sequence[str],
     first: int,
 ) -> int:
-    """Write a split's json, its annotations numbered from ``first``; the number after the last."""
+    """Write a split's json, its annotations numbered from ``first``; the number after the last.
+
+    Args:
+        parts: the images, and the annotations of each.
+        names: of the categories.
+    """
+    images, annotations = parts
+    ids = {name: number for number, name in enumerate(names, start=1)}
     rows = [
-        {"image_id": image["id"], **row}
+        {"image_id": image["id"], "category_id": ids[row["category"]], **row}
         for image, listed in zip(images, annotations, strict=True)
         for row in listed
     ]
     content = {
         "info": {"description": f"weak labels, split {split}", "version": "1"},
-        "categories": [CATEGORY],
+        "categories": [
+            {"id": number, "name": name, "supercategory": "blood"} for name, number in ids.items()
+        ],
         "images": list(images),
         "annotations": [{"id": number, **row} for number, row in enumerate(rows, start=first)],
     }

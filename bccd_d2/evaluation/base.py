@@ -166,6 +166,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
             )
         self._found = {image_id: found[image_id] for image_id in self._truth}
         results = self._results(list(self._found.values()))
+        self._warn_about_labels()
         typed = self._typed_images()
         if typed and self._types is not None:
             groups = typed_groups(
@@ -182,9 +183,21 @@ class Evaluator(DatasetEvaluator, abc.ABC):
         if self._types is None or not self.complete:
             return []
         return [
-            self._typed(true, self._found[image_id], self._types.allowed(true.categories))
+            self._typed(true, self._found[image_id], self._types.allowed(known))
             for image_id, true in self._truth.items()
+            for known in [self._types.known(true.categories)]
         ]
+
+    def _warn_about_labels(self) -> None:
+        """Say which labels mean nothing to the model: their cells are of unknown type."""
+        if self._types is None:
+            return
+        labels = sorted({name for true in self._truth.values() for name in true.categories})
+        for label in self._types.taxonomy.beside(labels, self._types.classes):
+            logger.warning(
+                "%s: the label %r is none of the model's classes (%s): its cells count in no score "
+                "of types", self._name, label, ", ".join(self._types.classes.names),
+            )  # fmt: skip
 
     # -- what is known afterwards ----------------------------------------------------------------
 

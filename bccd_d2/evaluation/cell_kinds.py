@@ -15,20 +15,32 @@ OTHER = "other"
 ALL_RED = (RED, INFECTED, GAMETOCYTE)  # a red cell with a parasite is one red cell
 _NAMES = {
     CELL: "cell",
-    RED: "red cell, red blood cell, rbc, erythrocyte, red, uninfected, normocyte, target cell, "
-         "sickle cell, spherocyte, schistocyte, elliptocyte, ovalocyte, teardrop, stomatocyte, "
-         "echinocyte, burr cell, acanthocyte, macrocyte, microcyte",
-    INFECTED: "infected, infected red cell, infected red blood cell, parasite, ring, trophozoite, "
-              "schizont, ring stage, parasitized, parasitised",
+    RED: (
+        "red cell, red blood cell, rbc, erythrocyte, red, uninfected, uninfected red "
+        "cell, healthy, normal, normal cell, normal red cell, normocyte, discocyte, "
+        "target, target cell, codocyte, sickle, sickle cell, drepanocyte, spherocyte, "
+        "schistocyte, fragmented red cell, elliptocyte, ovalocyte, teardrop, teardrop "
+        "cell, dacrocyte, dacryocyte, stomatocyte, echinocyte, burr, burr cell, "
+        "acanthocyte, macrocyte, microcyte, hypochromia, hypochromic, hypochromic cell, "
+        "uncategorised, uncategorised cell, uncategorised red cell"
+    ),
+    INFECTED: (
+        "infected, infected red cell, infected red blood cell, parasite, ring, "
+        "trophozoite, early trophozoite, schizont, ring stage, parasitized, parasitised, "
+        "malaria"
+    ),
     GAMETOCYTE: "gametocyte",
-    WHITE: "white cell, white blood cell, wbc, leukocyte, leucocyte, neutrophil, eosinophil, "
-           "basophil, lymphocyte, monocyte, band, band neutrophil, segmented neutrophil, "
-           "immature granulocyte, promyelocyte, myelocyte, metamyelocyte, blast, myeloblast, "
-           "lymphoblast, monoblast, plasma cell, atypical lymphocyte, reactive lymphocyte, ig",
+    WHITE: (
+        "white, white cell, white blood cell, wbc, leukocyte, leucocyte, neutrophil, "
+        "eosinophil, basophil, lymphocyte, monocyte, band, band neutrophil, segmented "
+        "neutrophil, immature granulocyte, promyelocyte, myelocyte, metamyelocyte, blast, "
+        "myeloblast, lymphoblast, monoblast, plasma cell, atypical lymphocyte, reactive "
+        "lymphocyte, ig"
+    ),
     PLATELET: "platelet, plt, thrombocyte, giant platelet",
     NORMOBLAST: "erythroblast, normoblast, nrbc, nucleated red cell, nucleated red blood cell",
     UNSURE: "unsure, difficult, unknown, undecided",
-}  # fmt: skip
+}
 _KINDS = {name.strip(): kind for kind, names in _NAMES.items() for name in names.split(",")}
 
 

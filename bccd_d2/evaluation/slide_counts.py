@@ -13,8 +13,10 @@ import numpy as np
 
 from bccd_d2.evaluation.cell_kinds import (
     ALL_RED,
+    CELL,
     GAMETOCYTE,
     INFECTED,
+    NORMOBLAST,
     OTHER,
     PLATELET,
     UNSURE,
@@ -125,7 +127,8 @@ class _Slide:
         found.append(self._per_100(platelets, red, "platelets_per_100_red_cells", "platelets"))
         if platelets.any():
             found.append(self._platelets(platelets, red, found[0].estimate))
-        for kind, key in ((UNSURE, "unsure"), (OTHER, "other")):
+        for kind, key in ((UNSURE, "unsure"), (NORMOBLAST, "nucleated_red_cells"),
+                          (CELL, "untyped"), (OTHER, "other")):  # fmt: skip
             count = int(self._counts[:, self._kinds == kind].sum())
             if count:
                 names = ", ".join(np.array(self._types)[self._kinds == kind])

@@ -8,7 +8,7 @@ is estimated from the images.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.models.load import TrainedModel, load_model
 from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
-from bccd_d2.training.checks import check_datasets
 from bccd_d2.training.run import prepare, train
 
 logger = logging.getLogger(__name__)
@@ -108,7 +107,7 @@ def fine_tune(
     places: dict[str, Any],
     out: str | Path,
     annotations: AnnotationSource | None = None,
-    mask_kind: str = "auto",
+    reading: Mapping[str, Any] | None = None,
     options: FineTuneOptions | None = None,
     progress: bool = False,
 ) -> FineTuned:
@@ -122,7 +121,8 @@ def fine_tune(
         start: the model to begin with.
         places: "root", or "images" and "masks", of `data.convert.run.convert`.
         out: folder for data, training and the model.
-        annotations, mask_kind: see there.
+        annotations: see there.
+        reading: of `ConvertOptions`, how masks become cells: ``mask_kind``, ``classes``.
         progress: show progress bars where the terminal can.
 
     Raises:
@@ -134,13 +134,13 @@ def fine_tune(
     with hold_folder(out, "fine-tuning"):
         if annotations is not None and annotations.option in ("boxes", "points"):
             check_model(start)
-        how = ConvertOptions(val_fraction=options.held_out, seed=options.seed, mask_kind=mask_kind)
+        how = ConvertOptions(val_fraction=options.held_out, seed=options.seed, **(reading or {}))
         report = convert(**places, out=out / "data", options=how, annotations=annotations)
         _check_split(out / "data", options.held_out > 0)
         root, skips = _outlined(start, out, progress)
         skipped = [f"{skip.file}: {skip.reason}" for skip in (*report.skips, *skips)]
         config = _config(start, root, out / "training", options)
-        check_datasets(prepare(config.clone()), ("TRAIN",))
+        prepare(config.clone(), ("TRAIN",))
         score, before = _score(start, out / "data") if options.held_out else ("", None)
         spent = _train(config, options.minutes, progress)
         new = load_model(str(out / "training"), device=start.device)

@@ -198,13 +198,21 @@ class _Source:
             entry["diameter"] = round(float(diameter), 2)
         part = {
             "image": entry,
-            "annotations": weak_annotations(labels.label_map),
+            "annotations": weak_annotations(labels.label_map, self._cells_of(image)),
             "drawn": labels.drawn,
             "missed": labels.missed,
             "ignored": labels.ignored,
         }
         write_json_atomic(file, part)
         return part
+
+    def _cells_of(self, image: CocoImage) -> list[Mapping[str, Any]]:
+        """The annotations of an image that are of cells to draw."""
+        return [
+            row
+            for row in image.annotations
+            if not row.get("iscrowd") and row.get("category", CELL) not in self.background
+        ]
 
     def _labels(self, image: CocoImage) -> tuple[WeakLabels, float | None] | None:
         """Labels and diameter of one image; None where its annotations say nothing."""

@@ -50,18 +50,20 @@ def _loops(parts: np.ndarray) -> list[tuple[list[tuple[int, int]], int]]:
     # Foreground is on the right when an edge above it runs to the right, or one below it left.
     forward = (below > 0) ^ left
     beside = np.where(below > 0, below, padded[y, np.where(left, x, x + 1)])
-    seen = np.zeros(len(y), dtype=bool)
+    starts = np.lexsort((x, y))
+    points = list(zip(x.tolist(), y.tolist(), strict=True))
+    other, after = across.tolist(), down.tolist()  # a list is faster one by one
+    seen = [False] * len(points)
     loops = []
-    for start in np.lexsort((x, y)):
-        if seen[start] or not forward[start]:
-            continue
+    for start in starts[forward[starts]].tolist():
         corners, here = [], start
         while not seen[here]:
-            there = across[here]
-            seen[[here, there]] = True
-            corners += [(int(x[here]), int(y[here])), (int(x[there]), int(y[there]))]
-            here = down[there]
-        loops.append((corners, int(beside[start])))
+            there = other[here]
+            seen[here] = seen[there] = True
+            corners += [points[here], points[there]]
+            here = after[there]
+        if corners:
+            loops.append((corners, int(beside[start])))
     return loops
 
 
@@ -95,6 +97,8 @@ def _partners(line: np.ndarray, along: np.ndarray, begins: np.ndarray) -> np.nda
 
 def _split(loop: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     """The loop cut into rings that pass no point twice."""
+    if len(set(loop)) == len(loop):
+        return [loop]
     rings: list[list[tuple[int, int]]] = []
     path: list[tuple[int, int]] = []
     place: dict[tuple[int, int], int] = {}

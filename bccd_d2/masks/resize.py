@@ -42,10 +42,10 @@ def refine_outlines(label_map: np.ndarray, foreground: np.ndarray) -> np.ndarray
         return cells
     ball = _ball(reach)
     grown = cells.copy()
-    deep = cv2.erode(inside, ball).view(bool)
+    deep, near = cv2.erode(inside, ball) > 0, cv2.dilate(inside, ball) > 0
     grown[(cells > 0) & ~deep & ~foreground] = 0
-    band = cv2.dilate(inside, ball).view(bool) & (cells == 0) & foreground
-    _give_to_nearest(grown, cells, np.flatnonzero(band), ball)
+    band = np.flatnonzero(near & (cells == 0) & foreground)
+    _give_to_nearest(grown, cells, band, ball)
     return grown
 
 

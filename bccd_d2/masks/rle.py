@@ -8,6 +8,7 @@ what makes a 70-cell image take milliseconds instead of a second: pycocotools un
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,9 @@ _DIGITS = 8  # of five bits, that a run's length can have: more than images do
 def rle_runs(rle: Rle) -> tuple[np.ndarray, np.ndarray]:
     """Starts and ends (half-open) of the foreground runs, int64, as column-major pixel indices.
 
+    The arrays are read-only: those of the last few thousand masks are kept, for a cell is measured,
+    drawn and written one after the other.
+
     The counts string holds 6 bits a character, from "0" on: five of the number, least first, and
     one that says that it goes on; the last of them carries the sign. From the fourth number on it
     is the difference to the number two before (pycocotools' ``rleFrString``).
@@ -36,6 +40,11 @@ def rle_runs(rle: Rle) -> tuple[np.ndarray, np.ndarray]:
             f"rle must have compressed bytes as counts, got {type(counts).__name__}; call "
             f"rle_from_json first"
         )
+    return _runs(counts, int(height), int(width))
+
+
+@functools.lru_cache(maxsize=4096)
+def _runs(counts: bytes, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     codes = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
     last = np.flatnonzero((codes & 32) == 0)
     whole = not codes.size or (((codes >= 0) & (codes < 64)).all() and last.size and
@@ -55,8 +64,10 @@ def rle_runs(rle: Rle) -> tuple[np.ndarray, np.ndarray]:
     edges = np.cumsum(lengths)
     if (lengths < 0).any() or (edges[-1] if edges.size else 0) != height * width:
         raise ValueError(f"rle has broken counts: its runs do not fill {height}x{width} pixels")
-    ends = edges[1::2]
-    return ends - lengths[1::2], ends
+    ends = edges[1::2].copy()
+    starts = ends - lengths[1::2]
+    ends.flags.writeable = starts.flags.writeable = False
+    return starts, ends
 
 
 def run_pixels(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -83,6 +83,12 @@ class Taxonomy:
             return same if same.any() else below
         return (above > 0) & (above == above.max())
 
+    def beside(self, labels: Sequence[str], classes: Classes) -> list[str]:
+        """The labels that are none of the classes, nor above or below one."""
+        if len(classes) == 1:
+            return []
+        return [label for label in labels if not self.allowed(label, classes).any()]
+
     def table(self, labels: Sequence[str], classes: Classes) -> np.ndarray:
         """(L, K) bool: `allowed` of each label.
 
@@ -93,16 +99,14 @@ class Taxonomy:
         """
         if len(classes) == 1:
             return np.ones((len(labels), 1), dtype=bool)
-        found = np.zeros((len(labels), len(classes)), dtype=bool)
-        for row, label in enumerate(labels):
-            found[row] = self.allowed(label, classes)
-            if not found[row].any():
-                raise ValueError(
-                    f"the label {label!r} is none of the classes {', '.join(classes.names)}, nor "
-                    "above or below one: add it to MODEL.CLASSES.NAMES, or let DATASETS.TAXONOMY "
-                    f"have it as an alias of one of them, or of {CELL!r} to learn no type from it"
-                )
-        return found
+        if strange := self.beside(labels, classes):
+            raise ValueError(
+                f"the label {strange[0]!r} is none of the classes {', '.join(classes.names)}, nor "
+                "above or below one: add it to MODEL.CLASSES.NAMES, or let DATASETS.TAXONOMY have "
+                f"it as an alias of one of them, or of {CELL!r} to learn no type from it"
+            )
+        rows = [self.allowed(label, classes) for label in labels]
+        return np.array(rows, dtype=bool).reshape(len(labels), len(classes))
 
     def class_ids(self, labels: Sequence[str], classes: Classes) -> np.ndarray:
         """(L,) int64: the class of each label; -1 where it leaves several possible.
@@ -136,6 +140,12 @@ class Types:
         place = {name: row for row, name in enumerate(names)}
         table = self.taxonomy.table(names, self.classes)
         return table[np.array([place[name] for name in categories], dtype=np.int64)]
+
+
+    def known(self, categories: Sequence[str]) -> list[str]:
+        """The categories, "cell" in place of those beside all classes."""
+        strange = set(self.taxonomy.beside(sorted(set(categories)), self.classes))
+        return [CELL if name in strange else name for name in categories]
 
 
 def plain(name: str) -> str:

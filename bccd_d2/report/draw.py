@@ -77,7 +77,7 @@ def type_legend(cells: Cells, classes: Classes, width: int) -> np.ndarray:
     for k, name in zip((*range(len(classes)), -1), (*classes.names, UNSURE), strict=True):
         count = int((shown == k).sum())
         if count:
-            words.append((f"\u25a0 {count} {name}", _rgb(0.85 * v for v in classes.colour(k))))
+            words.append((f"{count} {name}", _rgb(0.85 * v for v in classes.colour(k))))
     return caption_bar(words, width)
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from bccd_d2 import __version__
-from bccd_d2.evaluation.cell_kinds import are_typed
+from bccd_d2.evaluation.cell_kinds import ALL_RED, are_typed, kind_of
 from bccd_d2.evaluation.counting import LEVEL
 from bccd_d2.evaluation.miscounts import Miscounts, read_miscounts
+from bccd_d2.evaluation.morphology import RedCells, describe
 from bccd_d2.evaluation.slide_counts import (
     PLATELET_FACTOR,
     Factors,
@@ -99,6 +100,7 @@ class CountedSample:
         types: K names.
         table: (F, K) cells in the counting frame of the fields that count.
         quantities: with intervals; [] where no field counts.
+        reds: whole red cells of the fields that count, or whole cells where they have no types.
         measured_on: the images that the model's miscounts come from; "" = none.
         warnings: what to know before the numbers are used.
     """
@@ -108,6 +110,7 @@ class CountedSample:
     types: tuple[str, ...]
     table: np.ndarray
     quantities: list[Quantity]
+    reds: list[RedCells] = field(default_factory=list)
     measured_on: str = ""
     warnings: list[str] = field(default_factory=list)
 
@@ -133,9 +136,11 @@ def count_sample(sample: Sample, options: CountOptions | None = None) -> Counted
     table = table.reshape(len(kept), len(types))
     miscounts = miscounts_for(sample, options)
     quantities = count_slide(types, table, miscounts, _factors(kept, options)) if kept else []
+    reds = [red_cells(one, options.pixel_size) for one in kept]
+    quantities += describe(reds, are_typed(types))
     warnings = _warnings(sample, fields, miscounts) + cells_more(quantities)
     measured_on = miscounts.measured_on if miscounts else ""
-    return CountedSample(sample, fields, types, table, quantities, measured_on, warnings)
+    return CountedSample(sample, fields, types, table, quantities, reds, measured_on, warnings)
 
 
 def choose_fields(sample: Sample, options: CountOptions) -> list[CountedField]:
@@ -189,6 +194,16 @@ def miscounts_for(
         if sample.models[0][1] in found.models:
             return found
     return None
+
+
+def red_cells(one: Field, pixel_size: float | None) -> RedCells:
+    """The whole red cells of a field; all its whole cells where none has a type."""
+    (height, width), boxes = one.image_size, one.boxes
+    whole = (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2] < width) & (boxes[:, 3] < height)
+    types = np.array(one.types, dtype=object)
+    if are_typed(one.types):
+        whole &= np.array([kind_of(name) in ALL_RED for name in one.types], dtype=bool)
+    return RedCells(one.areas[whole], types[whole], pixel_size or one.pixel_size)
 
 
 def _by_type(one: Field, types: Sequence[str]) -> list[int]:

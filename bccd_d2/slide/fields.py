@@ -18,7 +18,7 @@ REMEDY = "predict again: bccd predict --images ... --out ... (--save csv at leas
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 _CELLS = {"id": int, **dict.fromkeys(BOX, int), "area": int, "score": float}
 _COUNTS = {"image": str, "file": str, "page": int, "height": int, "width": int}
-_RUN = {"models": [dict], "looked_at": dict, "options": dict}
+_RUN = {"models": [dict], "looked_at": dict, "options": dict, "classes?": [str]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,7 @@ class Sample:
         fields: in the order of counts.csv.
         models: name and SHA-256 of each model.
         complaints: why an image's outlines are not to be trusted, by field.
+        classes: what the model says a cell may be; () = it is not said.
         as_measured: predicted as a model is measured, with one view and its own threshold.
     """
 
@@ -90,12 +91,13 @@ class Sample:
     fields: list[Field]
     models: list[tuple[str, str]]
     complaints: dict[str, str]
+    classes: tuple[str, ...] = ()
     as_measured: bool = True
 
     @property
     def types(self) -> tuple[str, ...]:
-        """All names that its cells have, "cell" where there is none."""
-        names = {name for field in self.fields for name in field.types}
+        """All names that its cells have or could have, "cell" where there is none."""
+        names = {name for field in self.fields for name in field.types} | set(self.classes)
         return tuple(sorted(names)) or (CELL,)
 
 
@@ -126,7 +128,8 @@ def read_sample(folder: str | Path, name: str = "") -> Sample:
     complaints = {row["image"]: row["check"] for row in rows if row.get("check")}
     looked, own = run["looked_at"], [m.get("score_threshold") for m in run["models"]]
     usual = len(looked.get("views", [0])) == 1 and looked.get("score_threshold") in own
-    return Sample(name or folder.resolve().name, fields, models, complaints, usual)
+    classes, name = tuple(run.get("classes", ())), name or folder.resolve().name
+    return Sample(name, fields, models, complaints, classes, usual)
 
 
 def _field(folder: Path, row: dict[str, Any], max_value: float | None) -> Field:

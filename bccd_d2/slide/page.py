@@ -8,10 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bccd_d2.evaluation.cell_kinds import are_typed
 from bccd_d2.evaluation.counting import Estimate
+from bccd_d2.evaluation.morphology import limits
 from bccd_d2.evaluation.slide_counts import Quantity
 from bccd_d2.report.draw import tile_grid
 from bccd_d2.report.page import (
+    BLUE,
+    GREEN,
     Block,
     Fact,
     Facts,
@@ -21,7 +25,10 @@ from bccd_d2.report.page import (
     Section,
     Table,
     Text,
+    canvas,
+    embed,
     jpeg_figure,
+    tidy,
     write_page,
 )
 from bccd_d2.slide.count import FRAME, USE, CountedField, CountedSample
@@ -49,7 +56,7 @@ def make_page(counted: CountedSample) -> Page:
         f"{kept} of {every} fields counted, {int(counted.table.sum())} cells; model {models}. "
         f"{USE[:1].upper()}{USE[1:]}.",
         [
-            Section("counts", "Counts", _counts(counted)),
+            Section("counts", "Counts", [*_counts(counted), *_sizes(counted)]),
             Section("fields", "Fields left out", _left_out(counted)),
             Section("cells", "Cells", _gallery(counted)),
             Section("method", "How this was counted", _method(counted)),
@@ -71,6 +78,24 @@ def _counts(counted: CountedSample) -> list[Block]:
         [" ".join(filter(None, (q.remark, q.estimate.note))) for q in counted.quantities],
     )
     return [Facts(facts), table, *_notices(counted)]
+
+
+def _sizes(counted: CountedSample) -> list[Block]:
+    """How large the red cells are, over the range that is usual."""
+    cells = counted.reds
+    if sum(len(one.areas) for one in cells) < limits()["least_cells"]:
+        return []
+    known = all(one.pixel_size is not None for one in cells)
+    unit = "µm" if known else "px: give the pixel size for micrometres"
+    drawn = canvas(6.4, 2.2)
+    axes = tidy(drawn.subplots(), f"diameter, {unit}", "cells")
+    if known:
+        axes.axvspan(*limits()["diameter_um"], color=GREEN, alpha=0.15, linewidth=0)
+    axes.hist(np.concatenate([one.diameters for one in cells]), bins=40, color=BLUE)
+    whose = "red cells" if are_typed(counted.types) else "cells"
+    shaded = ", the usual range shaded" if known else ""
+    return [embed(drawn, f"histogram of the diameters of the {whose}",
+                  f"Diameters of {whose} that do not touch the border{shaded}.")]  # fmt: skip
 
 
 def _notices(counted: CountedSample) -> list[Block]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
@@ -92,21 +93,29 @@ def labels_of(names: Sequence[str]) -> list[str]:
     return sorted({label for name in names for label in MetadataCatalog.get(name).thing_classes})
 
 
-def check_labels(config: Any, keys: Sequence[str]) -> None:
-    """Every label of the data means something to the model's classes.
-
-    Args:
-        keys: of ``config.DATASETS``, such as "TRAIN".
+def check_labels(config: Any) -> None:
+    """A detector of several classes can learn each of them from the training data's labels.
 
     Raises:
-        ValueError: one does not; the message names the dataset and the ways out.
+        ValueError: a label means nothing to the classes, or no label means one of them.
     """
     classes, taxonomy = classes_of(config), taxonomy_of(config)
-    for name in dict.fromkeys(name for key in keys for name in config.DATASETS[key]):
+    if len(classes) == 1 or config.MODEL.META_ARCHITECTURE != "CellRCNN":
+        return
+    taught = np.zeros(len(classes), dtype=bool)
+    for name in dict.fromkeys(config.DATASETS.TRAIN):
         try:
-            taxonomy.table(labels_of([name]), classes)
+            table = taxonomy.table(labels_of([name]), classes)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
+        taught |= table[table.sum(axis=1) == 1].any(axis=0)
+    if not taught.all():
+        missing = [name for name, there in zip(classes.names, taught, strict=True) if not there]
+        raise ValueError(
+            f"no label of {', '.join(config.DATASETS.TRAIN)} means {missing[0]!r} alone, so "
+            "nothing would teach it: leave it out of MODEL.CLASSES.NAMES, or convert data that "
+            "have it"
+        )
 
 
 def check_schedule(config: Any) -> None:

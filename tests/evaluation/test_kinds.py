@@ -28,6 +28,7 @@ from bccd_d2.evaluation.truth import read_true_boxes, read_truth
 from bccd_d2.export.coco import to_dataset
 from bccd_d2.io.atomic import write_json_atomic, write_png_atomic
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.classes import Classes
 from bccd_d2.masks.rle import encode_crop
 from bccd_d2.masks.taxonomy import Types, read_taxonomy
 from bccd_d2.modeling.instances import instances_of
@@ -232,3 +233,13 @@ def test_types_stand_beside_the_unchanged_scores(tmp_path, kind):
     listed = json.loads((tmp_path / "scores" / "coco_instances_results.json").read_text())
     assert [row["category_id"] for row in listed] == [1, 2, 1]
     assert "type white" in format_scores(results)
+
+
+def test_a_label_that_the_model_does_not_know_is_of_unknown_type(tmp_path, caplog):
+    name = make(tmp_path, "masks", names=["RBC", "RBC", "ink", "ink"])
+    types = Types(Classes(("red", "white")), read_taxonomy(TAXONOMIES.find("blood")))
+    found = squares(*CORNERS).with_classes(np.array([[0.9, 0.1]] * 3 + [[0.2, 0.8]]))
+    _, results = score(name, found, types=types)
+    assert "the label 'ink' is none of the model's classes (red, white)" in caplog.text
+    assert results["type red"]["F1"] == 1 and results["type white"]["predicted"] == 0
+    assert results["instances"]["F1@.5"] == 1

@@ -9,7 +9,7 @@ import pytest
 
 from bccd_d2.config.files import TAXONOMIES
 from bccd_d2.masks.classes import PALETTE, UNSURE_COLOUR, Classes
-from bccd_d2.masks.taxonomy import Taxonomy, read_taxonomy
+from bccd_d2.masks.taxonomy import Taxonomy, Types, read_taxonomy
 
 
 def blood() -> Taxonomy:
@@ -83,6 +83,9 @@ def test_a_label_beside_all_classes_is_refused_with_a_remedy() -> None:
     with pytest.raises(ValueError, match="'platelet' is none of the classes red, white.*alias"):
         blood().table(["red", "platelet"], Classes(("red", "white")))
     assert blood().table(["platelet"], Classes()).all()  # one class takes all
+    types = Types(Classes(("red", "white")), blood())
+    assert types.known(["platelet", "RBC", "platelet"]) == ["cell", "RBC", "cell"]
+    assert types.allowed([]).shape == (0, 2)
 
 
 def test_colours_are_the_trees_and_never_twice() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
-from bccd_d2.report.dataset.page import write_dataset_report
+from bccd_d2.report.dataset.files import read_dataset
+from bccd_d2.report.dataset.page import _type_table, write_dataset_report
 
 from .pages import check_self_contained
 
@@ -79,3 +81,16 @@ def test_no_dataset_and_an_audit_of_another_one(small_dataset: Path, tmp_path: P
     (small_dataset / "audit.json").write_text(json.dumps(audit))
     assert explore.main(["--dataset", str(small_dataset)]) == 2
     assert "is not annotated" in capsys.readouterr().err
+
+
+def test_categories_are_counted_by_split(small_dataset: Path, tmp_path: Path):
+    shutil.copytree(small_dataset, tmp_path / "d", dirs_exist_ok=True)
+    path = tmp_path / "d" / "audit.json"
+    audit = json.loads(path.read_text())
+    for name, summary in audit["summary"].items():
+        summary["categories"] = {"red": 3, "white": 1} if name == "all" else {"red": 3}
+    path.write_text(json.dumps(audit))
+    dataset = read_dataset(tmp_path / "d")
+    (table,) = _type_table(dataset)
+    assert table.rows[1][0] == "white" and table.rows[1][-1] == "1" and table.rows[1][1] == "0"
+    assert _type_table(read_dataset(small_dataset)) == []

@@ -267,9 +267,6 @@ _TABLE = (
 
 
 def _finding_lines(findings: Mapping[str, Any], most: int = 20) -> list[str]:
-    strays, open_cells = (
-        findings.get(key, []) for key in ("typed_objects_without_a_cell", "cells_without_a_type")
-    )
     across = [d for d in findings["near_duplicates"] if d["across_splits"]]
     within = [d for d in findings["near_duplicates"] if not d["across_splits"]]
     grey = findings["masks_with_more_than_two_grey_values"]
@@ -279,13 +276,7 @@ def _finding_lines(findings: Mapping[str, Any], most: int = 20) -> list[str]:
         ("images without cells", findings["images_without_cells"]),
         ("masks that are all foreground", findings["masks_of_one_cell_over_everything"]),
         ("masks that were not binary", [f"{g['file']}: {g['grey_values']} values" for g in grey]),
-        ("typed objects that no cell fits", [
-            f"{s['file']}: {s['category']} at {', '.join(f'{v:g}' for v in s['box'])}"
-            for s in strays
-        ]),
-        ("images with cells that no typed object fits", [
-            f"{c['file']}: {len(c['labels'])} cells" for c in open_cells
-        ]),
+        *_type_sections(findings),
         ("files that are no inputs", findings.get("left_out", [])),
         ("skipped", [f"[{s['kind']}] {s['file']}: {s['reason']}" for s in findings["skipped"]]),
     )
@@ -301,6 +292,22 @@ def _finding_lines(findings: Mapping[str, Any], most: int = 20) -> list[str]:
         if len(entries) > most:
             lines.append(f"  ... and {len(entries) - most} more, see audit.json")
     return lines
+
+
+def _type_sections(findings: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """What is left over where types were joined to cells; [] where nothing is."""
+    strays, open_cells = (
+        findings.get(key, []) for key in ("typed_objects_without_a_cell", "cells_without_a_type")
+    )
+    if not strays and not open_cells:
+        return []
+    places = [(s, ", ".join(f"{v:g}" for v in s["box"])) for s in strays]
+    objects = [f"{s['file']}: {s['category']} at {place}" for s, place in places]
+    cells = [f"{c['file']}: {len(c['labels'])} cells" for c in open_cells]
+    return [
+        ("typed objects that no cell fits", objects),
+        ("images with cells that no typed object fits", cells),
+    ]
 
 
 def _twins(pair: Mapping[str, Any]) -> str:

@@ -137,7 +137,7 @@ def write_outputs(
     if "types" in files:
         write_class_tiles(files["types"], cells, classes)
     if "overlay" in files:
-        write_png_atomic(files["overlay"], _overlay(image, cells, classes))
+        write_png_atomic(files["overlay"], _overlay(image, cells, classes), quick=True)
     row = counts(job, cells, pixel_size) | type_counts(cells, classes)
     if value_range is not None and value_range.dtype != "uint8":
         row["value_range"] = str(value_range)
@@ -162,7 +162,7 @@ def type_counts(cells: Cells, classes: Classes) -> dict[str, int]:
         return {}
     shown = classes.shown(cells.class_ids, cells.class_confidence)
     numbers = {name: int((shown == k).sum()) for k, name in enumerate(classes.names)}
-    numbers[UNSURE] = int((shown < 0).sum())
+    numbers[UNSURE] = numbers.get(UNSURE, 0) + int((shown < 0).sum())
     return {f"type_{name}": number for name, number in numbers.items()}
 
 

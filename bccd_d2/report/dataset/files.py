@@ -27,6 +27,7 @@ _SUMMARY = {
     "cell_area": _PERCENTILES,
     "border_cells": float,
     "suspected_clumps": _COUNT,
+    "categories?": {str: _COUNT},
 }
 _TWINS = {"files": [str, str], "splits": [str, str], "across_splits": bool,
           "differing_bits": _COUNT}  # fmt: skip

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from bccd_d2.io.tables import write_table
+from bccd_d2.masks.classes import CELL
 from bccd_d2.report.dataset import plots
 from bccd_d2.report.dataset.files import DatasetFiles, DatasetImage, read_dataset
 from bccd_d2.report.draw import Colour, draw_outlines, write_png
@@ -73,7 +74,7 @@ def make_page(dataset: DatasetFiles, out: Path, written: list[Path]) -> Page:
 
     sections = [
         Section("glance", "At a glance", _glance(dataset)),
-        Section("splits", "Splits", [_split_table(dataset)]),
+        Section("splits", "Splits", [_split_table(dataset), *_type_table(dataset)]),
         Section("samples", "Samples", _samples(dataset, out, written)),
         Section("cells", "Cells and their sizes", [Grid("plots", [
             plot(plots.plot_cells_an_image, "Histogram of cells per image, a line a split.",
@@ -149,6 +150,20 @@ def _split_table(dataset: DatasetFiles) -> Table:
     )
     rows = [[title, *(value(summary[name]) for name in names)] for title, value in lines]
     return Table("Figures by split", ["", *names], rows, range(1, len(names) + 1))
+
+
+def _type_table(dataset: DatasetFiles) -> list[Block]:
+    """How many cells there are of each category; [] where all are "cell"."""
+    summary = dataset.audit["summary"]
+    names = [*dataset.splits(), "all"]
+    every = summary["all"].get("categories", {})
+    if not every.keys() - {CELL}:
+        return []
+    rows = [
+        [kind, *(f"{summary[name]['categories'].get(kind, 0):,}" for name in names)]
+        for kind in every
+    ]
+    return [Table("Cells by category", ["", *names], rows, range(1, len(names) + 1))]
 
 
 def _samples(dataset: DatasetFiles, out: Path, written: list[Path]) -> list[Block]:
