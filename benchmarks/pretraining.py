@@ -102,13 +102,15 @@ def configured(
 def run_one(args: argparse.Namespace, config: Any) -> dict[str, Any]:
     """Train and score one run: its scores by column, its steps and its minutes."""
     from bccd_d2.evaluation.entries import pick_scores
+    from bccd_d2.experiments.ablation import own_log_handlers
     from bccd_d2.experiments.budget import train_within
     from bccd_d2.models.load import load_trained, run_weights
     from bccd_d2.training.run import prepare, run, score
 
     start = time.process_time()
     if args.steps:
-        run(config)
+        with own_log_handlers():
+            run(config)
         minutes, steps = (time.process_time() - start) / 60, args.steps
     else:
         spent = train_within(config, args.minutes)[1]

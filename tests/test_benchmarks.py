@@ -35,6 +35,11 @@ def test_mapper(tiny_dataset):
     assert "samples" in run("mapper.py", "--dataset", tiny_dataset, *options)
 
 
+def test_light(tiny_smears):
+    options = ["--images", tiny_smears / "test" / "original", "--weights", "cpu_best", "--count", 1]
+    assert "bccd predict, all outputs" in run("light.py", *options)
+
+
 def test_evaluate():
     assert "pycocotools" in run("evaluate.py", "--images", 1)
 

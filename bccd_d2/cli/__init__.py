@@ -18,6 +18,7 @@ GROUPS = {  # what for: word: what it does
         "smears": "draw synthetic blood smears with masks",
         "convert": "images and masks to COCO json and label maps",
         "pseudo": "boxes or points to outlines for training, by a model",
+        "types": "what a found cell is, learned from annotated images",
         "explore": "one page about a converted dataset",
         "anchors": "fit anchors to the sizes of its cells",
         "preview augmentations": "draw training samples as the model sees them",

@@ -78,6 +78,8 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     )
     add("--batch", type=int, default=1, help="windows at once; more pays on a GPU (default 1)")
     add("--resume", action="store_true", help="skip what an earlier run finished likewise")
+    common.add_processes(parser, 1, "--workers")
+    add("--shard", default="", metavar="I/N", help="the I-th of N runs that share the images")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

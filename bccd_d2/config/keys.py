@@ -12,6 +12,7 @@ from bccd_d2.data.augment.microscope import MicroscopeOptions
 from bccd_d2.data.augment.photometric import PhotometricOptions
 from bccd_d2.data.mapper import MapperOptions
 from bccd_d2.data.preprocess import PreprocessOptions
+from bccd_d2.masks.cell_types import TypeOptions
 from bccd_d2.masks.classes import Classes
 from bccd_d2.masks.cleanup import CleanupOptions
 from bccd_d2.masks.encode import EncodeOptions
@@ -97,6 +98,7 @@ def _add_preprocessing(given: CN) -> None:
 
 def _add_model(config: CN) -> None:
     config.MODEL.CLASSES = CN(keys_of(Classes()))  # what a cell may be; masks/classes.py
+    config.MODEL.TYPES = CN(keys_of(TypeOptions()))  # a network that gives types to found cells
     config.MODEL.NEW_PARTS = ()  # beginnings of parameters' names that MODEL.WEIGHTS may lack
     vit = config.MODEL.VIT = CN()
     vit.PRESET = "vit_base"  # a name of bccd_d2.modeling.backbones.presets.PRESETS

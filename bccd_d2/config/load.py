@@ -155,8 +155,8 @@ def finalize(config: CN, train_images: int | None = None) -> CN:
     rpn = config.MODEL.RPN
     rpn.POST_NMS_TOPK_TEST = max(rpn.POST_NMS_TOPK_TEST, 2 * cap)
     rpn.PRE_NMS_TOPK_TEST = max(rpn.PRE_NMS_TOPK_TEST, rpn.POST_NMS_TOPK_TEST)
-    heads = config.MODEL
-    heads.ROI_HEADS.NUM_CLASSES = len(classes_of(config))
+    heads, types = config.MODEL, config.MODEL.TYPES
+    heads.ROI_HEADS.NUM_CLASSES = 1 if types.ENABLED else len(classes_of(config))
     if heads.ROI_HEADS.NUM_CLASSES > 1:  # a cell's place and outline do not depend on its type
         heads.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = True
         heads.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK = True

@@ -87,7 +87,8 @@ def estimate_diameter(
     """The median diameter of the cells in an image.
 
     Args:
-        answer: a model; its scores must tell outlines that fit from others.
+        answer: a model; its scores must tell outlines that fit from others. Where it has a second
+            answer without types, ``outlines``, that is asked.
         image: (H, W, 3) uint8 RGB, or windows of a large one.
         model_diameter: px of the image, at zoom 1, of the cells that the model was trained on.
         options: see `DiameterOptions`.
@@ -96,6 +97,7 @@ def estimate_diameter(
         ValueError: no such image, or ``model_diameter`` is not above 0.
     """
     options = options or DiameterOptions()
+    answer = getattr(answer, "outlines", answer)
     check_image(image)
     if not model_diameter > 0:
         raise ValueError(f"model_diameter must be above 0 px, got {model_diameter}")

@@ -34,6 +34,7 @@ def hold_folder(
     *,
     first: bool = True,
     gather: Callable[[str], list[str]] = lambda text: [text],
+    shared: bool = False,
 ) -> Iterator[None]:
     """Have a folder to oneself inside the block.
 
@@ -47,6 +48,7 @@ def hold_folder(
         first: this process takes the lock; the others of a group only wait for it.
         gather: `detectron2.utils.comm.all_gather` where several processes work together: all of
             them fail when the first one does.
+        shared: with others that ask for it shared too, and for nothing else.
 
     Raises:
         BlockingIOError: another process holds it; the message names that one.
@@ -56,7 +58,7 @@ def hold_folder(
     existed = path.parent.is_dir()
     if first:
         try:
-            handle = _take(path, what)
+            handle = _take(path, what, shared)
         except OSError as error:
             problem = str(error)
     problem = next((text for text in gather(problem) if text), "")
@@ -66,7 +68,8 @@ def hold_folder(
         yield
     finally:
         if handle is not None:
-            path.unlink(missing_ok=True)
+            if not shared or _alone(handle):
+                path.unlink(missing_ok=True)
             os.close(handle)
             _held.pop(path)
             if not existed:
@@ -74,14 +77,25 @@ def hold_folder(
                     path.parent.rmdir()
 
 
-def _take(path: Path, what: str) -> int:
+def _alone(handle: int) -> bool:
+    """Whether nobody else shares the lock any more."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _take(path: Path, what: str, shared: bool = False) -> int:
     """The open lock file, locked, with this process in it."""
     if path in _held:
         raise _in_use(path, _held[path])
     while True:
         handle = _opened(path)
         try:
-            _lock(handle, path)
+            _lock(handle, path, shared)
             if _is(handle, path):
                 break
             os.close(handle)  # its holder took the file away a moment ago
@@ -89,7 +103,7 @@ def _take(path: Path, what: str) -> int:
             os.close(handle)
             raise
     earlier = _content(handle)
-    if earlier:
+    if earlier and not shared:
         logger.info("%s: process %s that held it is gone", path.parent, earlier.get("process"))
         _remove_parts(path.parent)
     who = {
@@ -123,12 +137,13 @@ def _opened(path: Path) -> int:
         ) from error
 
 
-def _lock(handle: int, path: Path) -> None:
+def _lock(handle: int, path: Path, shared: bool = False) -> None:
     """Lock for this process alone; POSIX locks are not inherited by its workers."""
     if fcntl is None:
         return
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.lockf(handle, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _TAKEN:
             raise _in_use(path, _content(handle)) from error

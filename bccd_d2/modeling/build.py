@@ -34,11 +34,12 @@ from bccd_d2.modeling.dense.decoders import build_decoder, chosen_shapes
 from bccd_d2.modeling.dense.heads import DenseHeads
 from bccd_d2.modeling.dense.losses import DenseLosses
 from bccd_d2.modeling.dense.segmentor import DenseSegmentor
-from bccd_d2.modeling.options import options_of
+from bccd_d2.modeling.options import options_of, type_options
 from bccd_d2.modeling.otsu import OtsuWatershed
 from bccd_d2.modeling.rcnn.cell_rcnn import CellRCNN
 from bccd_d2.modeling.rcnn.mask_head import CellMaskHead
 from bccd_d2.modeling.rcnn.roi_heads import CellBoxHead, CellCascadeROIHeads, CellROIHeads
+from bccd_d2.modeling.types.head import CellTypes, add_types
 
 PATCH = 16  # The detector's stride; patch 14 weights are resampled to it.
 
@@ -203,4 +204,19 @@ def build_model(config: Any) -> nn.Module:
         ValueError, FileNotFoundError, OSError: see `backbones.weights.load_vit_weights`.
     """
     register()
-    return build_registered(config)
+    model = build_registered(config)
+    types = cell_types(config)
+    return model if types is None else add_types(model, types.to(config.MODEL.DEVICE).eval())
+
+
+def cell_types(cfg: Any) -> CellTypes | None:
+    """What ``MODEL.TYPES`` gives to found cells; None where it is not enabled.
+
+    Raises:
+        ValueError: see `TypeOptions`.
+    """
+    options = type_options(cfg)
+    if not options.enabled:
+        return None
+    classes, cap = len(cfg.MODEL.CLASSES.NAMES), cfg.TEST.DETECTIONS_PER_IMAGE
+    return CellTypes(classes, options, cfg.INPUT.DIAMETER, cap)

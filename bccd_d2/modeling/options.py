@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bccd_d2.masks.cell_types import TypeOptions
 from bccd_d2.masks.classes import Classes
 
 if TYPE_CHECKING:
@@ -62,6 +63,15 @@ def options_of(kind: type[T], keys: Mapping[str, Any]) -> T:
             value = options_of(type(usual), value)
         given[field.name] = None if usual is None and value == 0 else value
     return kind(**given)
+
+
+def type_options(config: Mapping[str, Any]) -> TypeOptions:
+    """How the cells that the model of a config, or of nested dicts, finds get types.
+
+    Raises:
+        ValueError: see `TypeOptions`.
+    """
+    return options_of(TypeOptions, config["MODEL"].get("TYPES", {}))
 
 
 def classes_of(config: Mapping[str, Any]) -> Classes:

@@ -15,12 +15,13 @@ from torch import nn
 
 from bccd_d2.io.atomic import write_bytes_atomic, write_text_atomic
 from bccd_d2.modeling.tensors import read_tensors
-from bccd_d2.models.file import HEADER, header_of, other_networks, read_description
+from bccd_d2.models.file import HEADER, header_of, read_description
 from bccd_d2.models.preprocessing import PREPROCESSING
 
 logger = logging.getLogger(__name__)
 
 RUN_FILES = ("model_best.pth", "model_final.pth")  # what a finished run has, the better first
+TYPES = "types."  # begins the names of what gives types to found cells, see `modeling.types.head`
 _RESUMABLE = re.compile(r"model_(\d+|final)\.pth")
 
 
@@ -28,7 +29,7 @@ def read_checkpoint(path: str | Path, key: str = "weights") -> dict[str, Any]:
     """A file of weights as `CellCheckpointer` takes it: "model" and what goes with it.
 
     A model file of ours also gives operating_point and preprocessing, a .pth of training all that
-    it holds. Of a model file with several networks it is the finder's weights.
+    it holds.
 
     Raises:
         FileNotFoundError, ValueError: see `modeling.tensors.read_tensors` and `read_description`.
@@ -39,8 +40,6 @@ def read_checkpoint(path: str | Path, key: str = "weights") -> dict[str, Any]:
         content = {"model": tensors}
         if HEADER in header_of(path):
             description = read_description(path)
-            others = other_networks(description)
-            content["model"] = {n: t for n, t in tensors.items() if not n.startswith(others)}
             content |= {name: description[name] for name in ("operating_point", PREPROCESSING)}
     elif "model" not in content:
         content = {"model": content}
@@ -180,6 +179,8 @@ class CellCheckpointer:
         if state and all(name.startswith("module.") for name in state):  # of DataParallel
             state = average_weights(state)
         own = self.model.state_dict()
+        if not any(name.startswith(TYPES) for name in own):  # a typed model begins an untyped one
+            state = {name: tensor for name, tensor in state.items() if not name.startswith(TYPES)}
         shapes = [name for name in own if name in state and state[name].shape != own[name].shape]
         missing = [n for n in own if n not in state and not n.startswith(self.new_parts)]
         wrong = [*shapes, *missing, *(name for name in state if name not in own)]

@@ -24,7 +24,7 @@ from bccd_d2.models.file import (
     register_model,
     write_model_file,
 )
-from bccd_d2.models.graph import can_be_a_graph, finder_graph, weightless
+from bccd_d2.models.graph import can_be_a_graph, finder_graph, type_graphs, weightless
 from bccd_d2.models.parameters import backbone_of
 from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
@@ -105,6 +105,10 @@ def export_run(
     if can_be_a_graph(model):
         graph, weights = weightless(finder_graph(model), read_arrays(path))
         description["networks"] = {FINDER: graph_entry(graph, weights)}
+        types = getattr(model, "types", None)
+        for network, one in ({} if types is None else type_graphs(types)).items():
+            slim, weights = weightless(one, read_arrays(path), f"{network}.")
+            description["networks"][network] = graph_entry(slim, weights)
         write_model_file(path, model.state_dict(), description, half=half)
     entry = register_model(path, default=default)
     card = path.with_suffix(".md")

@@ -44,6 +44,7 @@ PATHS = ("DATASETS.ROOT", "DATASETS.MORE", "DATASETS.TAXONOMY", "MODEL.WEIGHTS",
 PARTS = {"name": str, "config": dict, "operating_point": dict, PREPROCESSING: dict,
          "networks": dict}  # fmt: skip
 FINDER = "finder"  # the network that finds cells; its tensors have no prefix
+LOOK, SMALL = "types.network", "types.small"  # those of found cells' types, and of small cells
 DECIDING = ("MODEL", "INPUT", "TEST")  # what changes a model's answer
 
 
@@ -188,12 +189,6 @@ def checked_description(text: str, path: Path) -> dict[str, Any]:
             f"model file {path} describes itself wrongly ({', '.join(wrong)}); export it again"
         )
     return description
-
-
-def other_networks(description: Mapping[str, Any]) -> tuple[str, ...]:
-    """How the names of tensors begin that belong to other networks than the finder."""
-    names = description.get("networks", {})
-    return tuple(f"{name}." for name in names if name != FINDER)
 
 
 def graph_of(

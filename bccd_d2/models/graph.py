@@ -26,9 +26,13 @@ from onnxscript import optimizer
 from torch import nn
 
 from bccd_d2.io.atomic import write_bytes_atomic
+from bccd_d2.masks.cell_crops import MEASURES
 from bccd_d2.modeling.dense.heads import answers
 from bccd_d2.modeling.dense.segmentor import DenseSegmentor
-from bccd_d2.models.file import FORMAT, HEADER, describe, external_layout
+from bccd_d2.modeling.types.head import CellTypes
+from bccd_d2.modeling.types.network import TypeNetwork
+from bccd_d2.modeling.types.small import SmallCellNetwork
+from bccd_d2.models.file import FORMAT, HEADER, LOOK, SMALL, describe, external_layout
 from bccd_d2.models.load import TrainedModel
 from bccd_d2.models.network import Network
 from bccd_d2.models.preprocessing import Preprocessing
@@ -50,6 +54,47 @@ class _Maps(nn.Module):
         pixels = (images.permute(0, 3, 1, 2).float() - net.pixel_mean) / net.pixel_std
         found = answers(net._logits(pixels))
         return tuple(found[name] for name in net.heads.names)
+
+
+class _Types(nn.Module):
+    """Crops (N, 4, S, S) uint8 and measures (N, M) to logits (N, K + 1)."""
+
+    def __init__(self, net: TypeNetwork) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, crops: torch.Tensor, measures: torch.Tensor) -> torch.Tensor:
+        return self.net(crops.float(), measures)
+
+
+class _Small(nn.Module):
+    """(B, H, W, 3) uint8 to (B, 1, H, W), the probability to lie in a small cell."""
+
+    def __init__(self, net: SmallCellNetwork) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.net(images.permute(0, 3, 1, 2).float()).sigmoid()
+
+
+def type_graphs(types: CellTypes) -> dict[str, onnx.ModelProto]:
+    """The graphs of what gives types to found cells, by the names that their tensors begin with."""
+    free, side = torch.export.Dim.DYNAMIC, types.options.crop.size
+    crops = torch.zeros(2, 4, side, side, dtype=torch.uint8), torch.zeros(2, len(MEASURES))
+    found = {
+        LOOK: export_module(
+            _Types(types.network), crops, ({0: free}, {0: free}),
+            inputs=["crops", "measures"], outputs=["logits"],
+        )
+    }  # fmt: skip
+    if types.small is not None:
+        image = torch.zeros(2, 96, 160, 3, dtype=torch.uint8)
+        found[SMALL] = export_module(
+            _Small(types.small), (image,), ({0: free, 1: free, 2: free},),
+            inputs=[INPUT], outputs=["small"],
+        )  # fmt: skip
+    return found
 
 
 def can_be_a_graph(net: nn.Module) -> bool:

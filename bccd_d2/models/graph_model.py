@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from bccd_d2.masks.cell_types import TypeNetworks, typed
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.classes import Classes
 from bccd_d2.modeling.dense.answer import answer_options, to_cells
-from bccd_d2.modeling.options import nested
+from bccd_d2.modeling.options import nested, type_options
 from bccd_d2.models.file import (
     FINDER,
     HEADER,
+    LOOK,
+    SMALL,
     checked_description,
     graph_of,
     read_arrays,
@@ -34,6 +38,7 @@ class GraphModel(CellModel):
         network: "images" (B, h, w, 3) uint8 in, maps (B, channels, h, w) by head out.
         source: the file of both.
         backend: of `models.network.BACKENDS`.
+        types: networks for the types of found cells; without any it gives none.
 
     Attributes:
         description: as given.
@@ -49,6 +54,7 @@ class GraphModel(CellModel):
         source: str,
         backend: str = "onnx",
         precision: str = "fp32",
+        types: TypeNetworks | None = None,
     ) -> None:
         point = OperatingPoint()
         point.load_state_dict(description["operating_point"])
@@ -56,19 +62,30 @@ class GraphModel(CellModel):
         super().__init__(description["name"], config, point.score_threshold, source, precision)
         self.description, self.backend, self.device = description, backend, network.device
         self._answers = answer_options(config)
-        self._network = network
+        self._network, self._type_networks = network, types
+        self._types = type_options(config)
+        self._usual = float(config["INPUT"].get("DIAMETER", 0))
+        if not self._types.enabled or types is None:
+            self._type_networks = None
+            self.classes = Classes() if self._types.enabled else self.classes
 
     def _portable(self) -> Mapping[str, Any]:
         return self.description["config"]
 
     def _answer(
-        self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]
+        self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]], untyped: bool = False
     ) -> list[Cells]:
         maps = self._network(images=np.stack(images))
-        return [
-            to_cells({name: part[index] for name, part in maps.items()}, size, self._answers)
-            for index, size in enumerate(sizes)
-        ]
+        found = []
+        for index, size in enumerate(sizes):
+            parts = {name: part[index] for name, part in maps.items()}
+            cells = to_cells(parts, size, self._answers)
+            if self._type_networks is not None and not untyped:
+                cells = typed(images[index], cells, self._type_networks, self._types, self._usual)
+                best = np.argsort(-cells.scores, kind="stable")[: self._cap]
+                cells = cells[best]
+            found.append(cells)
+        return found
 
 
 def has_graph(path: str | Path) -> bool:
@@ -93,6 +110,7 @@ def load_graph_model(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"model file {path} does not exist")
+    types: TypeNetworks | None = None
     how: dict[str, Any] = {"backend": backend, "device": device, "precision": precision}
     try:
         if path.suffix == SUFFIX:
@@ -104,11 +122,36 @@ def load_graph_model(
                 raise ValueError("it has no ONNX graph: write it again with bccd export weights")
             arrays = read_arrays(path)
             network = Network(graph[0], {name: arrays[name] for name in graph[1]}, **how)
-        return GraphModel(description, network, str(path), backend, precision)
+            types = _type_networks(description, arrays, how)
+        return GraphModel(description, network, str(path), backend, precision, types)
     except (KeyError, TypeError, ValueError) as error:
         text = error.args[0] if error.args and isinstance(error, ValueError) else repr(error)
         named = text if str(path) in str(text) else f"model file {path} cannot be used: {text}"
         raise ValueError(named) from error
+
+
+def _type_networks(
+    description: Mapping[str, Any], arrays: Mapping[str, np.ndarray], how: Mapping[str, Any]
+) -> TypeNetworks | None:
+    """The graphs of types as functions of arrays; None where the file has none."""
+    graphs = {name: graph_of(description, name) for name in (LOOK, SMALL)}
+    networks = {
+        name: Network(graph[0], {one: arrays[one] for one in graph[1]}, **how)
+        for name, graph in graphs.items()
+        if graph is not None
+    }
+    if LOOK not in networks:
+        return None
+
+    def look(crops: np.ndarray, measures: np.ndarray) -> np.ndarray:
+        if not len(crops):
+            return np.zeros((0, len(description["config"]["MODEL.CLASSES.NAMES"]) + 1), np.float32)
+        return networks[LOOK](crops=crops, measures=measures)["logits"]
+
+    def small(image: np.ndarray) -> np.ndarray:
+        return networks[SMALL](images=image[None])["small"][0, 0]
+
+    return TypeNetworks(look, small if SMALL in networks else None)
 
 
 def _alone(path: Path, how: dict[str, Any]) -> tuple[dict[str, Any], Network]:

@@ -15,6 +15,7 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
 from bccd_d2.modeling.device import chosen_device
 from bccd_d2.modeling.tensors import SUFFIXES, check_weights_file
+from bccd_d2.modeling.types.head import UNTYPED
 from bccd_d2.models.checkpoint import RUN_FILES, CellCheckpointer
 from bccd_d2.models.file import (
     HEADER,
@@ -73,13 +74,14 @@ class TrainedModel(CellModel):
 
     @torch.inference_mode()
     def _answer(
-        self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]
+        self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]], untyped: bool = False
     ) -> list[Cells]:
         inputs = [
             {
                 "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
                 "height": height,
                 "width": width,
+                UNTYPED: untyped,
             }
             for image, (height, width) in zip(images, sizes, strict=True)
         ]
@@ -103,7 +105,7 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
         ValueError: it does not fit the config's model.
     """
     weights = str(weights_of(config))
-    learned = config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS
+    learned = config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS or config.MODEL.TYPES.ENABLED
     if learned and not Path(weights).is_file():
         raise FileNotFoundError(
             f"no weights at {weights}: train first, or add MODEL.WEIGHTS PATH to the command"

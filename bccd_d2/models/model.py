@@ -78,6 +78,7 @@ class CellModel:
         *,
         zoom: float = 1.0,
         whole: np.ndarray | None = None,
+        untyped: bool = False,
     ) -> list[Cells]:
         """The candidates of each image, in its own frame, of all scores the model gives.
 
@@ -89,19 +90,26 @@ class CellModel:
             zoom: factor on top of the model's own scale, for cells of another size.
             whole: (h, w, 3) uint8 RGB, pixels that stand for the colours of the whole image that
                 ``images`` are parts of; None = each image stands for itself.
+            untyped: outlines alone: no types, and no cells or scores that come of them.
         """
         parts = [self._input(image, zoom, whole) for image in images]
         sizes = [(int(image.shape[0]), int(image.shape[1])) for image in images]
         if len({part.shape for part in parts}) == 1:
-            found = self._answer(parts, sizes)
+            found = self._answer(parts, sizes, untyped)
         else:
             pairs = zip(parts, sizes, strict=True)
-            found = [cells for part, size in pairs for cells in self._answer([part], [size])]
+            found = [self._answer([part], [size], untyped)[0] for part, size in pairs]
         self._warn_about_cap(found)
         return found
 
+    def outlines(
+        self, images: Sequence[np.ndarray], *, zoom: float, whole: np.ndarray | None
+    ) -> list[Cells]:
+        """The answer without types."""
+        return self(images, zoom=zoom, whole=whole, untyped=True)
+
     def _answer(
-        self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]
+        self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]], untyped: bool = False
     ) -> list[Cells]:
         """The cells of images (h, w, 3) uint8 RGB of one size, each in a frame of its size."""
         raise NotImplementedError

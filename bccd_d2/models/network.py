@@ -82,7 +82,9 @@ class Network:
             if tensors is not None:
                 values = [onnxruntime.OrtValue.ortvalue_from_numpy(x) for x in tensors.values()]
                 options.add_external_initializers(list(tensors), values)
-            session = onnxruntime.InferenceSession(graph, options, providers=providers)
+            session = onnxruntime.InferenceSession(
+                graph, options, providers=providers, enable_fallback=False
+            )
         except Exception as error:  # the library has a dozen kinds without a common parent
             raise ValueError(f"its ONNX graph cannot be used ({error!s:.200})") from error
         self.outputs = [output.name for output in session.get_outputs()]

@@ -93,3 +93,22 @@ def test_all_of_a_group_fail_with_the_first(tmp_path) -> None:
         pytest.fail("went on alone")
     with hold_folder(tmp_path, "a", first=False):
         assert not (tmp_path / LOCK).exists()
+
+
+def test_a_shared_folder_is_shared_with_those_alone_that_share(tmp_path) -> None:
+    code = HOLD.replace('"training")', '"prediction", shared=True)')
+    call = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        with hold_folder(tmp_path, "prediction", shared=True):
+            pass
+        assert (tmp_path / LOCK).exists()  # the other one's still
+        with (
+            pytest.raises(BlockingIOError, match="in use by prediction"),
+            hold_folder(tmp_path, "prediction"),
+        ):
+            pytest.fail("held beside a shard")
+        process.kill()
+    with hold_folder(tmp_path, "prediction"):
+        pass
+    assert not (tmp_path / LOCK).exists()

@@ -53,6 +53,17 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, other: nn.Module) -
         CellCheckpointer(other).load(str(tmp_path / "a.pth"))
 
 
+def test_a_typed_model_begins_an_untyped_one_and_not_the_reverse(tmp_path) -> None:
+    typed, plain = nn.Linear(2, 2), nn.Linear(2, 2)
+    typed.types = nn.Linear(3, 3)
+    for name, model in (("typed", typed), ("plain", plain)):
+        CellCheckpointer(model, str(tmp_path)).save(name)
+    CellCheckpointer(plain).load(tmp_path / "typed.pth")
+    torch.testing.assert_close(plain.weight, typed.weight)
+    with pytest.raises(ValueError, match="types.weight"):
+        CellCheckpointer(typed).load(tmp_path / "plain.pth")
+
+
 def test_only_named_new_parts_may_be_missing(tmp_path) -> None:
     old = nn.Sequential()
     old.add_module("body", nn.Linear(2, 2))

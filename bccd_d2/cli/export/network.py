@@ -47,9 +47,9 @@ def _export(args: argparse.Namespace) -> int:
     from bccd_d2.models.load import load_model
     from bccd_d2.synth.smear import draw_smear
 
+    model = load_model(args.weights, args.config_file, args.device)
     if args.out.suffix.lower() != SUFFIX:
         raise ValueError(f"--out {args.out} must end in {SUFFIX}")
-    model = load_model(args.weights, args.config_file, args.device)
     path = export_network(model, args.out, half=args.half)
     sizes = [(150 + 7 * seed, 210 - 5 * seed) for seed in range(args.smears)]
     images = [draw_smear(seed=seed, size=size).image for seed, size in enumerate(sizes)]

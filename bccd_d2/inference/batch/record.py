@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +40,8 @@ class BatchOptions:
         pixel_size, label_bits, keep_overlaps: see `inference.batch.outputs.OutputOptions`.
         max_value: what is white in images of more than 8 bits; None = by each one's values.
         resume: leave out images that an earlier run finished with the same options.
+        processes: of this machine that work at once.
+        shard: "3/16": this is the third of sixteen runs that share the images; "" = the only one.
         progress: show a progress bar.
     """
 
@@ -62,7 +65,26 @@ class BatchOptions:
     keep_overlaps: bool = False
     max_value: float | None = None
     resume: bool = False
+    processes: int = 1
+    shard: str = ""
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.processes < 1:
+            raise ValueError(f"processes must be at least 1, got {self.processes}")
+        shard_of(self.shard)
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """Which shard of how many "3/16" names; (1, 1) for "".
+
+    Raises:
+        ValueError: no such text.
+    """
+    found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text or "1/1")
+    if found is None or int(found[1]) > int(found[2]):
+        raise ValueError(f"shard must be I/N from 1/N to N/N, such as 3/16, got {text!r}")
+    return int(found[1]), int(found[2])
 
 
 @dataclass(frozen=True)
@@ -154,7 +176,7 @@ def record(
         "device": model.models[0].device,
         "backend": " + ".join(backends),
         "threads": threads() or os.cpu_count(),
-        "processes": processes,
+        "processes": processes * options.processes,
         "options": asdict(options),
         "looked_at": {**asdict(how), "score_threshold": how.score_threshold},
         "images": {

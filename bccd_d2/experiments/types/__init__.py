@@ -1,0 +1,1 @@
+"""Training of what gives types to a model's found cells: examples, networks, calibration."""

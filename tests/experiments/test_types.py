@@ -1,0 +1,257 @@
+"""Types are learned from masks, boxes and points alike, and calibrated on cells held out."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bccd_d2.experiments.types.augment import recoloured, turned
+from bccd_d2.experiments.types.calibration import (
+    doubt,
+    fit_counted,
+    fit_temperature,
+)
+from bccd_d2.experiments.types.examples import Annotated, examples_of
+from bccd_d2.experiments.types.fit import FitOptions, sampling_weights
+from bccd_d2.experiments.types.run import Learner, TypingOptions, lowest
+from bccd_d2.masks.cell_crops import CropOptions
+from bccd_d2.masks.cell_types import TypeOptions, probabilities
+from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.taxonomy import Taxonomy
+
+SIZE = (64, 96)
+PLACES = {"red": (10, 10), "white": (10, 60)}  # y, x of 20 px squares
+
+
+def found(extra=()):
+    label_map = np.zeros(SIZE, np.int32)
+    for number, (y, x) in enumerate([*PLACES.values(), *extra], start=1):
+        label_map[y : y + 20, x : x + 20] = number
+    return Cells.from_label_map(label_map)
+
+
+def annotated(kind, rows, complete=True, ignored=()):
+    pixels = np.full((*SIZE, 3), 220, np.uint8)
+    boxes = np.array(ignored, float).reshape(-1, 4)
+    return Annotated(7, "a.png", lambda: pixels, 22.0, kind, complete, rows, boxes)
+
+
+def rows(kind):
+    for name, (y, x) in PLACES.items():
+        if kind == "points":
+            yield {"category": name, "point": [x + 10, y + 10]}
+        elif kind == "boxes":
+            yield {"category": name, "bbox": [x, y, 20, 20]}
+        else:
+            outline = [x, y, x + 20, y, x + 20, y + 20, x, y + 20]
+            yield {"category": name, "bbox": [x, y, 20, 20], "segmentation": [outline]}
+
+
+@pytest.mark.parametrize("kind", ["masks", "boxes", "points"])
+def test_a_found_cell_takes_the_name_of_the_annotation_it_matches(kind):
+    image = annotated(kind, list(rows(kind)), ignored=[(0, 40, 20, 60)])
+    examples, missed = examples_of(
+        image, found([(40, 60), (40, 0)]), image.pixels, CropOptions(size=32, cell=16)
+    )
+    assert examples.labels.tolist() == ["red", "white", "", ""]
+    assert examples.counted.tolist() == [1, 1, 0, -1]  # the last is a crowd's
+    assert examples.crops.shape == (4, 4, 32, 32) and set(examples.images) == {7}
+    assert not missed.any()
+
+
+def test_where_not_all_cells_are_annotated_one_without_is_no_example():
+    image = annotated("boxes", list(rows("boxes")), complete=False)
+    examples, _ = examples_of(image, found([(40, 60)]), image.pixels, CropOptions())
+    assert examples.counted.tolist() == [1, 1, -1]
+
+
+def test_a_cell_with_two_points_is_two_cells_and_an_annotation_can_be_missed():
+    two = [{"category": "red", "point": [15, 15]}, {"category": "red", "point": [25, 25]}]
+    lost = [{"category": "red", "point": [90, 60]}]
+    image = annotated("points", two + lost, complete=False)
+    examples, missed = examples_of(image, found(), image.pixels, CropOptions())
+    assert examples.labels.tolist() == ["", ""] and examples.counted.tolist() == [0, -1]
+    assert missed.tolist() == [False, False, True]
+
+
+def test_classes_are_the_names_that_stand_above_no_other():
+    tree = Taxonomy({"red": "cell", "ring": "red", "white": "cell"}, {"rbc": "red"})
+    assert lowest(["ring", "rbc", "white", "cell"], tree) == ("ring", "white")
+    assert lowest(["rbc"], tree) == ("red",)
+    assert lowest(["cell"], tree) == ("cell",)
+
+
+def test_rare_kinds_of_labels_are_drawn_more_often_and_empty_ones_never():
+    allowed = np.zeros((12, 2), bool)
+    allowed[:9, 0], allowed[9, 1] = True, True
+    counted = np.array([1] * 10 + [0, -1])
+    weights = sampling_weights(allowed, counted, 0.5)
+    assert weights[0] == pytest.approx(1 / 3) and weights[9] == weights[10] == 1
+    assert weights[11] == 0
+
+
+def test_temperature_makes_boasting_logits_honest():
+    random = np.random.default_rng(0)
+    true = random.normal(0, 1.5, (3000, 3))
+    said = probabilities(true)
+    labels = (said.cumsum(axis=1) < random.random((3000, 1))).sum(axis=1).clip(0, 2)
+    temperature, biases = fit_temperature(true * 4, np.eye(3, dtype=bool)[labels])
+    assert temperature == pytest.approx(4, rel=0.15) and np.abs(biases).max() < 0.25
+    assert fit_temperature(np.zeros((0, 3)), np.zeros((0, 3), bool)) == (1.0, ())
+
+
+def test_doubt_begins_where_answers_are_wrong_more_often_than_right():
+    sure = np.linspace(0.5, 1, 101)
+    said = np.stack([sure, 1 - sure], axis=1)
+    right = sure >= 0.7
+    assert doubt(said, np.stack([right, ~right], axis=1)) == pytest.approx(0.7)
+    assert doubt(said, np.stack([right | True, right & False], axis=1)) == 0
+
+
+def test_the_score_follows_what_tells_counted_cells_from_others():
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, 4000)
+    counted = (random.random(4000) < 1 / (1 + np.exp(-logits))).astype(int)
+    of_score, of_counted, constant = fit_counted(random.random(4000), logits, counted)
+    assert of_score < 0.1 and of_counted == pytest.approx(1, abs=0.1) and abs(constant) < 0.15
+    assert fit_counted(np.ones(5), np.ones(5), np.ones(5, int)) == (1.0, 0.0, 0.0)
+
+
+def test_augmentation_moves_pixels_and_keeps_ranges():
+    generator = torch.Generator().manual_seed(0)
+    planes = torch.zeros(4, 4, 48, 48)
+    planes[:, :, 20:28, 20:28] = 255
+    seen = turned(planes, 32, generator, (1.0, 1.0))
+    assert seen.shape == (4, 4, 32, 32)
+    assert seen[:, :, 14:18, 14:18].min() > 200  # the middle stays the middle
+    assert float(seen[0, 0].sum()) == pytest.approx(64 * 255, rel=0.1)  # and the size its size
+    other = recoloured(planes[:, :3], generator)
+    assert other.shape == planes[:, :3].shape and 0 <= other.min() <= other.max() <= 255
+    assert not torch.equal(other, planes[:, :3])
+
+
+class Outliner:
+    """A model that outlines what is darker than paper; it looks at half the resolution."""
+
+    diameter, looks_at_whole, name = None, False, "outliner"
+
+    class config:  # noqa: N801
+        class INPUT:  # noqa: N801
+            IMAGE_SCALE = 0.5
+
+    def identity(self):
+        return "outliner"
+
+    def outlines(self, images, *, zoom, whole):
+        import cv2
+
+        answers = []
+        for image in images:
+            dark = (image.min(axis=2) < 150).astype(np.uint8)
+            _, labels = cv2.connectedComponents(dark, connectivity=4)
+            cells = Cells.from_label_map(labels.astype(np.int32))
+            answers.append(cells[cells.areas > 100])
+        return answers
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Eight images with red discs, blue discs and small purple dots, which are boxed."""
+    import cv2
+
+    random = np.random.default_rng(0)
+    images, notes = [], []
+    names = ["RBC", "WBC", "Platelets"]
+    (tmp_path / "images").mkdir()
+    for number in range(8):
+        pixels = np.full((160, 200, 3), 230, np.uint8)
+        for place in range(9):
+            kind = place % 3
+            x, y = 30 + 65 * (place % 3) + random.integers(-5, 5), 30 + 50 * (place // 3)
+            radius = (14, 20, 5)[kind]
+            colour = ((210, 110, 110), (120, 100, 200), (140, 90, 190))[kind]
+            cv2.circle(pixels, (int(x), int(y)), radius, colour, -1)
+            box = [int(x) - radius, int(y) - radius, 2 * radius + 1, 2 * radius + 1]
+            notes.append({"id": len(notes) + 1, "image_id": number + 1, "category_id": kind + 1,
+                          "category": names[kind], "bbox": box, "area": box[2] * box[3],
+                          "iscrowd": 0})  # fmt: skip
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
+        images.append({"id": number + 1, "file_name": f"{number}.png", "height": 160, "width": 200})
+    content = {"images": images, "annotations": notes,
+               "categories": [{"id": k + 1, "name": n} for k, n in enumerate(names)]}  # fmt: skip
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    description = {"format_version": 1, "image_root": "images", "annotations": "boxes",
+                   "complete": True, "splits": {"train": {"json": "train.json"}}}  # fmt: skip
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    return tmp_path
+
+
+def test_a_model_learns_types_and_the_small_cells_that_it_leaves_out(dataset):
+    types = TypeOptions(crop=CropOptions(size=32, cell=16), channels=(8, 16))
+    options = TypingOptions(fit=FitOptions(minutes=0.04, batch=16), types=types, held_out=0.25)
+    learner = Learner(Outliner(), [dataset], options)
+    assert learner.classes.names == ("platelet", "red", "white")
+    learned = learner.learn()
+    assert learned.small is not None
+    told = learned.held_out.labels != ""
+    from bccd_d2.modeling.types.head import look_with
+
+    held = learned.held_out[told]
+    said = look_with(learned.network, held.crops, held.measures)[:, :-1].argmax(axis=1)
+    assert len(held) >= 12 and set(held.images) <= learner.held_out
+    right = said == learned.allowed[told].argmax(axis=1)
+    assert right.mean() > 0.8
+
+
+def test_the_model_that_is_written_loads_finds_and_types(dataset):
+    from bccd_d2 import load_pretrained
+    from bccd_d2.config.files import find_config
+    from bccd_d2.experiments.types.result import learn_types
+    from bccd_d2.models.load import load_model
+
+    types = TypeOptions(crop=CropOptions(size=32, cell=16), channels=(8, 16))
+    options = TypingOptions(fit=FitOptions(minutes=0.01, batch=16), types=types, held_out=0.25)
+    base = find_config("otsu_watershed")
+    config = f"_BASE_: {base}\nMODEL: {{OTSU: {{MIN_AREA: 60}}}}\n"
+    (dataset / "otsu.yaml").write_text(config)
+    finder = load_model(config_file=str(dataset / "otsu.yaml"), device="cpu")
+    result = learn_types(finder, [dataset], dataset / "out", options)
+    assert result.confusion.shape == (3, 3) and "RBC" not in result.text()
+    record = json.loads((dataset / "out" / "types.json").read_text())
+    assert record["classes"] == ["platelet", "red", "white"]
+    model = load_pretrained(dataset / "out", device="cpu")
+    pixels = np.asarray(Image.open(dataset / "images" / "0.png"))
+    cells = model.predict(pixels, 0.0)
+    assert len(cells) and cells.class_probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert set(cells.class_names) <= {"platelet", "red", "white", "unsure"}
+    again = learn_types(finder, [dataset], dataset / "out", options)  # what was found is kept
+    assert again.classes.names == result.classes.names
+
+
+@pytest.mark.slow
+def test_a_typed_file_answers_alike_with_and_without_torch(dataset):
+    from bccd_d2 import load_pretrained
+    from bccd_d2.experiments.types.result import learn_types
+    from bccd_d2.models.export import export_run
+    from bccd_d2.models.load import load_model
+
+    pytest.importorskip("onnxruntime")
+    types = TypeOptions(crop=CropOptions(size=32, cell=16), channels=(8, 16))
+    options = TypingOptions(
+        fit=FitOptions(minutes=0.005, batch=8), types=types, held_out=0.25, rank_only=True
+    )
+    finder = load_model("any_smear", device="cpu")
+    learn_types(finder, [dataset], dataset / "out", options)
+    file = export_run(dataset / "out", dataset / "file", "typed", half=True)["weights"]
+    pixels = np.asarray(Image.open(dataset / "images" / "0.png"))
+    one, other = (
+        load_pretrained(file, device="cpu", backend=backend).predict(pixels, 0.2, diameter=28.0)
+        for backend in ("onnx", "torch")
+    )
+    assert one.classes.names == other.classes.names == ("platelet", "red", "white")
+    assert len(one) == len(other) > 0
+    # A pixel of an outline may fall on the other side of a threshold.
+    assert one.scores == pytest.approx(other.scores, abs=0.05)
+    assert one.class_probabilities == pytest.approx(other.class_probabilities, abs=0.05)
