@@ -157,7 +157,7 @@ def answer_count(
 
 
 def _state(one: Findings) -> str:
-    return one.corrections.state if one.corrections else f"{len(one.cells)} outlines"
+    return one.corrections.state if one.corrections else "unchanged"
 
 
 def free_name(name: str, images: Images) -> str:
