@@ -26,6 +26,8 @@ from bccd_d2.slide.page import make_page
 
 LOG = logging.getLogger(__name__)
 MOST = 24  # images in the list; the oldest that nobody corrected goes first
+MOST_BYTES = 256_000_000  # of their pictures
+LONGEST_ACTION = 1_000_000  # letters of what a browser may send
 QUIET: dict[str, Any] = {"api_visibility": "private"}
 Images = dict[str, Findings]
 
@@ -128,8 +130,10 @@ def remember(findings: Findings | None, images: Images) -> list[Any]:
     images = {name: one for name, one in images.items() if name != findings.name}
     images[findings.name] = findings
     spare = [name for name, one in images.items() if one.corrections is None]
-    for name in spare[: max(0, len(images) - MOST)]:
-        del images[name]
+    for name in spare[:-1] if spare[-1:] == [findings.name] else spare:
+        held = sum(len(one.picture) for one in images.values())
+        if len(images) > MOST or held > MOST_BYTES:
+            del images[name]
     return [images, listed(images, findings.name)]
 
 
@@ -196,6 +200,8 @@ def answer_edit(
     try:
         if findings is None:
             raise ValueError("the image was let go after an hour: drop it again")
+        if len(text) > LONGEST_ACTION:
+            raise ValueError("that is too long a line: draw it in fewer points")
         action = json.loads(text)
         if not isinstance(action, dict):
             raise ValueError("an action must be an object")
