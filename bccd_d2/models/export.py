@@ -103,9 +103,9 @@ def export_run(
     description = describe(name, config, point.state_dict(), preprocessing.state_dict())
     path = Path(out) / f"{name}.safetensors"
     write_model_file(path, model.state_dict(), description, half=half)
-    if can_be_a_graph(model):
-        description["networks"] = _networks(model, read_arrays(path))
-        write_model_file(path, model.state_dict(), description, half=half)
+    networks = _networks(model, read_arrays(path))
+    if networks:
+        write_model_file(path, model.state_dict(), description | {"networks": networks}, half=half)
     entry = register_model(path, default=default)
     card = path.with_suffix(".md")
     if not card.is_file():
@@ -115,13 +115,18 @@ def export_run(
 
 
 def _networks(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The graphs of a dense model and of what gives types to its cells, as a file keeps them."""
+    """The graphs of a dense model's networks, by their names; {} of any other model.
+
+    Args:
+        arrays: the tensors of its model file, the graphs' weights.
+    """
+    if not can_be_a_graph(model):
+        return {}
+    entries = {FINDER: graph_entry(*weightless(finder_graph(model), arrays))}
     types = getattr(model, "types", None)
-    graphs = {} if types is None else type_graphs(types)
-    found = {FINDER: graph_entry(*weightless(finder_graph(model), arrays))}
-    for name, graph in graphs.items():
-        found[name] = graph_entry(*weightless(graph, arrays, f"{name}."))
-    return found
+    for name, graph in ({} if types is None else type_graphs(types)).items():
+        entries[name] = graph_entry(*weightless(graph, arrays, f"{name}."))
+    return entries
 
 
 def _load(
