@@ -27,6 +27,7 @@ from torch import nn
 
 from bccd_d2.io.atomic import write_bytes_atomic
 from bccd_d2.masks.cell_crops import MEASURES
+from bccd_d2.modeling.backbones.vit import TimmViT
 from bccd_d2.modeling.dense.heads import answers
 from bccd_d2.modeling.dense.segmentor import DenseSegmentor
 from bccd_d2.modeling.types.head import CellTypes
@@ -98,7 +99,12 @@ def type_graphs(types: CellTypes) -> dict[str, onnx.ModelProto]:
 
 
 def can_be_a_graph(net: nn.Module) -> bool:
-    """Whether `finder_graph` takes a model: a dense one that looks at whole images."""
+    """Whether `finder_graph` takes a model: a dense one that looks at whole images.
+
+    One with a ViT is not taken: its position embedding is resampled for each size of image.
+    """
+    if any(isinstance(part, TimmViT) for part in net.modules()):
+        return False
     return isinstance(net, DenseSegmentor) and not net.tiles.size
 
 
@@ -221,14 +227,14 @@ def export_network(model: TrainedModel, path: str | Path, *, half: bool = False)
         half: weights as float16; the network computes in float32 all the same.
 
     Raises:
-        ValueError: a detector, whose proposals and windows no graph of free size can follow, a
-            model in tiles or one without a network.
+        ValueError: a detector or a ViT, whose proposals, windows and positions no graph of free
+            size can follow, a model in tiles or one without a network.
     """
     if not can_be_a_graph(model.net):
         kind = type(model.net).__name__
         raise ValueError(
-            f"{model.name} ({kind}) is no dense model of whole images, and others stay with "
-            "PyTorch: how many windows and proposals they have depends on the image"
+            f"{model.name} ({kind}) is no dense model of whole images without a ViT, and others "
+            "stay with PyTorch: their windows, proposals and tokens depend on the image's size"
         )
     tensors = {name: x.detach().cpu().numpy() for name, x in model.net.state_dict().items()}
     if half:

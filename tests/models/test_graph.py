@@ -27,7 +27,13 @@ from bccd_d2.models.file import (
     read_registry,
     write_model_file,
 )
-from bccd_d2.models.graph import export_module, export_network, largest_difference, weightless
+from bccd_d2.models.graph import (
+    can_be_a_graph,
+    export_module,
+    export_network,
+    largest_difference,
+    weightless,
+)
 from bccd_d2.models.graph_model import load_graph_model
 from bccd_d2.models.load import load_model
 from bccd_d2.models.network import Network
@@ -131,6 +137,17 @@ def test_a_detector_has_no_graph_and_the_reason_is_told(small_config, tmp_path):
     model = TrainedModel("small", config, build_model(config), OperatingPoint(0.4))
     with pytest.raises(ValueError, match=r"small \(CellRCNN\) is no dense model"):
         export_network(model, tmp_path / "a.onnx")
+
+
+def test_a_vit_has_no_graph_and_its_model_file_needs_none():
+    config = load_config("dinov2s_cpu_flows", [
+        "MODEL.DEVICE", "cpu", "MODEL.VIT.WEIGHTS", "", "MODEL.VIT.DIM", 32, "MODEL.VIT.HEADS", 2,
+        "MODEL.VIT.DEPTH", 1,
+    ])  # fmt: skip
+    net = build_model(finalize(config))
+    assert not can_be_a_graph(net)
+    net.backbone.context = None
+    assert can_be_a_graph(net)
 
 
 def test_damage_is_named(tmp_path):
