@@ -56,12 +56,14 @@ class HeldOutScore:
     Attributes:
         name: of the score, such as "F1@.5".
         value: higher is better.
+        images: how many there are.
         finer: AP over IoU .5 to .95, which decides where two values are equal: one held-out image
             of twenty cells has few different F1. NaN where the annotations allow none.
     """
 
     name: str
     value: float
+    images: int
     finer: float = math.nan
 
     def beats(self, other: HeldOutScore) -> bool:
@@ -173,11 +175,9 @@ def fine_tune(
         after = None if before is None else _score(new, out / "data")
         kept = before is None or after is None or after.beats(before)
         _write_model(new if kept else start, start, out)
-        held_out = len(load_split(out / "data", HELD_OUT)) if options.held_out else 0
-        images = (len(load_split(root, "train")), held_out)
-        result = FineTuned(
-            out, kept, *_told(before, after), *images, spent.minutes, spent.clock, tuple(skipped)
-        )
+        images = (len(load_split(root, "train")), 0 if before is None else before.images)
+        told, time = _told(before, after), (spent.minutes, spent.clock)
+        result = FineTuned(out, kept, *told, *images, *time, tuple(skipped))
         _write_record(result, start, options)
     return result
 
@@ -316,9 +316,8 @@ def _score(model: TrainedModel, folder: Path) -> HeldOutScore:
     results, complete = evaluator.evaluate(), description.get("complete", True)
     group, score = SCORES[kind][0 if complete else 1]
     finer, ap = FINER[kind] if complete and kind in FINER else ("", "")
-    return HeldOutScore(
-        score, float(results[group][score]), float(results.get(finer, {}).get(ap, math.nan))
-    )
+    ap_value = float(results.get(finer, {}).get(ap, math.nan))
+    return HeldOutScore(score, float(results[group][score]), len(records), ap_value)
 
 
 def _write_model(model: TrainedModel, start: TrainedModel, out: Path) -> None:

@@ -47,7 +47,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], part: str
 def scores(monkeypatch: pytest.MonkeyPatch, *values: float, finer: Sequence[float] = ()) -> None:
     """Have models score these values, in turn."""
     aps = finer or [math.nan] * len(values)
-    left = [HeldOutScore("F1@.5", *both) for both in zip(values, aps, strict=True)]
+    left = [HeldOutScore("F1@.5", value, 1, ap) for value, ap in zip(values, aps, strict=True)]
     monkeypatch.setattr(fine_tuning, "_score", lambda *_: left.pop(0))
 
 
