@@ -117,6 +117,8 @@ class Segmenter:
     ) -> Trust:
         """Whether an image's outlines are to be trusted; see `inference.trust.assess`.
 
+        Platelets are not asked: how large cells are, and how that differs, is said of the others.
+
         Args:
             candidates: of `candidates`.
             options: that they were found with. A threshold up to `CANDIDATES` asks for all there
@@ -127,6 +129,7 @@ class Segmenter:
         if threshold <= CANDIDATES:
             threshold = self.score_threshold
         seen = candidates.above(min(CANDIDATES, threshold))
+        seen = seen[~self.classes.under("platelet")[seen.class_ids]]
         if self.diameter is not None:
             return assess(image, seen, threshold, self.diameter / options.scale, estimate)
         # It knows one size only, so what it finds is all there is to go by.

@@ -72,3 +72,29 @@ def test_no_more_cells_than_the_cap_and_none_is_no_error():
     assert len(types(image, instances_of(cells()))) == 1
     nothing = types(image, instances_of(Cells.empty((60, 80))))
     assert len(nothing) == 0
+
+
+def test_platelets_do_not_shake_the_trust_in_the_other_outlines():
+    from bccd_d2.inference.predictor import PredictOptions
+    from bccd_d2.masks.classes import Classes
+    from bccd_d2.segmenter import Segmenter
+    from bccd_d2.synth.smear import draw_smear
+
+    class Model:
+        name, score_threshold, diameter = "model", 0.5, 60.0
+        classes = Classes(("red", "platelet"))
+
+    smear = draw_smear(seed=1, size=(300, 400))
+    red = Cells.from_label_map(smear.label_map)
+    dots = np.zeros((300, 400), np.int32)
+    for number in range(12):
+        dots[10 + 20 * number : 16 + 20 * number, 10:16] = number + 1
+    small = Cells.from_label_map(dots)
+    both = Cells.from_rles([*red.rles, *small.rles], (300, 400))
+    kinds = np.eye(2)[[0] * len(red) + [1] * len(small)]
+    segmenter = Segmenter([Model()])
+    plain, typed = (
+        segmenter.assess(smear.image, cells, PredictOptions(0.5)).measures
+        for cells in (red, both.with_classes(kinds))
+    )
+    assert typed == plain
