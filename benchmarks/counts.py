@@ -1,10 +1,12 @@
 """Do the intervals of `bccd count` hold the truth, and are bad fields left out?
 
   python benchmarks/counts.py shares
+  python benchmarks/counts.py types
   python benchmarks/counts.py cells --miscounts M.json --truth T.json
   python benchmarks/counts.py fields --predictions OUT
 
 shares: simulated slides of known shares, with fields and a model's errors drawn anew each time.
+types: the same for whole slides of five types, whose confusion is measured on 40 images.
 cells: slides of 5 to 20 fields drawn with replacement from annotated images. Both files are of
 bccd tune counts, M of images that may teach (validation), T of those that the slides are made of.
 fields: every image of a prediction gets six faults, one at a time, among nine other fields.
@@ -33,7 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("what", choices=("shares", "cells", "fields"))
+    add("what", choices=("shares", "types", "cells", "fields"))
     add("--miscounts", type=Path, help="cells: of images that may teach")
     add("--truth", type=Path, help="cells: of the images that slides are made of")
     add("--predictions", type=Path, help="fields: --out of bccd predict")
@@ -86,6 +88,56 @@ def shares(rng: np.random.Generator, draws: int) -> list[float]:
         print(f"| {fields} | {share:.1%} | {model[0]}, {model[1]} | {between} | {found[-1]:.1%} |")
     print(f"mean {np.mean(found):.1%}, {min(found):.1%} to {max(found):.1%}")
     return found
+
+
+TYPES = ("red blood cell", "ring", "neutrophil", "lymphocyte", "platelet")
+FOUND_AS = np.array(  # of each type, as each type; the rest is missed
+    [[0.955, 0.003, 0, 0, 0.002], [0.12, 0.82, 0, 0, 0.01], [0, 0, 0.88, 0.08, 0],
+     [0, 0, 0.09, 0.86, 0.01], [0.01, 0.03, 0, 0, 0.75]]
+)  # fmt: skip
+INVENTED = np.array([0.01, 0.0005, 0.0005, 0.0005, 0.004])  # for each true cell
+SLIDE, TAUGHT = (0.9, 0.02, 0.015, 0.01, 0.055), (0.84, 0.06, 0.03, 0.02, 0.05)
+
+
+def _looked_at(
+    rng: np.random.Generator, images: int, mix: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True cells of each type, what they were found as, and what was invented, image by image."""
+    total = rng.negative_binomial(6, 6 / 86, images) + 1
+    true = np.array([rng.multinomial(n, mix) for n in total])
+    chances = np.concatenate([FOUND_AS, 1 - FOUND_AS.sum(axis=1, keepdims=True)], axis=1)
+    found = np.array([[rng.multinomial(n, c)[:-1] for n, c in zip(row, chances, strict=True)]
+                      for row in true])  # fmt: skip
+    return true, found, rng.poisson(INVENTED * total[:, None])
+
+
+def slides(rng: np.random.Generator, draws: int) -> dict[int, dict[str, float]]:
+    """Print coverage of the numbers of simulated slides, by fields; all of it."""
+    from bccd_d2.evaluation.miscounts import Miscounts
+    from bccd_d2.evaluation.slide_counts import count_slide
+
+    red = SLIDE[0] + SLIDE[1]
+    truth = {
+        "red_cells": 81 * red, "parasitaemia": 100 * SLIDE[1] / red,
+        "white_neutrophil": 100 * SLIDE[2] / (SLIDE[2] + SLIDE[3]),
+        "white_cells_per_100_red_cells": 100 * (SLIDE[2] + SLIDE[3]) / red,
+        "platelets_per_100_red_cells": 100 * SLIDE[4] / red,
+    }  # fmt: skip
+    print("| fields | " + " | ".join(truth) + " |\n|" + " --- |" * (len(truth) + 1))
+    every = {}
+    for fields in (5, 10, 20):
+        held = dict.fromkeys(truth, 0)
+        for _ in range(draws):
+            measured = Miscounts(TYPES, *_looked_at(rng, 40, TAUGHT))
+            _, found, invented = _looked_at(rng, fields, SLIDE)
+            counted = count_slide(TYPES, found.sum(axis=1) + invented, measured)
+            by_key = {one.key: one.estimate for one in counted}
+            for key, value in truth.items():
+                low, high = by_key[key].low, by_key[key].high
+                held[key] += low is not None and high is not None and low <= value <= high
+        every[fields] = {key: count / draws for key, count in held.items()}
+        print(f"| {fields} | " + " | ".join(f"{v:.1%}" for v in every[fields].values()) + " |")
+    return every
 
 
 def cells(rng: np.random.Generator, draws: int, miscounts: Path, truth: Path) -> list[float]:
@@ -245,6 +297,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     rng = np.random.default_rng(given.seed)
     if given.what == "shares":
         shares(rng, given.draws)
+    elif given.what == "types":
+        slides(rng, given.draws)
     elif given.what == "cells":
         if not (given.miscounts and given.truth):
             parser.error("cells needs --miscounts and --truth")

@@ -1,8 +1,9 @@
-"""What a bare installation costs: size, start, seconds an image by stage, and how backends agree.
+"""What prediction costs: start, seconds an image by stage and backend, and whether backends agree.
 
-    python benchmarks/light.py --images SAMPLE/test/original
+    python benchmarks/light.py --images SAMPLE/test/original --write docs/benchmarks.md
 
-Processor seconds of this process, one thread. Run it with the Python of the installation.
+Processor seconds of this process, one thread. ``--write`` puts the table between the marks of a
+document. Backends that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -48,14 +49,10 @@ def start_seconds(call: list[str]) -> float:
     return min(found)
 
 
-def installed_megabytes() -> float:
-    """Of the environment's packages, without Python's bytecode."""
-    files = Path(importlib.util.find_spec("numpy").origin).parents[1].rglob("*")
-    return sum(f.stat().st_size for f in files if f.is_file() and f.suffix != ".pyc") / 1e6
-
-
-def model_rows(images: list[np.ndarray], weights: str) -> list[tuple[str, float]]:
-    """Seconds an image of each backend that is installed, from pixels to cells, and its network."""
+def model_rows(
+    images: list[np.ndarray], weights: str
+) -> tuple[list[tuple[str, float]], dict[str, int]]:
+    """Seconds an image of each installed backend, from pixels to cells, and its cells in all."""
     rows, counts = [], {}
     known = [("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"), ("torch", "fp32")]
     libraries = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "detectron2"}
@@ -67,14 +64,14 @@ def model_rows(images: list[np.ndarray], weights: str) -> list[tuple[str, float]
         spent = [cpu_seconds(lambda i=i, m=model, o=options: m.predict_with(i, o), 2)
                  for i in images]  # fmt: skip
         rows.append((f"pixels to cells, {backend} {precision}", float(np.mean(spent))))
-        counts[f"{backend} {precision}"] = [len(model.predict_with(i, options)) for i in images]
+        cells = [len(model.predict_with(image, options)) for image in images]
+        counts[f"{backend} {precision}"] = sum(cells)
         if backend != "torch":
             one = model.models[0]
             given = [one._input(image, 1.0, None)[None] for image in images]
             net = [cpu_seconds(lambda x=x, m=one: m._network(images=x), 2) for x in given]
             rows.append((f"  of that the network, {backend} {precision}", float(np.mean(net))))
-    print("cells:", {name: sum(found) for name, found in counts.items()})
-    return rows
+    return rows, counts
 
 
 def main() -> None:
@@ -83,25 +80,47 @@ def main() -> None:
     parser.add_argument("--images", required=True, type=Path)
     parser.add_argument("--weights", default="any_smear")
     parser.add_argument("--count", type=int, default=8)
+    parser.add_argument("--write", type=Path, metavar="FILE")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     files = sorted(path for path in args.images.iterdir() if path.is_file())[: args.count]
     images = [read_image(file) for file in files]
-    print(platform.processor() or platform.machine(), platform.python_version(),
-          {n: importlib.metadata.version(n) for n in ("onnxruntime", "numpy")})  # fmt: skip
     rows = [
-        ("installed, MB", installed_megabytes()),
-        ("import bccd_d2, s", start_seconds(["-c", "import bccd_d2"])),
-        ("bccd predict --help, s", start_seconds(["-m", "bccd_d2", "predict", "--help"])),
-        *model_rows(images, args.weights),
+        ("import bccd_d2", start_seconds(["-c", "import bccd_d2"])),
+        ("bccd predict --help", start_seconds(["-m", "bccd_d2", "predict", "--help"])),
     ]
+    found, cells = model_rows(images, args.weights)
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
         given = tuple(map(str, files))
         predict_batch(BatchOptions(given, folder, (args.weights,), scale=1.0, progress=False))
-        rows.append(("bccd predict, all outputs", (time.process_time() - start) / len(files)))
-    for name, value in rows:
-        print(f"| {name} | {value:.3f} |")
+        spent = (time.process_time() - start) / len(files)
+    rows += [*found, ("bccd predict, all outputs, model loaded for these images", spent)]
+    lines = [machine(), "", f"| {args.weights}, {len(images)} images | s |", "| --- | --- |"]
+    lines += [f"| {name} | {value:.3f} |" for name, value in rows]
+    lines += ["", "Cells found: " + ", ".join(f"{n} {c}" for n, c in cells.items()) + "."]
+    print("\n".join(lines))
+    if args.write:
+        write_between(args.write, "\n".join(lines))
+
+
+def machine() -> str:
+    """The processor and the versions, in a sentence."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    has = [name for name in ("onnxruntime", "openvino", "torch") if importlib.util.find_spec(name)]
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in has)
+    processor = names[0] if names else platform.processor()
+    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}."
+
+
+def write_between(path: Path, text: str) -> None:
+    """Put a text between this benchmark's marks in a document."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition("<!-- light.py begins -->\n")
+    _, end, after = rest.partition("<!-- light.py ends -->")
+    if not end:
+        raise ValueError(f"{path} has no marks of light.py")
+    path.write_text(f"{before}{begin}{text}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

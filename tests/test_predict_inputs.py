@@ -55,7 +55,7 @@ def test_what_was_no_input_and_how_values_were_scaled_is_recorded(picture, tmp_p
 
 
 def test_a_file_replaced_while_it_is_read_is_done_again(picture, tmp_path, monkeypatch):
-    from bccd_d2.inference.batch import predict as batch
+    from bccd_d2.inference.batch import work as batch
 
     source = tmp_path / "a.png"
     Image.fromarray(picture).save(source)

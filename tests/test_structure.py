@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,9 @@ def test_an_override_needs_no_docstring():
 def test_code_at_the_limits_passes():
     body = '"""A."""\n\n\ndef _f(self, a, b, c, d, e, f, g, h):\n' + "    x = 1\n" * 49
     assert complaints(body + "x = 1\n" * (350 - 53), "bccd_d2/a.py") == []
+
+
+def test_no_script_hides_a_module_of_python():
+    """A script's folder comes first on the path: benchmarks/types.py would end every benchmark."""
+    scripts = [path for folder in ("benchmarks", "tools") for path in (REPO / folder).glob("*.py")]
+    assert scripts and not {path.stem for path in scripts} & sys.stdlib_module_names

@@ -52,6 +52,12 @@ def test_what_needs_them_says_so_in_a_line(tmp_path):
     )
     printed = run(code, tmp_path)
     assert "bccd_d2[train]" in printed and printed.splitlines()[-1] == "2"
+    code = (
+        "sys.modules['openvino'] = None\n"
+        "from bccd_d2.models.backend import _best\n"
+        "print(_best('cpu', 'fp32'), _best('cpu', 'bf16'))\n"
+    )
+    assert run(code, tmp_path).split() == ["onnx", "openvino"]
 
 
 def test_the_rooms_of_the_core_import_nothing_of_the_training(tmp_path):

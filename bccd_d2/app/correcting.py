@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 from collections.abc import Iterator
@@ -16,12 +17,17 @@ import gradio as gr
 from bccd_d2.app.corrections import Store, correct
 from bccd_d2.app.overlay import picture_uri, result_html
 from bccd_d2.app.results import KINDS, Findings, check_pixel_size
+from bccd_d2.app.sample import count_images, sample_html
 from bccd_d2.app.teach import Bench, Progress, Teacher, next_field
 from bccd_d2.app.worker import Finder, Job
 from bccd_d2.report.draw import draw_outlines
+from bccd_d2.report.page import render_html
+from bccd_d2.slide.page import make_page
 
 LOG = logging.getLogger(__name__)
 MOST = 24  # images in the list; the oldest that nobody corrected goes first
+MOST_BYTES = 256_000_000  # of their pictures
+LONGEST_ACTION = 1_000_000  # letters of what a browser may send
 QUIET: dict[str, Any] = {"api_visibility": "private"}
 Images = dict[str, Findings]
 
@@ -34,11 +40,14 @@ class Widgets:
         images: every image that is kept, by name.
         listing: their names and states.
         edit, patch: an action from the browser, and the answer to it.
-        save, minutes, teach, lesson: there is nothing to see of them without a folder.
+        count: makes one sample of the images.
+        save, minutes, teach: there is nothing to see of them without a folder.
+        lesson: what came of counting or teaching.
     """
 
     images: gr.State
     listing: gr.Radio
+    count: gr.Button
     edit: gr.Textbox
     patch: gr.Textbox
     save: gr.Button
@@ -55,6 +64,7 @@ def correcting_widgets(bench: Bench, seconds: int) -> Widgets:
     """
     can = bench.folder is not None
     listing = gr.Radio([], label="Images", visible=False, elem_id="bccd-images")
+    count = gr.Button("Count as one sample", size="sm", visible=False, elem_id="bccd-count")
     with gr.Row(visible=can):
         save = gr.Button("Save corrections", size="sm", elem_id="bccd-save", visible=can)
         teach = gr.Button("Teach", size="sm", elem_id="bccd-teach",
@@ -65,7 +75,7 @@ def correcting_widgets(bench: Bench, seconds: int) -> Widgets:
     lesson = gr.HTML("", elem_id="bccd-lesson")
     hidden: dict[str, Any] = {"visible": "hidden"}
     return Widgets(
-        gr.State({}, time_to_live=seconds), listing,
+        gr.State({}, time_to_live=seconds), listing, count,
         gr.Textbox(elem_id="bccd-edit", **hidden), gr.Textbox(elem_id="bccd-patch", **hidden),
         save, minutes, teach, lesson,
     )  # fmt: skip
@@ -73,11 +83,12 @@ def correcting_widgets(bench: Bench, seconds: int) -> Widgets:
 
 def connect(
     widgets: Widgets, bench: Bench, finder: Finder, kept: gr.State, shown: list[Any],
-    settings: list[Any],
+    settings: list[Any], payload: gr.Textbox,
 ) -> None:  # fmt: skip
     """Have the widgets act.
 
     Args:
+        payload: takes a file for the browser.
         kept: the findings in view.
         shown: what an image changes, ``kept`` and the view first.
         settings: threshold and pixel size.
@@ -91,6 +102,12 @@ def connect(
     edited.then(None, widgets.patch, **patch)
     choose = [widgets.listing, widgets.images, *settings]
     widgets.listing.input(answer_choice, choose, shown, show_progress="hidden", **QUIET)
+    counted = widgets.count.click(
+        partial(answer_count, finder), [widgets.images, *settings], [widgets.lesson, payload],
+        show_progress_on=widgets.lesson, **QUIET,
+    )  # fmt: skip
+    counted.success(None, payload, js="(text) => window.bccd.download(text)", **QUIET)
+    widgets.listing.change(_countable, widgets.images, widgets.count, **QUIET)
     if bench.folder is None:
         return
     store = Store(bench.folder)
@@ -113,8 +130,10 @@ def remember(findings: Findings | None, images: Images) -> list[Any]:
     images = {name: one for name, one in images.items() if name != findings.name}
     images[findings.name] = findings
     spare = [name for name, one in images.items() if one.corrections is None]
-    for name in spare[: max(0, len(images) - MOST)]:
-        del images[name]
+    for name in spare[:-1] if spare[-1:] == [findings.name] else spare:
+        held = sum(len(one.picture) for one in images.values())
+        if len(images) > MOST or held > MOST_BYTES:
+            del images[name]
     return [images, listed(images, findings.name)]
 
 
@@ -124,8 +143,25 @@ def listed(images: Images, current: str) -> Any:
     return gr.update(choices=rows, value=current or None, visible=len(rows) > 1)
 
 
+def _countable(images: Images) -> Any:
+    return gr.update(visible=len(images) > 1)
+
+
+def answer_count(
+    finder: Finder, images: Images, threshold: float, pixel_size: str
+) -> list[str]:
+    """The images as one sample: its numbers, and its report as a download."""
+    if not images:
+        raise gr.Error("There is no image to count: drop some.")
+    model = (finder.name, finder.digest)
+    counted = count_images(images, threshold, model, _typed(pixel_size), finder.score_threshold)
+    report = base64.b64encode(render_html(make_page(counted)).encode()).decode("ascii")
+    file = {"name": "sample_report.html", "type": "text/html", "base64": report}
+    return [sample_html(counted), json.dumps(file)]
+
+
 def _state(one: Findings) -> str:
-    return one.corrections.state if one.corrections else f"{len(one.cells)} outlines"
+    return one.corrections.state if one.corrections else "unchanged"
 
 
 def free_name(name: str, images: Images) -> str:
@@ -164,6 +200,8 @@ def answer_edit(
     try:
         if findings is None:
             raise ValueError("the image was let go after an hour: drop it again")
+        if len(text) > LONGEST_ACTION:
+            raise ValueError("that is too long a line: draw it in fewer points")
         action = json.loads(text)
         if not isinstance(action, dict):
             raise ValueError("an action must be an object")

@@ -118,7 +118,7 @@ def build_page(
         for event in (again.click, diameter.submit):
             seen = event(look, [kept, *asked], shown, show_progress_on=view, **quiet)
             seen.then(remember, [kept, widgets.images], listing, **quiet)
-        connect(widgets, bench, finder, kept, shown, settings)
+        connect(widgets, bench, finder, kept, shown, settings, payload)
         diameter.change(None, diameter, js="(d) => window.bccd.diameter(d)", **quiet)
         for setting in settings:
             setting.change(None, settings, js="(t, p) => window.bccd.apply(t, p)", **quiet)

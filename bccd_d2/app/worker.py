@@ -58,6 +58,7 @@ class Described:
     name: str
     score_threshold: float
     diameter: float | None
+    digest: str = ""
 
 
 def look(
@@ -184,7 +185,7 @@ class Finder:
         if isinstance(described, BaseException):
             raise described
         self.name, self.score_threshold = described.name, described.score_threshold
-        self.diameter = described.diameter
+        self.diameter, self.digest = described.diameter, described.digest
 
     def _receive(self, job: Job, seconds: float, doing: str) -> Any:
         """The next word of the other process; it is killed where that breaks a limit."""
@@ -213,6 +214,12 @@ class Finder:
         self._process.join()
 
 
+def _digest(model: Model) -> str:
+    """SHA-256 of the weights, by which what was measured of a model is found; "" for several."""
+    parts = getattr(model, "models", [])
+    return str(parts[0].digest()) if len(parts) == 1 else ""
+
+
 def _work(connection: Connection, load: Callable[[], Model], limits: Limits) -> None:
     """Answer jobs until the page goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the page's to hear
@@ -222,7 +229,9 @@ def _work(connection: Connection, load: Callable[[], Model], limits: Limits) -> 
     except Exception as error:
         connection.send(error)
         return
-    connection.send(Described(model.name, float(model.score_threshold), model.diameter))
+    connection.send(
+        Described(model.name, float(model.score_threshold), model.diameter, _digest(model))
+    )
     while True:
         job = connection.recv()
         try:

@@ -72,6 +72,9 @@ def _finetune(args: argparse.Namespace) -> int:
     else:
         print(f"{result.score} on the held-out images: {start.name} {result.before:.3f}, new "
               f"{result.after:.3f} ({result.after - result.before:+.3f})")  # fmt: skip
+        if result.finer:
+            old, new = result.finer
+            print(f"equal, so AP on them decided: {old:.3f}, new {new:.3f}")
         if not result.kept:
             print(f"not better: {result.out} holds {start.name} as it was")
     print(f"use it with: bccd predict --weights {result.out} --images ... --out ...")

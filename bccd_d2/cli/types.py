@@ -35,8 +35,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--taxonomy", default="blood", metavar="FILE", help="what labels mean (default blood)")
     add("--minutes", type=float, default=5, help="of training, processor time (default 5)")
     add("--holdout", type=float, default=0.2, metavar="SHARE", help="of images (default 0.2)")
-    text = "report the cells that the model did; what annotators mark only ranks them"
-    add("--rank-only", action="store_true", help=text)
+    text = "cells that the model finds keep their scores, whatever these annotators leave out"
+    add("--keep-scores", action="store_true", help=text)
     add("--seed", type=int, default=0, help="of the held-out choice and the training (default 0)")
     add("--quiet", action="store_true", help="no progress bar")
     return parser
@@ -54,7 +54,7 @@ def _learn(args: argparse.Namespace) -> int:
     from bccd_d2.models.load import load_model
 
     options = TypingOptions(
-        args.classes, args.taxonomy, held_out=args.holdout, rank_only=args.rank_only,
+        args.classes, args.taxonomy, held_out=args.holdout, keep_scores=args.keep_scores,
         fit=FitOptions(args.minutes, seed=args.seed), seed=args.seed,
     )  # fmt: skip
     model = load_model(args.weights, args.config_file, args.device)

@@ -8,16 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bccd_d2.io.packaged import PACKAGE, configs_folder
 from bccd_d2.io.records import read_yaml
 
-PACKAGE = Path(__file__).resolve().parents[1]
 NO_MODELS = ("_base", "taxonomies")  # folders whose files make no model: no names to call
-
-
-def configs_folder() -> Path:
-    """Where the shipped configs lie: in an installed package, or beside it in a checkout."""
-    installed = PACKAGE / "configs"
-    return installed if installed.is_dir() else PACKAGE.parent / "configs"
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class TypedCells:
     Attributes:
         rles: N masks of one size.
         boxes: (N, 4) half-open x0 y0 x1 y1.
-        types: N places in a list of types.
+        types: N places in a list of types; -1 = nobody said.
         image_size: height, width.
     """
 
@@ -144,7 +144,9 @@ def compare_counts(
     """One image's (K,) truth, (K, K) found as and (K,) invented, of K types.
 
     Cells are matched by their masks; each side is counted by its own counting frame, so a true
-    cell whose outline leaves the frame is missed, as it is in a count.
+    cell whose outline leaves the frame is missed, as it is in a count. A true cell of no type says
+    nothing of types: it is left out with what was found for it, and so is, by chance, its share of
+    the cells invented.
 
     Raises:
         ValueError: the two are of different image sizes.
@@ -152,12 +154,18 @@ def compare_counts(
     pairs = match(iou_matrix(found.rles, truth.rles), iou)
     counted = in_counting_frame(truth.boxes, truth.image_size)
     reported = in_counting_frame(found.boxes, found.image_size)
+    known = truth.types >= 0
+    share = float(known[counted].mean()) if counted.any() else 1.0
+    reported[pairs.pred_index[~known[pairs.truth_index]]] = False
+    counted &= known
     both = counted[pairs.truth_index] & reported[pairs.pred_index]
     rows, columns = pairs.truth_index[both], pairs.pred_index[both]
     found_as = np.zeros((types, types), dtype=np.int64)
     np.add.at(found_as, (truth.types[rows], found.types[columns]), 1)
     reported[columns] = False
     invented = np.bincount(found.types[reported], minlength=types)
+    if share < 1:
+        invented = np.random.default_rng(len(known)).binomial(invented, share)
     return np.bincount(truth.types[counted], minlength=types), found_as, invented
 
 

@@ -33,7 +33,7 @@ from bccd_d2.evaluation.counting import (
 )
 from bccd_d2.evaluation.miscounts import Miscounts
 
-LEAST_RED = 500  # red cells for a parasitaemia (WHO, Malaria microscopy quality assurance, 2016)
+LEAST_RED = 500  # red cells for a parasitaemia, as laboratories count
 LEAST_WHITE = 100  # white cells for a differential
 PLATELET_FACTOR = 15_000  # platelets a microlitre for each in an oil immersion field
 OIL_FIELD_MM2 = 0.038  # such a field: an eyepiece of field number 22 behind a 100x objective

@@ -8,6 +8,7 @@ is estimated from the images.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,6 +46,31 @@ SCORES = {  # kind of annotations: of all cells, of some
     "boxes": (("boxes", "F1@.5"), ("boxes", "recall@.5")),
     "points": (("points", "alone"), ("points", "alone")),
 }
+FINER = {"masks": ("segm", "AP"), "boxes": ("bbox", "AP")}  # of all cells; where the score ties
+
+
+@dataclass(frozen=True)
+class HeldOutScore:
+    """What a model scores on the held-out images.
+
+    Attributes:
+        name: of the score, such as "F1@.5".
+        value: higher is better.
+        images: how many there are.
+        finer: AP over IoU .5 to .95, which decides where two values are equal: one held-out image
+            of twenty cells has few different F1. NaN where the annotations allow none.
+    """
+
+    name: str
+    value: float
+    images: int
+    finer: float = math.nan
+
+    def beats(self, other: HeldOutScore) -> bool:
+        """Whether the value is higher, or equal with a higher `finer`."""
+        return self.value > other.value or (
+            self.value == other.value and self.finer > other.finer
+        )
 
 
 @dataclass(frozen=True)
@@ -85,6 +111,7 @@ class FineTuned:
         kept: it is the new one.
         score: what was scored, such as "F1@.5".
         before, after: of the start and of the new model on the held-out images; None without any.
+        finer: AP of both, where those are equal and AP decided; None else.
         train_images, held_out_images: how many.
         minutes: of training, of ``clock`` "processor" or "wall".
         skipped: files that could not be used, with reasons.
@@ -95,6 +122,7 @@ class FineTuned:
     score: str
     before: float | None
     after: float | None
+    finer: tuple[float, float] | None
     train_images: int
     held_out_images: int
     minutes: float
@@ -141,17 +169,27 @@ def fine_tune(
         skipped = [f"{skip.file}: {skip.reason}" for skip in (*report.skips, *skips)]
         config = _config(start, root, out / "training", options)
         prepare(config.clone(), ("TRAIN",))
-        score, before = _score(start, out / "data") if options.held_out else ("", None)
+        before = _score(start, out / "data") if options.held_out else None
         spent = _train(config, options.minutes, progress)
         new = load_model(str(out / "training"), device=start.device)
-        after = None if before is None else _score(new, out / "data")[1]
-        kept = before is None or after is None or after > before
+        after = None if before is None else _score(new, out / "data")
+        kept = before is None or after is None or after.beats(before)
         _write_model(new if kept else start, start, out)
-        held_out = len(load_split(out / "data", HELD_OUT)) if options.held_out else 0
-        scores, images = (score, before, after), (len(load_split(root, "train")), held_out)
-        result = FineTuned(out, kept, *scores, *images, spent.minutes, spent.clock, tuple(skipped))
+        images = (len(load_split(root, "train")), 0 if before is None else before.images)
+        told, time = _told(before, after), (spent.minutes, spent.clock)
+        result = FineTuned(out, kept, *told, *images, *time, tuple(skipped))
         _write_record(result, start, options)
     return result
+
+
+def _told(
+    before: HeldOutScore | None, after: HeldOutScore | None
+) -> tuple[str, float | None, float | None, tuple[float, float] | None]:
+    """What `FineTuned` says of the scores."""
+    if before is None or after is None:
+        return "", None, None, None
+    tied = before.value == after.value and not math.isnan(before.finer + after.finer)
+    return before.name, before.value, after.value, (before.finer, after.finer) if tied else None
 
 
 def _outlined(start: TrainedModel, out: Path, progress: bool) -> tuple[Path, Sequence[Skip]]:
@@ -255,8 +293,8 @@ class _Bar(HookBase):
         self._bar.close()
 
 
-def _score(model: TrainedModel, folder: Path) -> tuple[str, float]:
-    """Name and value of a model's score on the held-out images, used as `bccd predict` would."""
+def _score(model: TrainedModel, folder: Path) -> HeldOutScore:
+    """A model's score on the held-out images, used as `bccd predict` would."""
     name = register_dataset(folder, "finetune", [HELD_OUT])[HELD_OUT]
     description = read_description(folder)
     kind = description.get("annotations", "masks")
@@ -275,8 +313,11 @@ def _score(model: TrainedModel, folder: Path) -> tuple[str, float]:
     for record, image in zip(records, images, strict=True):
         cells = predict_cells([model], image, options)
         evaluator.process([record], [{"instances": instances_of(cells)}])
-    group, score = SCORES[kind][0 if description.get("complete", True) else 1]
-    return score, float(evaluator.evaluate()[group][score])
+    results, complete = evaluator.evaluate(), description.get("complete", True)
+    group, score = SCORES[kind][0 if complete else 1]
+    finer, ap = FINER[kind] if complete and kind in FINER else ("", "")
+    ap_value = float(results.get(finer, {}).get(ap, math.nan))
+    return HeldOutScore(score, float(results[group][score]), len(records), ap_value)
 
 
 def _write_model(model: TrainedModel, start: TrainedModel, out: Path) -> None:

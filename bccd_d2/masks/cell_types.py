@@ -25,11 +25,28 @@ class SmallOptions:
         channels: of a second, small U-Net whose one map shows them; () = there is none.
         threshold: of that map, in (0, 1).
         least: share of the usual cell's area; smaller pieces are dropped.
+        counted: as `TypeOptions.counted`, for these cells; () = their score is the map's mean.
+        reported_from: the score that such a cell has where the chance is even that annotators
+            mark it, the threshold of a model whose own scores stay; 0 = scores are chances.
     """
 
     channels: tuple[int, ...] = ()
     threshold: float = 0.3
     least: float = 0.015
+    counted: tuple[float, ...] = ()
+    reported_from: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_counted(self.counted, "MODEL.TYPES.SMALL.COUNTED")
+        if not 0 <= self.reported_from < 1:
+            raise ValueError(
+                f"MODEL.TYPES.SMALL.REPORTED_FROM must lie in [0, 1), got {self.reported_from}"
+            )
+
+
+def _check_counted(weights: Sequence[float], key: str) -> None:
+    if len(weights) not in (0, 3):
+        raise ValueError(f"{key} wants three numbers or none, got {weights}")
 
 
 @dataclass(frozen=True)
@@ -46,8 +63,6 @@ class TypeOptions:
         biases: added to the divided logits, one a class; () = none.
         counted: weights of the logit of a cell's score, of the logit that annotators mark such a
             cell, and a constant; their sum is the logit of the new score. () = scores stay.
-        reported_from: a score from which a found cell is reported whatever annotators mark, and
-            below which it is not: what they mark only ranks the cells above it. 0 = they decide.
 
     Raises:
         ValueError: a number out of its range.
@@ -60,17 +75,11 @@ class TypeOptions:
     temperature: float = 1.0
     biases: tuple[float, ...] = ()
     counted: tuple[float, ...] = ()
-    reported_from: float = 0.0
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"MODEL.TYPES.TEMPERATURE must be above 0, got {self.temperature}")
-        if len(self.counted) not in (0, 3):
-            raise ValueError(f"MODEL.TYPES.COUNTED wants three numbers or none, got {self.counted}")
-        if not 0 <= self.reported_from < 1:
-            raise ValueError(
-                f"MODEL.TYPES.REPORTED_FROM must lie in [0, 1), got {self.reported_from}"
-            )
+        _check_counted(self.counted, "MODEL.TYPES.COUNTED")
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ def together(first: Cells, second: Cells) -> Cells:
 def with_types(
     cells: Cells, logits: np.ndarray, options: TypeOptions, added: np.ndarray | None = None
 ) -> Cells:
-    """The cells with class probabilities and, where ``options.counted`` asks for it, new scores.
+    """The cells with class probabilities and, where ``options`` asks for it, new scores.
 
     Args:
         logits: (N, K + 1) of the type network: K classes, and that annotators mark the cell.
@@ -142,8 +151,6 @@ def with_types(
         ValueError: biases of another number of classes.
     """
     known = cells.with_classes(probabilities(logits[:, :-1], options.temperature, options.biases))
-    if not options.counted:
-        return known
     return replace(known, scores=rescored(cells.scores, logits[:, -1], options, added))
 
 
@@ -155,24 +162,25 @@ def rescored(
 ) -> np.ndarray:
     """(N,) in [0, 1]: scores that follow what annotators mark, as far as ``options`` lets them.
 
-    With ``reported_from`` the chance that annotators mark it spreads the scores of found cells
-    above that score; the others keep theirs. An added cell is reported where the chance is .5.
-
     Args:
         logits: (N,) that annotators mark such a cell.
         added: see `with_types`.
     """
-    of_score, of_counted, constant = options.counted
-    summed = of_score * _logit(scores) + of_counted * logits + constant
-    chance = 1 / (1 + np.exp(-np.clip(summed, -30, 30)))
-    start = options.reported_from
-    if not start:
-        return chance
-    found = np.where(scores >= start, start + (1 - start) * chance, scores)
-    if added is None:
+    found = _chance(scores, logits, options.counted)
+    if added is None or not added.any():
         return found
-    alone = np.where(chance < 0.5, 2 * start * chance, start + (1 - start) * (2 * chance - 1))
+    alone, even = _chance(scores, logits, options.small.counted), options.small.reported_from
+    if even and options.small.counted:
+        alone = np.where(alone < 0.5, 2 * even * alone, even + (1 - even) * (2 * alone - 1))
     return np.where(added, alone, found)
+
+
+def _chance(scores: np.ndarray, logits: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """(N,) that annotators mark a cell; its score where there are no weights."""
+    if not len(weights):
+        return np.asarray(scores, dtype=np.float64)
+    summed = weights[0] * _logit(scores) + weights[1] * logits + weights[2]
+    return 1 / (1 + np.exp(-np.clip(summed, -30, 30)))
 
 
 def probabilities(

@@ -63,7 +63,8 @@ def _best(device: str, precision: str) -> str:
     if gpu and _installed("torch") and _installed("detectron2"):
         return "torch"
     if precision == "bf16":
-        return "openvino" if _installed("openvino") else "torch"
+        torch = _installed("torch") and _installed("detectron2")
+        return "torch" if torch and not _installed("openvino") else "openvino"
     return "onnx"
 
 

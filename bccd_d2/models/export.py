@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bccd_d2.config.files import find_config
@@ -102,20 +103,30 @@ def export_run(
     description = describe(name, config, point.state_dict(), preprocessing.state_dict())
     path = Path(out) / f"{name}.safetensors"
     write_model_file(path, model.state_dict(), description, half=half)
-    if can_be_a_graph(model):
-        graph, weights = weightless(finder_graph(model), read_arrays(path))
-        description["networks"] = {FINDER: graph_entry(graph, weights)}
-        types = getattr(model, "types", None)
-        for network, one in ({} if types is None else type_graphs(types)).items():
-            slim, weights = weightless(one, read_arrays(path), f"{network}.")
-            description["networks"][network] = graph_entry(slim, weights)
-        write_model_file(path, model.state_dict(), description, half=half)
+    networks = _networks(model, read_arrays(path))
+    if networks:
+        write_model_file(path, model.state_dict(), description | {"networks": networks}, half=half)
     entry = register_model(path, default=default)
     card = path.with_suffix(".md")
     if not card.is_file():
         scores = checkpoint.parent / "evaluation" / "metrics.json"
         write_text_atomic(card, _card(name, entry, config, model, (point, half, scores)))
     return {"weights": path, "card": card, "registry": path.parent / "registry.json"}
+
+
+def _networks(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The graphs of a dense model's networks, by their names; {} of any other model.
+
+    Args:
+        arrays: the tensors of its model file, the graphs' weights.
+    """
+    if not can_be_a_graph(model):
+        return {}
+    entries = {FINDER: graph_entry(*weightless(finder_graph(model), arrays))}
+    types = getattr(model, "types", None)
+    for name, graph in ({} if types is None else type_graphs(types)).items():
+        entries[name] = graph_entry(*weightless(graph, arrays, f"{name}."))
+    return entries
 
 
 def _load(

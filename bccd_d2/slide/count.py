@@ -254,6 +254,10 @@ def _warnings(
     if unchecked:
         said.append(f"the quality of {len(unchecked)} fields was not checked, as their images "
                     "cannot be read: fields.csv says why")  # fmt: skip
+    lines = [one for one in kept if one.quality is not None and one.quality.line]
+    if lines:
+        said.append(f"{len(lines)} of the fields that count carry a scale bar or another line: "
+                    "cells under it may be missed")  # fmt: skip
     doubts = [one.field.name for one in kept if one.field.name in sample.complaints]
     if doubts:
         said.append(f"bccd predict doubts its outlines in {', '.join(doubts[:4])}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bccd_d2.evaluation.cell_kinds import CELL, are_typed
+from bccd_d2.evaluation.cell_kinds import CELL, UNSURE, are_typed, kind_of
 from bccd_d2.evaluation.miscounts import Miscounts, TypedCells, compare_counts
 from bccd_d2.io.dataset_file import read_description
 from bccd_d2.io.label_images import find_label_file, read_label_file
@@ -60,10 +60,14 @@ def _categories(path: Path) -> dict[int, str]:
 
 
 def _types(predicted: tuple[str, ...], categories: dict[int, str]) -> tuple[str, ...]:
-    """The types that are compared: all of both sides, or only "cell"."""
+    """The types that are compared: all of both sides, or only "cell".
+
+    True cells that are called but "cell", or unsure, have no type that could be confused.
+    """
     if not are_typed(predicted) or not are_typed(categories.values()):
         return (CELL,)
-    return tuple(dict.fromkeys((*categories.values(), *predicted)))
+    said = [name for name in categories.values() if kind_of(name) not in (CELL, UNSURE)]
+    return tuple(dict.fromkeys((*said, *predicted)))
 
 
 def _compare(
@@ -88,4 +92,6 @@ def _compare(
 
 
 def _places(names: Any, types: tuple[str, ...], count: int) -> np.ndarray:
-    return np.array([types.index(name) for name in names] or [0] * count, dtype=np.int64)
+    """Where each name stands among the types, -1 for none of them; without names all are 0."""
+    known = {name: place for place, name in enumerate(types)}
+    return np.array([known.get(name, -1) for name in names] or [0] * count, dtype=np.int64)

@@ -10,7 +10,7 @@ are compared with the other fields of the sample; a person can override every re
 | too dense | share of the image that is stained | `DENSE` |
 | clumps | share of the stain in pieces of more than four cells | `CLUMPS` |
 | stain | distance in CIELAB of background and stain from the sample's medians | `SHIFT`, `WIDE` |
-| writing | steps from one pixel to the next, in straight lines or close together | `STEPS` |
+| writing | steps of neighbouring pixels, in lines or dense for the sample | `LINE`, `STEPS` |
 | ink | largest piece that is black or of a hue that stains do not have, in cells | `INK` |
 """
 
@@ -30,8 +30,11 @@ DENSE = 0.65
 CLUMPS = 0.9
 SHIFT, WIDE = 15.0, 5.0  # CIELAB units; and standard deviations of the sample's fields
 STEPS = (0.058, 0.03)  # most of a window of half a cell that may be steps of 60, of 80 grey levels
+ABOVE_OTHERS = 2.5  # times the sample's median, and half of `STEPS` more, of a sharp camera's steps
+STAMPED = 0.5  # of the fields; where more have a line the camera stamps all, and none is left out
 LINE = 45  # grey levels of a step in a line
 INK = 1.0
+LEAST_STAIN = 20  # cells' areas, below which clumps are not judged
 LEAST_FIELDS = 4  # from which fields are compared with each other
 _LOOK = 48.0  # px across a cell at which focus, clumps and stain are measured
 _COARSE = 16.0  # px across a cell at which ink is
@@ -47,7 +50,7 @@ class FieldQuality:
         clumps: share of the stain in pieces of more than four cells, in [0, 1].
         background, stain: median L, a, b.
         steps: the two shares of `STEPS`, in [0, 1].
-        line: there is a straight line along rows or columns, half a cell long.
+        line: there is a straight line along rows or columns, longer than a round cell has one.
         ink: cells' areas.
     """
 
@@ -100,21 +103,47 @@ def judge_fields(fields: Sequence[FieldQuality], cells: Sequence[int]) -> list[l
     usual = float(np.median(cells)) if len(cells) else 0.0
     compared = len(fields) >= LEAST_FIELDS
     shifts = _shifts(fields) if compared else [""] * len(fields)
-    inks = float(np.median([field.ink for field in fields])) if fields else 0.0
+    others = _Others(
+        usual,
+        tuple(float(np.median([f.steps[level] for f in fields])) for level in (0, 1)),
+        float(np.median([field.ink for field in fields])),
+        float(np.mean([field.line for field in fields])) > STAMPED,
+    ) if compared else None  # fmt: skip
     return [
-        _reasons(field, number, usual if compared else 0.0, shift, inks if compared else None)
+        _reasons(field, number, shift, others)
         for field, number, shift in zip(fields, cells, shifts, strict=True)
     ]
 
 
+@dataclass(frozen=True)
+class _Others:
+    """Medians of a sample's fields: cells found, steps of both levels, ink; most have a line."""
+
+    cells: float
+    steps: tuple[float, ...]
+    ink: float
+    stamped: bool
+
+
+def _written(field: FieldQuality, others: _Others | None) -> bool:
+    """A line, unless most fields have one, or more steps close together than the others have."""
+    if others is None or (field.line and not others.stamped):
+        return field.line
+    return any(
+        here > max(most, ABOVE_OTHERS * usual + most / 2)
+        for here, most, usual in zip(field.steps, STEPS, others.steps, strict=True)
+    )
+
+
 def _reasons(
-    field: FieldQuality, cells: int, usual: float, shift: str, inks: float | None
+    field: FieldQuality, cells: int, shift: str, others: _Others | None
 ) -> list[str]:
     reasons = []
     if not cells:
         reasons.append("no cell was found")
-    elif cells < FEW * usual:
-        reasons.append(f"too few cells: {cells}, where the sample's fields have {usual:.0f}")
+    elif others is not None and cells < FEW * others.cells:
+        usual = f"{others.cells:.0f}"
+        reasons.append(f"too few cells: {cells}, where the sample's fields have {usual}")
     if field.coverage > DENSE:
         reasons.append(f"too dense: {field.coverage:.0%} of the image is stained")
     elif field.clumps > CLUMPS:
@@ -124,9 +153,9 @@ def _reasons(
         reasons.append(f"out of focus: edges {field.blur / 4:.2f} of a cell wide")
     if shift and cells:
         reasons.append(shift)
-    if field.line or any(s > most for s, most in zip(field.steps, STEPS, strict=True)):
+    if _written(field, others):
         reasons.append("a scale bar or writing in the image")
-    elif inks is not None and field.ink > INK and field.ink > 5 * inks + 0.3:
+    elif others is not None and field.ink > INK and field.ink > 5 * others.ink + 0.3:
         reasons.append("ink on the glass, or another foreign body")
     return reasons
 
@@ -168,10 +197,14 @@ def _blur(small: np.ndarray, stain: np.ndarray, contrast: float, diameter: float
 
 
 def _clumps(stain: np.ndarray, diameter: float) -> float:
+    """Share of the stain in large pieces; 0 where it is too little to say."""
     opened = cv2.morphologyEx(stain.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3)))
     _, _, found, _ = cv2.connectedComponentsWithStats(opened)
     areas = found[1:, cv2.CC_STAT_AREA].astype(float)
-    return float(areas[areas > np.pi * diameter**2].sum() / max(areas.sum(), 1.0))
+    cell = np.pi / 4 * diameter**2
+    if areas.sum() < LEAST_STAIN * cell:
+        return 0.0
+    return float(areas[areas > 4 * cell].sum() / areas.sum())
 
 
 def _steps(image: np.ndarray, diameter: float) -> tuple[tuple[float, float], bool]:
@@ -184,9 +217,11 @@ def _steps(image: np.ndarray, diameter: float) -> tuple[tuple[float, float], boo
     for level in (60, 80):
         window = cv2.boxFilter((steepest > level).astype(np.float32), -1, (half, half))
         dense.append(float(window.max()))
+    # The chord of a disc three pixels below its top, and half as much again.
+    long = max(half, round(1.5 * 2 * np.sqrt(3 * diameter)))
     line = any(
         cv2.morphologyEx((part > LINE).astype(np.uint8), cv2.MORPH_OPEN, np.ones(shape)).any()
-        for part, shape in ((down, (1, max(half, 12))), (across, (max(half, 12), 1)))
+        for part, shape in ((down, (1, long)), (across, (long, 1)))
     )
     return (dense[0], dense[1]), line
 

@@ -199,6 +199,21 @@ def _undo_and_redo(hand, cells: int) -> None:
     hand.done(cells, "5 corrections")
 
 
+def test_several_images_are_counted_as_one_sample(browser, tmp_path):
+    soft, fewer = (cv2.GaussianBlur(smear(p), (0, 0), 2.0) for p in (PLACES, PLACES[1:]))
+    drop(browser, tmp_path, "one.png", soft)
+    assert not browser.all("#bccd-count")
+    drop(browser, tmp_path, "two.png", fewer)
+    path = browser.downloads / "sample_report.html"
+    browser.find("#bccd-count").click()
+    browser.until(lambda: path.is_file() and path.stat().st_size, "no report")
+    text = browser.find(".bccd-sample").text
+    assert "2 of 2 images counted as one sample" in text and "cells, a field" in text
+    browser.driver.save_screenshot(str(tmp_path / "sample.png"))
+    page = path.read_text(encoding="utf-8")
+    assert "95% interval" in page and "Gundersen" in page
+
+
 def test_a_finger_draws_too(browser, tmp_path):
     drop(browser, tmp_path, "smear.png", smear())
     begin = int(browser.card("cells"))

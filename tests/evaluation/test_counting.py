@@ -139,6 +139,13 @@ def test_the_interval_holds_a_true_share_nineteen_times_in_twenty():
 
 
 @pytest.mark.slow
+def test_coverage_of_whole_slides_of_types():
+    found = benchmark().slides(np.random.default_rng(0), 300)
+    values = [value for row in found.values() for value in row.values()]
+    assert 0.935 <= np.mean(values) <= 0.975 and min(values) > 0.9
+
+
+@pytest.mark.slow
 def test_coverage_of_simulated_slides_is_93_to_97_percent():
     found = benchmark().shares(np.random.default_rng(0), 1000)
     assert 0.94 <= np.mean(found) <= 0.965

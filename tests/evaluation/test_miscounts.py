@@ -62,6 +62,17 @@ def test_matched_confused_missed_and_invented():
     assert invented.tolist() == [1, 0]
 
 
+def test_a_true_cell_of_no_type_says_nothing_of_types():
+    places = [(5, 5), (5, 20), (20, 5), (20, 20)]
+    true, found_as, invented = compare_counts(
+        typed(places, [0, -1, 1, -1]), typed(places[:3], [0, 0, 0]), 2
+    )
+    assert true.tolist() == [1, 1] and found_as.tolist() == [[1, 0], [1, 0]]
+    assert invented.tolist() == [0, 0]
+    *_, most = compare_counts(typed(places, [-1] * 4), typed([(35, 35), (35, 5)], [0, 1]), 2)
+    assert most.tolist() == [0, 0]
+
+
 def test_a_file_comes_back_and_a_broken_one_is_named(tmp_path):
     path = tmp_path / "m.json"
     path.write_text(json.dumps(measured().to_json()))

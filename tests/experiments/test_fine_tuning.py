@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ pytest.importorskip("detectron2")
 
 from bccd_d2.cli import finetune, predict
 from bccd_d2.experiments import fine_tuning
+from bccd_d2.experiments.fine_tuning import HeldOutScore
 from bccd_d2.models.load import load_model
 
 from ..weak import sized_model, smears
@@ -41,10 +44,11 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], part: str
     return all(torch.equal(one[name], other[name]) for name in one if part in name)
 
 
-def scores(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
+def scores(monkeypatch: pytest.MonkeyPatch, *values: float, finer: Sequence[float] = ()) -> None:
     """Have models score these values, in turn."""
-    left = list(values)
-    monkeypatch.setattr(fine_tuning, "_score", lambda *_: ("F1@.5", left.pop(0)))
+    aps = finer or [math.nan] * len(values)
+    left = [HeldOutScore("F1@.5", value, 1, ap) for value, ap in zip(values, aps, strict=True)]
+    monkeypatch.setattr(fine_tuning, "_score", lambda *_: left.pop(0))
 
 
 def test_the_shipped_model_learns_from_labels_and_says_by_how_much(drawn, tmp_path, capsys):
@@ -54,7 +58,9 @@ def test_the_shipped_model_learns_from_labels_and_says_by_how_much(drawn, tmp_pa
     record = json.loads((out / "finetune.json").read_text())
     assert (record["train_images"], record["held_out_images"]) == (3, 1)
     assert record["score"] == "F1@.5" and 0.5 < record["before"] <= 1
-    assert record["kept"] == (record["after"] > record["before"])
+    gain = record["after"] - record["before"]
+    assert record["kept"] == (gain > 0 or (gain == 0 and record["finer"][1] > record["finer"][0]))
+    assert (record["finer"] is not None) == (gain == 0)
     assert f"new {record['after']:.3f} ({record['after'] - record['before']:+.3f})" in text
     assert 0 < record["minutes"] < 0.2
     assert load_model(str(out)).score_threshold == load_model("").score_threshold
@@ -80,6 +86,15 @@ def test_a_model_that_is_not_better_gives_way_to_the_start(
     assert teach(drawn, "labels", tmp_path / "mine") == 0
     assert same(state(""), state(tmp_path / "mine"))
     assert "not better" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("finer", "kept"), [((0.7, 0.8), True), ((0.8, 0.7), False)])
+def test_ap_decides_where_the_score_is_equal(drawn, tmp_path, monkeypatch, capsys, finer, kept):
+    scores(monkeypatch, 0.5, 0.5, finer=finer)
+    assert teach(drawn, "labels", tmp_path / "mine") == 0
+    record = json.loads((tmp_path / "mine" / "finetune.json").read_text())
+    assert record["kept"] == kept and record["finer"] == list(finer)
+    assert f"AP on them decided: {finer[0]:.3f}, new {finer[1]:.3f}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("kind", "score"), [("boxes", "F1@.5"), ("points", "alone")])

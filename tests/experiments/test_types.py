@@ -240,7 +240,7 @@ def test_a_typed_file_answers_alike_with_and_without_torch(dataset):
     pytest.importorskip("onnxruntime")
     types = TypeOptions(crop=CropOptions(size=32, cell=16), channels=(8, 16))
     options = TypingOptions(
-        fit=FitOptions(minutes=0.005, batch=8), types=types, held_out=0.25, rank_only=True
+        fit=FitOptions(minutes=0.005, batch=8), types=types, held_out=0.25, keep_scores=True
     )
     finder = load_model("any_smear", device="cpu")
     learn_types(finder, [dataset], dataset / "out", options)

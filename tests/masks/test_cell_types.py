@@ -44,12 +44,12 @@ def test_scores_follow_what_annotators_count_only_where_that_is_wanted():
     assert plain.class_ids.tolist() == [0, 1] and plain.scores.tolist() == [0.5, 0.5]
     weighed = with_types(cells, logits, TypeOptions(counted=(1.0, 0.5, 0.0)))
     assert weighed.scores == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))], rel=1e-5)
-    ranked = TypeOptions(counted=(0.0, 1.0, 0.0), reported_from=0.75)
-    scores, logits = np.array([0.8, 0.9, 0.7, 0.7, 0.9]), np.array([0.0, 9.0, 9.0, 0.0, -9.0])
-    added = np.array([False, False, False, True, True])
-    kept = rescored(scores, logits, ranked, added)
-    assert kept == pytest.approx([0.875, 1.0, 0.7, 0.75, 0.0], abs=1e-3)
-    assert rescored(scores, logits, ranked)[4] >= 0.75  # found cells stay reported
+    small = SmallOptions(counted=(0.0, 1.0, 0.0), reported_from=0.75)
+    scores, logits = np.array([0.8, 0.7, 0.7, 0.9]), np.array([-9.0, 9.0, 0.0, -9.0])
+    added = np.array([False, False, True, True])
+    kept = rescored(scores, logits, TypeOptions(small=small), added)
+    assert kept == pytest.approx([0.8, 0.7, 0.75, 0.0], abs=1e-3)
+    assert rescored(scores, logits, TypeOptions(small=small)) == pytest.approx(scores)
     with pytest.raises(ValueError, match="three numbers"):
         TypeOptions(counted=(1.0,))
 

@@ -60,6 +60,12 @@ def dense_run(tmp_path_factory, repo_root: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def exported(dense_run, tmp_path_factory) -> Path:
+    """Its model file."""
+    return export_run(dense_run, tmp_path_factory.mktemp("models"), "small", half=True)["weights"]
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_model_says_the_same_with_and_without_torch(name):
     """Maps at sizes that no stride divides, two at once; and cells with their scores."""
@@ -95,9 +101,8 @@ def test_counts_of_real_images_are_equal(name, sample_root):
         assert len(counts) == 1
 
 
-def test_a_run_is_exported_with_its_network_and_auto_takes_it(dense_run, tmp_path):
-    image = draw_smear(seed=2, size=(90, 130)).image
-    file = export_run(dense_run, tmp_path, "small", half=True)["weights"]
+def test_a_run_is_exported_with_its_network_and_auto_takes_it(dense_run, exported, tmp_path):
+    image, file = draw_smear(seed=2, size=(90, 130)).image, exported
     auto = load_pretrained(file, device="cpu")
     assert auto.models[0].backend == "onnx"
     with_torch = load_pretrained(file, device="cpu", backend="torch")
@@ -208,10 +213,9 @@ def test_a_file_may_hold_a_second_network(tmp_path):
     np.testing.assert_allclose(network(crops=x)["types"], wanted, atol=1e-6)
 
 
-def test_openvino_says_the_same(dense_run, tmp_path):
+def test_openvino_says_the_same(exported):
     pytest.importorskip("openvino")
-    image = draw_smear(seed=2, size=(90, 130)).image
-    file = export_run(dense_run, tmp_path, "small")["weights"]
+    image, file = draw_smear(seed=2, size=(90, 130)).image, exported
     names = {"onnx": "fp32", "openvino": "fp32"}
     maps = {
         backend: load_graph_model(file, backend, "cpu", precision)._network(images=image[None])

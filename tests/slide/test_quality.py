@@ -54,6 +54,20 @@ def test_another_stain_and_too_few_cells_need_others_to_compare_with(good):
     assert judge_fields([violet, good[1]], [30, 2]) == [[], []]
 
 
+def test_a_bar_that_the_camera_stamps_on_all_fields_leaves_none_out(good):
+    stamped = [replace(one, line=True) for one in good[:4]] + good[4:]
+    assert judge_fields(stamped, [30] * 6) == [[]] * 6
+    few = [replace(one, line=True) for one in good[:2]] + good[2:]
+    assert [bool(why) for why in judge_fields(few, [30] * 6)] == [True] * 2 + [False] * 4
+
+
+def test_a_sharp_cameras_steps_are_compared_with_its_other_fields(good):
+    sharp = [replace(one, steps=(0.12, 0.04)) for one in good]
+    assert judge_fields(sharp, [30] * 6) == [[]] * 6
+    written = replace(sharp[0], steps=(0.35, 0.04))
+    assert "writing" in judge_fields([written, *sharp[1:]], [30] * 6)[0][0]
+
+
 def test_mostly_clumps(good):
     clumped = replace(good[0], clumps=0.95)
     assert "mostly clumps: 95%" in judge_fields([clumped, *good[1:]], [30] * 6)[0][0]

@@ -115,17 +115,22 @@ class _Judged:
         examples, allowed = learned.held_out, learned.allowed
         logits = look_with(learned.network, examples.crops, examples.measures)
         temperature, biases = fit_temperature(logits[:, :-1], allowed)
-        weights = fit_counted(examples.scores, logits[:, -1], examples.counted)
+        weights = [
+            fit_counted(examples.scores[of], logits[of, -1], examples.counted[of])
+            for of in (~examples.added, examples.added)
+        ]
         said = probabilities(logits[:, :-1], temperature, biases)
         self.calibration = Calibration(
-            temperature, biases, weights, doubt(said, allowed)
+            temperature, biases, () if options.keep_scores else weights[0], doubt(said, allowed)
         )
         small = options.types.small
         if learned.small is not None:
-            small = replace(small, channels=small.channels or (16, 32, 48, 64))
+            even = threshold if options.keep_scores else 0.0
+            channels = small.channels or (16, 32, 48, 64)
+            small = replace(small, channels=channels, counted=weights[1], reported_from=even)
         self.types = replace(
             options.types, enabled=True, temperature=temperature, biases=biases,
-            counted=weights, small=small, reported_from=threshold if options.rank_only else 0.0,
+            counted=self.calibration.counted, small=small,
         )  # fmt: skip
         self.classes = replace(learned.classes, unsure_below=self.calibration.unsure_below)
         self.said = said
@@ -134,8 +139,8 @@ class _Judged:
         self.threshold = self._threshold(threshold)
 
     def _threshold(self, given: float) -> float:
-        """That of the best mean F1 over the complete datasets; as given for what only ranks."""
-        if self.types.reported_from or not self.complete:
+        """That of the best mean F1 over the complete datasets; as given where scores stay."""
+        if not self.types.counted or not self.complete:
             return given
         tried = np.linspace(0.05, 0.95, 91)
         means = [np.mean(list(self._f1_at(at).values()) or [0.0]) for at in tried]

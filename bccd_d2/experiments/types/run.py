@@ -57,7 +57,7 @@ class TypingOptions:
         taxonomy: what labels mean to classes, a shipped name or a file.
         split: of the datasets.
         held_out: share of the images, drawn from each dataset alike.
-        rank_only: what annotators mark ranks the reported cells, and decides of small ones alone.
+        keep_scores: what annotators mark decides of small cells only; the others' scores stay.
         types: crops, channels and the second network's; () there = 16, 32, 48, 64 where needed.
         fit: of the type network; the second takes a third of its time.
         seed: of the held-out choice and the training.
@@ -67,7 +67,7 @@ class TypingOptions:
     taxonomy: str = "blood"
     split: str = "train"
     held_out: float = 0.2
-    rank_only: bool = False
+    keep_scores: bool = False
     types: TypeOptions = field(default_factory=TypeOptions)
     fit: FitOptions = field(default_factory=FitOptions)
     seed: int = 0

@@ -32,7 +32,7 @@ from bccd_d2.report.run import plots
 from bccd_d2.report.run.files import Evaluated, RunFiles, read_run, setup_rows
 from bccd_d2.report.run.pictures import picture_sections
 from bccd_d2.report.run.scores import GLANCE_BY_KIND, IN_CELLS, NO_BOX_NUMBERS, SCORES
-from bccd_d2.report.run.types import type_sections
+from bccd_d2.report.run.types import type_section
 
 EXAMPLES = 6
 
@@ -75,7 +75,8 @@ def make_page(run: RunFiles, examples: int = EXAMPLES) -> Page:
     evaluated = run.evaluated
     if evaluated is not None:
         sections.append(scores(run, evaluated))
-        sections += type_sections(evaluated, examples)
+        if "types" in evaluated.scores:
+            sections.append(type_section(evaluated, examples))
     sections.append(operating_point(run))
     if evaluated is not None:
         sections += [calibration(run, evaluated), counts(evaluated)]

@@ -49,14 +49,12 @@ FIGURES = {  # of counts a lab reads: title, unit
 COMMONEST = 4  # kinds of mistakes that are shown
 
 
-def type_sections(evaluated: Evaluated, examples: int) -> list[Section]:
-    """The section on types; [] where the evaluation has none.
+def type_section(evaluated: Evaluated, examples: int) -> Section:
+    """The section on types of an evaluation that has some.
 
     Args:
         examples: most close-ups of each kind of mistake.
     """
-    if "types" not in evaluated.scores:
-        return []
     found, groups = evaluated.scores["types"], evaluated.scores["scores"]
     classes = Classes(tuple(found["names"]), (), tuple(found["colours"]))
     confusion = np.array(found["confusion"], dtype=np.int64)
@@ -75,7 +73,7 @@ def type_sections(evaluated: Evaluated, examples: int) -> list[Section]:
         shown = plots if len(plots) == 1 else [Grid("plots", plots)]
         section.blocks += [Heading("Counts that a lab reads"), *shown]
     section.blocks += _mistakes(evaluated, classes, confusion, examples)
-    return [section]
+    return section
 
 
 def _facts(scores: Mapping[str, float | None]) -> Facts:

@@ -1,7 +1,7 @@
 """How well a typed model says what cells are, on a converted split of masks, boxes or points.
 
-  python benchmarks/types.py --dataset datasets/bccd --split val
-  python benchmarks/types.py --dataset datasets/home --split test --plot home.png
+  python benchmarks/cell_types.py --dataset datasets/bccd --split val
+  python benchmarks/cell_types.py --dataset datasets/home --split test --plot home.png
 
 Every image is looked at as `bccd predict` does, at the size that the images of the split have in
 common. Boxes and masks: AP at box IoU .5 of each class, ranked by the score times the probability
