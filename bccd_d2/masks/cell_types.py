@@ -116,7 +116,8 @@ def typed(
     if networks.small is not None:
         least = options.small.least * np.pi / 4 * (usual / coarser) ** 2
         small = small_cells(networks.small(image), found.image_size, least, options.small)
-        found = together(found, without_copies(found, small))
+        found, small = without_copies(found, small, options.small.reported_from)
+        found, count = together(found, small), len(found)
     crops, measures = look_at(image, found, usual, options.crop)
     added = np.arange(len(found)) >= count
     return with_types(found, networks.look(crops, measures), options, added)
@@ -261,14 +262,19 @@ def _drawn(
     return encode_crop(fine if fine.any() else np.ones_like(fine), y0, x0, image_size)
 
 
-def without_copies(found: Cells, small: Cells, overlap: float = 0.5) -> Cells:
-    """``small`` without cells that lie by ``overlap`` of their area in a found one of their size.
+def without_copies(
+    found: Cells, small: Cells, reported_from: float = 0.0, overlap: float = 0.5
+) -> tuple[Cells, Cells]:
+    """Both, without those of the same cell: one that lies by ``overlap`` in one of its size.
 
-    A platelet on a red cell stays: the red cell is four times as large or more.
+    The found one stays where its score reports it, else the small one. A platelet on a red cell is
+    no copy: the red cell is four times as large or more.
     """
     if not len(found) or not len(small):
-        return small
+        return found, small
     # With "crowd" the overlap is the share of the small cell's own area.
     share = np.asarray(coco_mask.iou(small.rles, found.rles, [1] * len(found)))
-    alike = found.areas[None] < 4 * small.areas[:, None]
-    return small[~((share >= overlap) & alike).any(axis=1)]
+    alike = (share >= overlap) & (found.areas[None] < 4 * small.areas[:, None])
+    reported = found.scores >= reported_from
+    kept = ~alike[:, reported].any(axis=1)
+    return found[reported | ~alike[kept].any(axis=0)], small[kept]

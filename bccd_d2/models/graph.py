@@ -112,18 +112,14 @@ def finder_graph(net: Any) -> onnx.ModelProto:
     """The graph of a dense model, its weights those of the model, named as in its state dict."""
     example = torch.zeros(2, 96, 160, 3, dtype=torch.uint8)
     free = torch.export.Dim.DYNAMIC
-    before = net.training
-    try:
-        return export_module(
-            _Maps(net.eval()), (example,), ({0: free, 1: free, 2: free},),
-            inputs=[INPUT], outputs=list(net.heads.names),
-        )  # fmt: skip
-    finally:
-        net.train(before)
+    return export_module(
+        _Maps(net), (example,), ({0: free, 1: free, 2: free},),
+        inputs=[INPUT], outputs=list(net.heads.names),
+    )  # fmt: skip
 
 
 def export_module(
-    module: nn.Module,
+    module: Any,
     examples: tuple[torch.Tensor, ...],
     dynamic: tuple[dict[int, Any], ...],
     *,
@@ -131,6 +127,8 @@ def export_module(
     outputs: list[str],
 ) -> onnx.ModelProto:
     """A module whose model is its attribute ``net`` as a graph, constants folded, nothing fused.
+
+    It is exported as it predicts, not as it trains, whatever its mode.
 
     Args:
         dynamic: which sides of which input may differ from those of the examples.
@@ -143,8 +141,9 @@ def export_module(
             f"PyTorch {torch.__version__} trains and predicts but cannot write a model's graph: "
             "export with 2.6 or newer"
         )
-    loud = logging.getLogger("torch.onnx").level
+    loud, before = logging.getLogger("torch.onnx").level, module.net.training
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    module.eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -154,6 +153,7 @@ def export_module(
             )  # fmt: skip
     finally:
         logging.getLogger("torch.onnx").setLevel(loud)
+        module.net.train(before)
     assert program is not None  # only an export to a file answers with nothing
     optimizer.fold_constants(program.model)
     RemoveUnusedNodesPass()(program.model)

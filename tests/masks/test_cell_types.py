@@ -1,5 +1,7 @@
 """From found cells and logits to typed cells, with networks that are plain functions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,9 +70,19 @@ def test_small_cells_are_the_pieces_of_a_map_in_the_image_s_frame():
 def test_a_small_cell_stays_on_a_large_one_and_goes_where_it_doubles_its_like():
     found = squares((100, 100), [(10, 10, 40), (70, 70, 12)])
     small = squares((100, 100), [(20, 20, 10), (71, 71, 10), (5, 80, 10)])
-    left = without_copies(found, small)
+    kept, left = without_copies(found, small)
+    assert len(kept) == 2
     assert [tuple(box[:2]) for box in left.boxes] == [(20, 20), (80, 5)]
-    assert len(without_copies(Cells.empty((100, 100)), small)) == 3
+    assert len(without_copies(Cells.empty((100, 100)), small)[1]) == 3
+
+
+def test_a_small_cell_takes_the_place_of_its_like_that_would_not_be_reported():
+    found = squares((100, 100), [(10, 10, 40), (70, 70, 12)])
+    found = replace(found, scores=np.array([0.9, 0.3]))
+    small = squares((100, 100), [(71, 71, 10)])
+    kept, left = without_copies(found, small, reported_from=0.75)
+    assert [tuple(box[:2]) for box in kept.boxes] == [(10, 10)]
+    assert [tuple(box[:2]) for box in left.boxes] == [(71, 71)]
 
 
 def test_the_usual_diameter_is_that_of_whole_cells():

@@ -13,6 +13,7 @@ pytest.importorskip("detectron2")
 
 from bccd_d2 import load_pretrained
 from bccd_d2.config.load import finalize, load_config
+from bccd_d2.masks.cell_crops import MEASURES
 from bccd_d2.modeling.build import build_model
 from bccd_d2.modeling.tensors import read_tensors
 from bccd_d2.models.checkpoint import CellCheckpointer
@@ -89,6 +90,18 @@ def test_a_shipped_model_says_the_same_with_and_without_torch(name):
     assert (net.backend, graph.backend) == ("torch", "onnx")
 
 
+def test_the_shipped_types_say_the_same_with_and_without_torch():
+    """A graph that was written in training mode normalises by each image of its own."""
+    path = find_pretrained("any_smear")
+    graph, torchs = load_graph_model(path)._type_networks, load_model("any_smear", device="cpu").net
+    wanted, image = torchs.types.networks(), draw_smear(seed=4, size=(205, 331)).image
+    np.testing.assert_allclose(graph.small(image), wanted.small(image), atol=1e-4)
+    rng, side = np.random.default_rng(0), torchs.types.options.crop.size
+    crops = rng.integers(0, 256, (3, 4, side, side), dtype=np.uint8)
+    beside = rng.random((3, len(MEASURES)), dtype=np.float32)
+    np.testing.assert_allclose(graph.look(crops, beside), wanted.look(crops, beside), atol=1e-3)
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("name", SHIPPED)
 def test_counts_of_real_images_are_equal(name, sample_root):
@@ -158,7 +171,7 @@ def test_a_vit_has_no_graph_and_its_model_file_needs_none():
 def test_a_pytorch_that_cannot_write_graphs_is_named(monkeypatch):
     monkeypatch.delattr(torch.export.Dim, "DYNAMIC")
     with pytest.raises(ValueError, match="cannot write a model's graph: export with 2.6 or newer"):
-        export_module(torch.nn.Identity(), (), (), inputs=[], outputs=[])
+        export_module(None, (), (), inputs=[], outputs=[])
 
 
 def test_damage_is_named(tmp_path):

@@ -220,7 +220,7 @@ class Learner:
             options = replace(self.options.types.small, channels=(1,))
             least = options.least * np.pi / 4 * usual**2
             added = small_cells(small_map(small, pixels), found.image_size, least, options)
-            found = together(found, without_copies(found, added))
+            found = together(*without_copies(found, added))  # all found ones stay
         return examples_of(image, found, pixels, crop, len(one.found))
 
     def _allowed(self, examples: Examples) -> np.ndarray:
