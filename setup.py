@@ -19,8 +19,8 @@ TRAIN = [
     "onnxscript>=0.5",
     "tensorboard>=2.14",
     "timm>=1.0.21",
-    "torch>=2.6",
-    "torchvision>=0.21",
+    "torch>=2.4",  # 2.6 to export a model
+    "torchvision>=0.19",
 ]
 OPENVINO = ["openvino>=2024.4"]
 APP = ["gradio>=6"]

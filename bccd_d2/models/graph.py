@@ -134,7 +134,15 @@ def export_module(
 
     Args:
         dynamic: which sides of which input may differ from those of the examples.
+
+    Raises:
+        ValueError: this PyTorch is too old to write graphs.
     """
+    if not hasattr(torch.export.Dim, "DYNAMIC"):
+        raise ValueError(
+            f"PyTorch {torch.__version__} trains and predicts but cannot write a model's graph: "
+            "export with 2.6 or newer"
+        )
     loud = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:

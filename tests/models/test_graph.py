@@ -155,6 +155,12 @@ def test_a_vit_has_no_graph_and_its_model_file_needs_none():
     assert can_be_a_graph(net)
 
 
+def test_a_pytorch_that_cannot_write_graphs_is_named(monkeypatch):
+    monkeypatch.delattr(torch.export.Dim, "DYNAMIC")
+    with pytest.raises(ValueError, match="cannot write a model's graph: export with 2.6 or newer"):
+        export_module(torch.nn.Identity(), (), (), inputs=[], outputs=[])
+
+
 def test_damage_is_named(tmp_path):
     path = tmp_path / "cut.onnx"
     path.write_bytes(b"\x08\x08no model at all")
