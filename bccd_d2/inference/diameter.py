@@ -21,7 +21,8 @@ import numpy as np
 from bccd_d2.inference.predictor import Answer, check_image
 from bccd_d2.masks.cells import Cells
 
-FIRST = (46.0, 95.0, 200.0)  # px a cell may have; each look sees about half to twice of it
+FIRST = (46.0, 95.0)  # px that a cell may have; each look sees about half to twice of it
+AGAINST = 200.0  # px; granules of a large cell convince the first looks, the cell itself this one
 LOOKS = (16.0, 46.0, 95.0, 200.0)
 BEARS = (0.42, 2.3)  # measured over assumed size within which a look is believed
 SIDE = 8.0  # windows are this many assumed diameters wide
@@ -108,8 +109,9 @@ def estimate_diameter(
         return found, weights
 
     if options.first:
-        estimate = vote(*looks(options.first, 1), options.least_agreement)
-        if _convinces(estimate, options):
+        first = looks(options.first, 1)
+        estimate = vote(*first, options.least_agreement)
+        if _convinces(estimate, options) and _stands(estimate, first, looks((AGAINST,), 1)):
             return estimate
     sizes, weights = looks(options.looks, options.windows)
     if not len(sizes):
@@ -123,6 +125,17 @@ def _convinces(estimate: DiameterEstimate, options: DiameterOptions) -> bool:
     if estimate.px is None or estimate.cells < cells or estimate.agreement < agreement:
         return False
     return 0.65 * min(options.first) <= estimate.px <= 1.5 * max(options.first)
+
+
+def _stands(
+    estimate: DiameterEstimate,
+    first: tuple[np.ndarray, np.ndarray],
+    more: tuple[np.ndarray, np.ndarray],
+) -> bool:
+    """Whether more evidence leaves the estimate of the first looks where it was."""
+    sizes, weights = (np.concatenate(parts) for parts in zip(first, more, strict=True))
+    px = vote(sizes, weights).px
+    return px is not None and estimate.px is not None and 1 / NEAR <= px / estimate.px <= NEAR
 
 
 def vote(sizes: np.ndarray, weights: np.ndarray, least: float = 0.25) -> DiameterEstimate:
