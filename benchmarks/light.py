@@ -74,14 +74,19 @@ def model_rows(
     return rows, counts
 
 
+def get_parser() -> argparse.ArgumentParser:
+    """The command line's options."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", required=True, type=Path, help="folder of images")
+    parser.add_argument("--weights", default="any_smear", help="a model (default any_smear)")
+    parser.add_argument("--count", type=int, default=8, help="at most so many images (default 8)")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table in this page")
+    return parser
+
+
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", required=True, type=Path)
-    parser.add_argument("--weights", default="any_smear")
-    parser.add_argument("--count", type=int, default=8)
-    parser.add_argument("--write", type=Path, metavar="FILE")
-    args = parser.parse_args()
+    args = get_parser().parse_args()
     cv2.setNumThreads(1)
     files = sorted(path for path in args.images.iterdir() if path.is_file())[: args.count]
     images = [read_image(file) for file in files]
