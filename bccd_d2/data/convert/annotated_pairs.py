@@ -12,6 +12,7 @@ from typing import Any
 from bccd_d2.data.convert.formats.common import ImageShapes, Shape, dataset_kind
 from bccd_d2.data.convert.formats.detect import READERS, read_annotations
 from bccd_d2.data.convert.formats.files import split_of
+from bccd_d2.data.convert.formats.yolo import class_names
 from bccd_d2.data.convert.matching import ImageIndex
 from bccd_d2.data.convert.pairing import Pair, Skip, Sources
 from bccd_d2.data.convert.split_lists import digest
@@ -122,9 +123,13 @@ def find_annotated(images: str | Path, source: AnnotationSource) -> Sources:
 
 
 def _with_ignored(read: list[ImageShapes], source: AnnotationSource) -> list[ImageShapes]:
-    """The same with the categories that the source ignores marked as such."""
+    """The same with the categories that the source ignores marked as such.
+
+    One that the file of names has but no box of these images is ignored as well as any.
+    """
     known = {shape.category for image in read for shape in image.shapes}
-    unknown = [name for name in source.ignore if name not in known]
+    named = class_names(Path(source.path), source.classes) if source.option == "boxes" else {}
+    unknown = [name for name in source.ignore if name not in known | set(named.values())]
     if unknown:
         raise ValueError(
             f"--ignore {','.join(unknown)}: no such category in {source.path}; it has "

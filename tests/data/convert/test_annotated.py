@@ -49,6 +49,19 @@ def test_the_command_line_converts_points(smears, capsys):
     assert not is_current(out, images=smears / "images", annotations=source)
 
 
+def test_a_named_kind_that_no_box_has_can_be_ignored(tmp_path, capsys):
+    images = write_images(tmp_path / "images", "s0.png", "s1.png", "s2.png")
+    (tmp_path / "boxes").mkdir()
+    for n in range(3):
+        (tmp_path / "boxes" / f"s{n}.txt").write_text("0 .5 .5 .3 .3\n")
+    (tmp_path / "boxes" / "classes.txt").write_text("RBC\nPlatelets\n")
+    call = ["--images", str(images), "--boxes", str(tmp_path / "boxes")]
+    out = ["--out", str(tmp_path / "out")]
+    assert convert_to_coco.main([*call, *out, "--ignore", "Platelets"]) == 0
+    assert convert_to_coco.main([*call, *out, "--ignore", "Plates"]) != 0
+    assert "--ignore Plates: no such category" in capsys.readouterr().err
+
+
 def test_workers_give_the_same_files(smears):
     call = ["--images", str(smears / "images"), "--points", str(smears / "points")]
     for workers in ("1", "2"):
