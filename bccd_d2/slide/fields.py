@@ -18,7 +18,7 @@ REMEDY = "predict again: bccd predict --images ... --out ... (--save csv at leas
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 _CELLS = {"id": int, **dict.fromkeys(BOX, int), "area": int, "score": float}
 _COUNTS = {"image": str, "file": str, "page": int, "height": int, "width": int}
-_RUN = {"models": [dict], "looked_at": dict, "options": dict, "classes?": [str]}
+_RUN = {"models": [dict], "looked_at": dict, "options": dict}
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,8 @@ def read_sample(folder: str | Path, name: str = "") -> Sample:
     complaints = {row["image"]: row["check"] for row in rows if row.get("check")}
     looked, own = run["looked_at"], [m.get("score_threshold") for m in run["models"]]
     usual = len(looked.get("views", [0])) == 1 and looked.get("score_threshold") in own
-    classes, name = tuple(run.get("classes", ())), name or folder.resolve().name
+    classes = tuple(str(kind) for m in run["models"] for kind in m.get("classes", ()))
+    name = name or folder.resolve().name
     return Sample(name, fields, models, complaints, classes, usual)
 
 

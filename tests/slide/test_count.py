@@ -55,6 +55,19 @@ def test_a_folder_of_results_becomes_numbers(results, smears, tmp_path, capsys):
     assert "5 of 6 fields count" in capsys.readouterr().out
 
 
+def test_a_type_that_the_model_knows_and_no_cell_has_counts_as_none(smears, tmp_path):
+    maps = [smear.label_map for smear in smears]
+    types = [["red"] * int(labels.max()) for labels in maps]
+    results = write_results(tmp_path, [smear.image for smear in smears], maps, types)
+    run = json.loads((results / "run.json").read_text())
+    run["models"][0] |= {"classes": ["red", "white"], "unsure_below": 0.4}  # as bccd predict does
+    (results / "run.json").write_text(json.dumps(run))
+    main([str(results), "--out", str(tmp_path / "counted")])
+    found = json.loads((tmp_path / "counted" / "sample.json").read_text())["quantities"]
+    assert found["white_cells_per_100_red_cells"]["value"] == 0
+    assert found["platelets_per_100_red_cells"]["value"] is None
+
+
 def test_a_person_overrides_the_checks(results, smears, tmp_path):
     with_a_bar(results, 2)
     out = tmp_path / "counted"
