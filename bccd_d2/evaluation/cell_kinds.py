@@ -29,6 +29,7 @@ _KINDS = {  # names of the tree; the deepest one on a type's way decides
 }
 
 
+@cache  # asked of every cell, of a handful of names
 def kind_of(name: str) -> str:
     """The kind of a type's name; `OTHER` for one that is not known."""
     if plain(name) == UNSURE:
