@@ -86,7 +86,7 @@ def looked_at(args: argparse.Namespace) -> tuple[Any, list[tuple[Any, Any, np.nd
 
 def by_class(model: Any, rows: Sequence[Any]) -> None:
     """AP50 of each group of classes that labels tell apart."""
-    from bccd_d2.evaluation.boxes import box_iou
+    from bccd_d2.masks.overlap import box_iou
 
     found = []
     for group in GROUPS:
@@ -112,8 +112,7 @@ def by_class(model: Any, rows: Sequence[Any]) -> None:
 
 def matched(model: Any, rows: Sequence[Any]) -> None:
     """The confusion matrix at the model's threshold, and recall of infected at precision .8."""
-    from bccd_d2.evaluation.boxes import box_iou
-    from bccd_d2.masks.overlap import match
+    from bccd_d2.masks.overlap import box_iou, match
 
     names = [*model.classes.names, "unsure", "missed"]
     table = np.zeros((len(model.classes) + 1, len(names)), int)

@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from bccd_d2.data.ignored import IGNORED, LEFT_OUT
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.overlap import box_iou
 
 DIAMETER_OVER_BOX = 0.97  # the disc of a cell's area is a little smaller than its box
 
@@ -60,15 +61,6 @@ class WeakLabels:
     def ignored(self) -> float:
         """Share of the pixels that count in no loss."""
         return float((self.label_map >= LEFT_OUT).mean())
-
-
-def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(N, M) intersection over union of two lists of boxes; 0 where a box has no area."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = (high - low).clip(0).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1) for boxes in (first, second)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
 
 
 def pair_boxes(candidates: np.ndarray, boxes: np.ndarray, least: float) -> np.ndarray:

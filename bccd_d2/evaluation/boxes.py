@@ -21,7 +21,7 @@ from bccd_d2.evaluation.instances import (
     pooled_scores,
 )
 from bccd_d2.masks.labels import touches_border
-from bccd_d2.masks.overlap import candidate_pairs
+from bccd_d2.masks.overlap import box_iou, candidate_pairs, shared_areas
 
 IOU_THRESHOLDS = (0.5, 0.75)
 RECALL_LIKE = ("recall@.5", "recall@.75", "AR", "AR50", "AR75", "truth", "matched")
@@ -40,23 +40,6 @@ class TrueBoxes:
     boxes: np.ndarray
     ignored: np.ndarray
     image_size: tuple[int, int]
-
-
-def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(N, M) intersection over union of boxes; 0 where both are empty."""
-    shared, one, other = _shared(first, second)
-    union = one[:, None] + other[None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
-def _shared(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N, M) shared areas, and the areas (N,) and (M,) of the boxes themselves."""
-    first = np.asarray(first, dtype=np.float64).reshape(-1, 4)
-    second = np.asarray(second, dtype=np.float64).reshape(-1, 4)
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    areas = [np.prod(np.maximum(b[:, 2:] - b[:, :2], 0), axis=1) for b in (first, second)]
-    return np.prod(np.maximum(high - low, 0), axis=2), *areas
 
 
 def compare_boxes(truth: TrueBoxes, boxes: np.ndarray, scores: np.ndarray) -> Comparison:
@@ -81,7 +64,7 @@ def compare_boxes(truth: TrueBoxes, boxes: np.ndarray, scores: np.ndarray) -> Co
 
 def counted_boxes(truth: TrueBoxes, boxes: np.ndarray) -> np.ndarray:
     """(N,) bool: the predicted boxes (N, 4) that count, not those that lie on ignored ones."""
-    shared, areas, _ = _shared(boxes, truth.ignored)
+    shared, areas, _ = shared_areas(boxes, truth.ignored)
     on_ignored = (shared >= 0.5 * np.maximum(areas, 1e-9)[:, None]).any(axis=1)
     return (box_iou(boxes, truth.boxes) >= IOU_THRESHOLDS[0]).any(axis=1) | ~on_ignored
 

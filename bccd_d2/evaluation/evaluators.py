@@ -19,7 +19,6 @@ from bccd_d2.evaluation.boxes import (
     RECALL_LIKE,
     TrueBoxes,
     box_dataset,
-    box_iou,
     box_row,
     box_scores,
     coco_box_scores,
@@ -50,7 +49,7 @@ from bccd_d2.evaluation.truth import (
 from bccd_d2.evaluation.typed import class_precisions
 from bccd_d2.evaluation.types import IOU, TypedImage
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.overlap import Matches, candidate_pairs
+from bccd_d2.masks.overlap import Matches, box_iou, candidate_pairs
 
 logger = logging.getLogger(__name__)
 

@@ -81,6 +81,25 @@ def label_iou(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return (shared / np.maximum(union, 1))[1:, 1:]
 
 
+def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(N, M) intersection over union of boxes; 0 where both are empty."""
+    shared, one, other = shared_areas(first, second)
+    union = one[:, None] + other[None] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def shared_areas(
+    first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N, M) shared areas, and the areas (N,) and (M,) of the boxes themselves."""
+    first = np.asarray(first, dtype=np.float64).reshape(-1, 4)
+    second = np.asarray(second, dtype=np.float64).reshape(-1, 4)
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    areas = [np.prod(np.maximum(b[:, 2:] - b[:, :2], 0), axis=1) for b in (first, second)]
+    return np.prod(np.maximum(high - low, 0), axis=2), *areas
+
+
 def match(iou: np.ndarray, threshold: float = 0.5) -> Matches:
     """One-to-one pairs with IoU >= ``threshold``: as many as possible, then of greatest total IoU.
 

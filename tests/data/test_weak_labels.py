@@ -15,12 +15,12 @@ from bccd_d2.data.ignored import (
 )
 from bccd_d2.data.weak_labels import (
     BoxOptions,
-    box_iou,
     labels_from_boxes,
     labels_from_points,
     pair_boxes,
 )
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.overlap import box_iou
 
 SIZE = (100, 100)
 

@@ -10,12 +10,12 @@ import pytest
 
 from bccd_d2.evaluation.boxes import (
     TrueBoxes,
-    box_iou,
     box_scores,
     coco_box_scores,
     compare_boxes,
     count_boxes,
 )
+from bccd_d2.masks.overlap import box_iou
 
 SIZE = (100, 200)
 NONE = np.zeros((0, 4))

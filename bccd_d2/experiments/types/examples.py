@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from bccd_d2.data.catalog import read_description
-from bccd_d2.evaluation.boxes import box_iou
 from bccd_d2.inference.diameter import common_diameter, estimate_diameter
 from bccd_d2.io.dataset_file import image_root, max_value, split_json
 from bccd_d2.io.images import read_image
@@ -26,7 +25,7 @@ from bccd_d2.masks.cell_crops import CropOptions, look_at
 from bccd_d2.masks.cell_types import usual_diameter
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.coco import CocoImage, read_coco
-from bccd_d2.masks.overlap import iou_matrix, match
+from bccd_d2.masks.overlap import box_iou, iou_matrix, match
 from bccd_d2.masks.polygons import segmentation_to_rle
 
 LEAST_IOU = 0.5  # of a found cell and its annotation
