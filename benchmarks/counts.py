@@ -9,7 +9,7 @@ shares: simulated slides of known shares, with fields and a model's errors drawn
 types: the same for whole slides of five types, whose confusion is measured on 40 images.
 cells: slides of 5 to 20 fields drawn with replacement from annotated images. Both files are of
 bccd tune counts, M of images that may teach (validation), T of those that the slides are made of.
-fields: every image of a prediction gets six faults, one at a time, among nine other fields.
+fields: every image of a prediction gets seven faults, one at a time, among nine other fields.
 """
 
 from __future__ import annotations
@@ -250,8 +250,31 @@ def empty(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.nd
     return as_jpeg((light + uneven + noise).clip(0, 255).astype(np.uint8))
 
 
+def restain(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.ndarray:
+    """The same field in another stain: optical densities turned by 25 to 35 degrees.
+
+    As far as the stains of two laboratories lie apart; light stays what it is.
+    """
+    from bccd_d2.inference.trust import stain_map
+
+    stain = stain_map(image)[0]
+    light = np.median(image[~stain], axis=0) + 1
+    density = np.log(light / (image + 1.0))
+    usual = np.median(density[stain], axis=0)
+    usual /= np.linalg.norm(usual)
+    for _ in range(100):  # towards a colour that a stain can have
+        side = np.cross(usual, rng.normal(size=3))
+        angle = np.radians(rng.uniform(25, 35))
+        turned = np.cos(angle) * usual + np.sin(angle) * side / np.linalg.norm(side)
+        if turned.min() > 0.1:
+            break
+    moved = density + (density @ usual)[..., None] * (turned - usual)
+    return as_jpeg((light * np.exp(-moved) - 1).clip(0, 255).astype(np.uint8))
+
+
 FAULTS: dict[str, Fault] = {
     "defocus": defocus, "dense": dense, "empty": empty, "text": text, "bar": bar, "pen": pen,
+    "restain": restain,
 }  # fmt: skip
 
 
