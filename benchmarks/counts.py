@@ -3,12 +3,14 @@
   python benchmarks/counts.py shares
   python benchmarks/counts.py types
   python benchmarks/counts.py cells --miscounts M.json --truth T.json
+  python benchmarks/counts.py typed --miscounts M.json --truth T.json
   python benchmarks/counts.py fields --predictions OUT
 
 shares: simulated slides of known shares, with fields and a model's errors drawn anew each time.
 types: the same for whole slides of five types, whose confusion is measured on 40 images.
 cells: slides of 5 to 20 fields drawn with replacement from annotated images. Both files are of
 bccd tune counts, M of images that may teach (validation), T of those that the slides are made of.
+typed: the same for red cells and parasitaemia, of a model that tells types.
 fields: every image of a prediction gets seven faults, one at a time, among nine other fields.
 """
 
@@ -35,9 +37,9 @@ def get_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("what", choices=("shares", "types", "cells", "fields"))
-    add("--miscounts", type=Path, help="cells: of images that may teach")
-    add("--truth", type=Path, help="cells: of the images that slides are made of")
+    add("what", choices=("shares", "types", "cells", "typed", "fields"))
+    add("--miscounts", type=Path, help="cells, typed: of images that may teach")
+    add("--truth", type=Path, help="cells, typed: of the images that slides are made of")
     add("--predictions", type=Path, help="fields: --out of bccd predict")
     add("--draws", type=int, default=2000, help="slides (default 2000)")
     add("--seed", type=int, default=0)
@@ -162,6 +164,43 @@ def cells(rng: np.random.Generator, draws: int, miscounts: Path, truth: Path) ->
         print(f"| {fields} | {held[-1]:.1%} | {width / draws / true.mean():.0%} |")
     print(f"mean {np.mean(held):.1%}")
     return held
+
+
+def typed(rng: np.random.Generator, draws: int, miscounts: Path, truth: Path) -> dict[str, float]:
+    """Print coverage of red cells a field and parasitaemia; the means over `FIELDS`.
+
+    Slides are made of cells of known type alone, as the measurement is.
+    """
+    from bccd_d2.evaluation.cell_kinds import ALL_RED, INFECTED, kind_of
+    from bccd_d2.evaluation.miscounts import read_miscounts
+    from bccd_d2.evaluation.slide_counts import count_slide
+
+    taught, slide = read_miscounts(miscounts), read_miscounts(truth)
+    kinds = np.array([kind_of(name) for name in slide.types])
+    red, infected = np.isin(kinds, ALL_RED), kinds == INFECTED
+    seen = slide.found_as.sum(axis=1) + slide.invented
+    share = 100 * slide.true(infected).sum() / slide.true(red).sum()
+    wanted = {"red_cells": slide.true(red).mean(), "parasitaemia": float(share)}
+    print(f"{len(seen)} images: " + ", ".join(f"{k} {v:.2f}" for k, v in wanted.items()))
+    print("| fields | " + " | ".join(f"{k} | estimate, width" for k in wanted) + " |")
+    print("| --- |" + " --- | --- |" * len(wanted))
+    every: dict[str, list[float]] = {key: [] for key in wanted}
+    for fields in FIELDS:
+        held, said = dict.fromkeys(wanted, 0), {key: np.zeros(2) for key in wanted}
+        for _ in range(draws):
+            counted = count_slide(slide.types, seen[rng.integers(0, len(seen), fields)], taught)
+            by_key = {one.key: one.estimate for one in counted}
+            for key, value in wanted.items():
+                low, high = by_key[key].low or 0.0, by_key[key].high or 0.0
+                held[key] += low <= value <= high
+                said[key] += (by_key[key].value or 0.0, high - low)
+        cells_of = []
+        for key in wanted:
+            every[key].append(held[key] / draws)
+            value, width = said[key] / draws
+            cells_of.append(f"{held[key] / draws:.1%} | {value:.2f}, {width:.2f}")
+        print(f"| {fields} | " + " | ".join(cells_of) + " |")
+    return {key: float(np.mean(values)) for key, values in every.items()}
 
 
 def as_jpeg(image: np.ndarray) -> np.ndarray:
@@ -322,10 +361,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         shares(rng, given.draws)
     elif given.what == "types":
         slides(rng, given.draws)
-    elif given.what == "cells":
+    elif given.what in ("cells", "typed"):
         if not (given.miscounts and given.truth):
-            parser.error("cells needs --miscounts and --truth")
-        cells(rng, given.draws, given.miscounts, given.truth)
+            parser.error(f"{given.what} needs --miscounts and --truth")
+        measure = cells if given.what == "cells" else typed
+        measure(rng, given.draws, given.miscounts, given.truth)
     else:
         if not given.predictions:
             parser.error("fields needs --predictions")
