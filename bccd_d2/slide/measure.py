@@ -76,13 +76,7 @@ def measure_miscounts(
             split or neither masks nor boxes of all cells, none of its images was predicted on, or
             the results are of several models.
     """
-    if len(predictions) != len(datasets):
-        raise ValueError(
-            f"{len(predictions)} folders of results and {len(datasets)} datasets: give one dataset "
-            "for each, in the same order"
-        )
-    pairs = [_pair(Path(results), Path(data), split)
-             for results, data in zip(predictions, datasets, strict=True)]  # fmt: skip
+    pairs = _pairs(predictions, datasets, split)
     models = (model,) if model else tuple(sha for _, sha in pairs[0].sample.models)
     if not model and any(one.sample.models != pairs[0].sample.models for one in pairs):
         raise ValueError(
@@ -103,6 +97,18 @@ def measure_miscounts(
     images = ", ".join(f"{len(one.images)} images of {one.about}" for one in pairs)
     about = f"{images}, split {split}, {int(true.sum())} true cells"
     return Miscounts(types, true, found_as, invented, models, about, told)
+
+
+def _pairs(
+    predictions: Sequence[str | Path], datasets: Sequence[str | Path], split: str
+) -> list[_Pair]:
+    if len(predictions) != len(datasets):
+        raise ValueError(
+            f"{len(predictions)} folders of results and {len(datasets)} datasets: give one dataset "
+            "for each, in the same order"
+        )
+    return [_pair(Path(results), Path(data), split)
+            for results, data in zip(predictions, datasets, strict=True)]  # fmt: skip
 
 
 def _pair(predictions: Path, dataset: Path, split: str) -> _Pair:
