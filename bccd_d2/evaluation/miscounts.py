@@ -18,6 +18,7 @@ from bccd_d2.io.records import read_json
 from bccd_d2.masks.overlap import box_iou, iou_matrix, match
 from bccd_d2.masks.rle import Rle
 
+LEAST_TRUE = 10  # true cells of a kind, below which nothing is said of what the model makes of it
 _COUNT = range(1 << 31)
 SHAPE = {
     "types": [str],
@@ -80,11 +81,13 @@ class Miscounts:
     def rates(self) -> np.ndarray:
         """(K, K) cells found as each type for a true cell of each type, inventions included.
 
-        A type without a true cell is taken to be found as itself.
+        A type of fewer true cells than `LEAST_TRUE` is taken to be found as itself: one white cell
+        that was taken for a red one would make every red cell a white one that was mistaken.
         """
         truth, invented = self.truth.sum(axis=0), self.invented.sum(axis=0)
         found = self.found_as.sum(axis=0) / np.maximum(truth, 1)[:, None]
-        found[truth == 0] = np.eye(len(truth))[truth == 0]
+        few = truth < LEAST_TRUE
+        found[few] = np.eye(len(truth))[few]
         told = np.ones_like(self.truth, dtype=bool) if self.told is None else self.told
         among = (told * self.truth.sum(axis=1, keepdims=True)).sum(axis=0)  # (K,) true cells
         return found + invented / np.maximum(among, 1)
@@ -96,13 +99,13 @@ class Miscounts:
         return nnls(self.rates().T, np.asarray(counts, dtype=float))[0]
 
     def channel(self, one: np.ndarray, other: np.ndarray, counts: np.ndarray) -> Channel | None:
-        """What the model makes of two kinds; None where it was shown no cell of one of them.
+        """What the model makes of two kinds; None where it was shown too few cells of one of them.
 
         Args:
             one, other: (K,) bool, the types of each kind.
             counts: (K,) cells found on the slide, whose mix of types decides.
         """
-        if not self.true(one).sum() or not self.true(other).sum():
+        if min(self.true(one).sum(), self.true(other).sum()) < LEAST_TRUE:
             return None
         rates, mix = self.rates(), self.unmixed(counts)
 

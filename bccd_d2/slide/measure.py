@@ -27,6 +27,7 @@ from bccd_d2.masks.taxonomy import Taxonomy
 from bccd_d2.slide.fields import Field, Sample, read_sample
 
 BOXES, MASKS = "boxes", "masks"
+EDGE = 2.0  # px; by hand a box of a cut cell ends so far inside of the image's edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,7 @@ def measure_miscounts(
     split: str,
     taxonomy: Taxonomy,
     model: str = "",
+    left_open: Sequence[str] = (),
 ) -> Miscounts:
     """Compare results of `bccd predict` with a split of converted datasets.
 
@@ -66,26 +68,22 @@ def measure_miscounts(
         predictions, datasets: as many of one as of the other, in the same order.
         taxonomy: what labels mean to the model's classes.
         model: SHA-256 of the one that the measurement is for; "" = the one that predicted.
+        left_open: labels that say nothing of the type, such as "RBC" of annotators who did not look
+            for parasites.
 
     Raises:
         FileNotFoundError, KeyError, ValueError: a file is missing or broken, a dataset has no such
             split or neither masks nor boxes of all cells, none of its images was predicted on, or
             the results are of several models.
     """
-    if len(predictions) != len(datasets):
-        raise ValueError(
-            f"{len(predictions)} folders of results and {len(datasets)} datasets: give one dataset "
-            "for each, in the same order"
-        )
-    pairs = [_pair(Path(results), Path(data), split)
-             for results, data in zip(predictions, datasets, strict=True)]  # fmt: skip
+    pairs = _pairs(predictions, datasets, split)
     models = (model,) if model else tuple(sha for _, sha in pairs[0].sample.models)
     if not model and any(one.sample.models != pairs[0].sample.models for one in pairs):
         raise ValueError(
             "the results are of several models: say with --for which one the measurement is for"
         )
     classes = _classes(pairs)
-    meant = [_meaning(one, classes, taxonomy) for one in pairs]
+    meant = [_meaning(one, classes, taxonomy, left_open) for one in pairs]
     known = [name for table in meant for name in table.values() if name]
     if len(classes) == 1 or not known:
         classes, meant = (CELL,), [dict.fromkeys(one.names, CELL) for one in pairs]
@@ -99,6 +97,18 @@ def measure_miscounts(
     images = ", ".join(f"{len(one.images)} images of {one.about}" for one in pairs)
     about = f"{images}, split {split}, {int(true.sum())} true cells"
     return Miscounts(types, true, found_as, invented, models, about, told)
+
+
+def _pairs(
+    predictions: Sequence[str | Path], datasets: Sequence[str | Path], split: str
+) -> list[_Pair]:
+    if len(predictions) != len(datasets):
+        raise ValueError(
+            f"{len(predictions)} folders of results and {len(datasets)} datasets: give one dataset "
+            "for each, in the same order"
+        )
+    return [_pair(Path(results), Path(data), split)
+            for results, data in zip(predictions, datasets, strict=True)]  # fmt: skip
 
 
 def _pair(predictions: Path, dataset: Path, split: str) -> _Pair:
@@ -128,10 +138,15 @@ def _classes(pairs: Sequence[_Pair]) -> tuple[str, ...]:
     return tuple(found) if typed else (CELL,)
 
 
-def _meaning(pair: _Pair, classes: tuple[str, ...], taxonomy: Taxonomy) -> dict[int, str]:
+def _meaning(
+    pair: _Pair, classes: tuple[str, ...], taxonomy: Taxonomy, left_open: Sequence[str]
+) -> dict[int, str]:
     """The type that each category stands for; "" where it leaves several possible."""
     listed, meant = taxonomy.classes(classes), {}
     for number, label in pair.names.items():
+        if label in left_open:
+            meant[number] = ""
+            continue
         allowed = taxonomy.allowed(label, listed)
         own = label if kind_of(label) not in (CELL, UNSURE) and not allowed.any() else ""
         meant[number] = classes[int(allowed.argmax())] if allowed.sum() == 1 else own
@@ -167,6 +182,9 @@ def _truth(
         return TypedCells(cells.rles, cells.boxes, places, image.size)
     boxes = np.array([one["bbox"] for one in kept], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
+    height, width = image.size
+    for side, end in ((2, width), (3, height)):
+        boxes[boxes[:, side] >= end - EDGE, side] = end
     return TypedCells(None, boxes, places, image.size)
 
 

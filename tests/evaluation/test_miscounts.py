@@ -120,6 +120,17 @@ def test_a_mixed_count_is_unmixed():
     np.testing.assert_allclose(measured().unmixed(RATES.T @ true), true, atol=0.5)
 
 
+def test_a_type_of_which_hardly_a_cell_was_shown_takes_none_of_the_others():
+    truth, found = measured().truth.copy(), measured().found_as.copy()
+    truth[:, 3], found[:, 3] = 0, 0
+    truth[0, 3] = found[0, 3, 0] = 1  # one neutrophil, taken for a red cell
+    few = replace(measured(), truth=truth, found_as=found)
+    counts = np.array([900, 30, 5, 0, 10, 60])
+    assert few.unmixed(counts)[3] == 0
+    both = (np.arange(6) == 3, np.arange(6) == 0)
+    assert few.channel(*both, counts) is None
+
+
 def slide(fields: int = 20) -> dict:
     """Quantities of a slide of 5% rings, of which the model sees what it should."""
     true = np.array([95, 5, 1, 4, 2, 8])

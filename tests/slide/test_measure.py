@@ -80,6 +80,15 @@ def test_labels_mean_what_the_taxonomy_says(boxes, tmp_path):
     assert found.told.tolist() == [[True, False, True]]  # nobody marks platelets here
 
 
+def test_a_label_that_is_left_open_says_nothing_of_the_type(tmp_path):
+    seen = results(tmp_path / "p", PLACES[:3], ["red", "white", "red"], ["red", "white"])
+    data = dataset(tmp_path / "d", PLACES[:2], ["RBC", "WBC"])
+    given = ["--predictions", str(seen), "--dataset", str(data), "--open", "RBC"]
+    found = measure(tmp_path, *given)
+    assert found.truth.tolist() == [[0, 1]] and found.told.tolist() == [[False, True]]
+    assert found.invented.tolist() == [[0, 0]]
+
+
 def test_a_cell_beside_all_classes_is_a_type_of_its_own(tmp_path):
     seen = results(tmp_path / "p", PLACES[:2], ["red", "white"], ["red", "white"])
     data = dataset(tmp_path / "d", PLACES[:2], ["RBC", "erythroblast"])

@@ -13,7 +13,8 @@ from bccd_d2.slide.quality import judge_fields, measure_field
 
 REPO = Path(__file__).resolve().parents[2]
 DIAMETER = 100.0
-SPEC = importlib.util.spec_from_file_location("counts", REPO / "benchmarks" / "counts.py")
+SCRIPT = REPO / "benchmarks" / "field_quality.py"
+SPEC = importlib.util.spec_from_file_location("field_quality", SCRIPT)
 BENCHMARK = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(BENCHMARK)
 SAID = {

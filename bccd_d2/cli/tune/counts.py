@@ -30,6 +30,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--taxonomy", default="blood", metavar="FILE", help="what labels mean (default blood)")
     add("--for", dest="model", default="", metavar="WEIGHTS",
         help="the model that this stands for (default: what predicted)")  # fmt: skip
+    add("--open", nargs="+", default=[], metavar="LABEL",
+        help="labels that say nothing of the type, such as RBC where nobody looked for parasites")
     common.add_out(parser, "file to write", metavar="FILE", type=Path)
     return parser
 
@@ -47,7 +49,7 @@ def _measure(args: argparse.Namespace) -> None:
 
     taxonomy = read_taxonomy(TAXONOMIES.find(args.taxonomy))
     found = measure_miscounts(
-        args.predictions, args.dataset, args.split, taxonomy, _checksum(args.model)
+        args.predictions, args.dataset, args.split, taxonomy, _checksum(args.model), args.open
     )
     write_json_atomic(args.out, found.to_json())
     print(f"measured on {found.measured_on}")
