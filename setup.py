@@ -26,7 +26,7 @@ OPENVINO = ["openvino>=2024.4"]
 APP = ["gradio>=6"]
 TABLE = ["pandas>=2"]
 TIFF = ["imagecodecs>=2023.7"]  # LZW, JPEG and other compressions of large TIFFs
-TUNE = ["optuna>=4"]
+TUNE = ["matplotlib>=3.8", "optuna>=4"]
 DEV = ["mypy>=2.4", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.6", "selenium>=4.20", "shapely>=2"]
 
 setup(
@@ -61,7 +61,6 @@ setup(
     install_requires=[
         "faster-coco-eval>=1.6",
         "jinja2>=3.1",
-        "matplotlib>=3.8",
         "numpy>=1.26",
         "onnxruntime>=1.20",
         "opencv-python-headless>=4.8",

@@ -32,6 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--dataset", required=True, help="converted dataset")
     add("--split", default="val", help="of it (default val)")
     add("--weights", default="", help="a typed model (default: the shipped one)")
+    add("--precision", default="fp32", help="of the networks: fp32, bf16 or int8 (default fp32)")
     add("--taxonomy", default="blood", help="what labels mean (default blood)")
     add("--max-images", type=int, default=0, help="at most so many (default: all)")
     add("--plot", default="", help="PNG of the scatter plots")
@@ -68,7 +69,7 @@ def looked_at(args: argparse.Namespace) -> tuple[Any, list[tuple[Any, Any, np.nd
     from bccd_d2.experiments.types.examples import AnnotatedSplit
     from bccd_d2.masks.taxonomy import read_taxonomy
 
-    model = load_pretrained(args.weights)
+    model = load_pretrained(args.weights, precision=args.precision)
     taxonomy = read_taxonomy(TAXONOMIES.find(args.taxonomy))
     split = AnnotatedSplit(args.dataset, args.split)
     diameter = split.diameter(model.models[0])

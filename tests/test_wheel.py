@@ -54,7 +54,8 @@ def test_it_holds_no_training(bare):
         capture_output=True, text=True, check=True, env=ENVIRONMENT,
     ).stdout  # fmt: skip
     names = {package["name"].lower() for package in json.loads(listed)}
-    assert "onnxruntime" in names and not names & {"torch", "torchvision", "timm", "detectron2"}
+    assert "onnxruntime" in names
+    assert not names & {"torch", "torchvision", "timm", "detectron2", "matplotlib", "optuna"}
 
 
 def test_demo_convert_explore_and_predict(bare):

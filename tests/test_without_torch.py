@@ -10,7 +10,8 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 BLOCK = (
     "import sys\n"
-    "for name in ('torch', 'torchvision', 'timm', 'detectron2', 'fvcore', 'onnx', 'tensorboard'):\n"
+    "for name in ('torch', 'torchvision', 'timm', 'detectron2', 'fvcore', 'onnx', 'tensorboard',\n"
+    "             'matplotlib', 'pandas', 'optuna'):\n"
     "    sys.modules[name] = None\n"
 )
 

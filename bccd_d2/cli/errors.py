@@ -10,6 +10,7 @@ from bccd_d2.io.text import printable
 EXTRAS = {  # library: the extra of setup.py that brings it
     "gradio": "app",
     "imagecodecs": "tiff",
+    "matplotlib": "tune",
     "optuna": "tune",
     "pandas": "table",
     **dict.fromkeys(("torch", "torchvision", "timm", "detectron2", "onnx", "onnxscript"), "train"),

@@ -72,9 +72,10 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--precision",
-        choices=("fp32", "bf16"),
+        choices=("fp32", "bf16", "int8"),
         default="fp32",
-        help="bf16: faster on a GPU and on CPUs that have it (default fp32)",
+        help="bf16: faster on a GPU and on CPUs that have it; int8: twice as fast on CPUs with "
+        "VNNI, scores move in the third digit (default fp32)",
     )
     add("--batch", type=int, default=1, help="windows at once; more pays on a GPU (default 1)")
     add("--resume", action="store_true", help="skip what an earlier run finished likewise")

@@ -87,8 +87,9 @@ def encode_flow(label_map: np.ndarray) -> np.ndarray:
     insides, sources = [], []
     for index in there.tolist():
         x0, y0, x1, y1 = boxes[index].tolist()
-        inside = label_map[y0:y1, x0:x1] == index + 1
-        insides.append(np.pad(inside, 1).astype(np.float32))
+        padded = np.zeros((y1 - y0 + 2, x1 - x0 + 2), np.float32)
+        padded[1:-1, 1:-1] = label_map[y0:y1, x0:x1] == index + 1
+        insides.append(padded)
         sources.append((int(centres[index, 0]) - y0 + 1, int(centres[index, 1]) - x0 + 1))
     heats = steady_heat(insides, sources)
     for index, heat, padded in zip(there.tolist(), heats, insides, strict=True):
@@ -145,8 +146,9 @@ def follow_flows(
     y, x = (part.reshape(-1, across).astype(np.float32) for part in (rows, columns))
     for _ in range(options.steps):
         move = cv2.remap(vectors, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        y = np.clip(y + move[..., 0], 0, height - 1)
-        x = np.clip(x + move[..., 1], 0, width - 1)
+        for at, along, last in ((y, move[..., 0], height - 1), (x, move[..., 1], width - 1)):
+            at += along
+            np.clip(at, 0, last, out=at)
     end = np.rint(y).astype(np.int64) * width + np.rint(x).astype(np.int64)
     jump = np.arange(height * width)
     jump[start] = end.ravel()[: start.size]

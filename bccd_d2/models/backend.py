@@ -39,6 +39,11 @@ def load_with(
         )
     if backend == AUTO:
         backend = "torch" if file is None else _best(device, precision)
+    if precision == "int8" and (file is None or backend == "torch"):
+        raise ValueError(
+            "precision int8 is for model files with a graph of 8-bit integers, computed by ONNX "
+            "Runtime or OpenVINO: give such a file, or precision fp32 or bf16"
+        )
     if file is not None and backend != "torch":
         return load_graph_model(file, backend, device, precision)
     require_detectron2()
@@ -58,7 +63,9 @@ def _graph_file(name_or_path: str) -> Path | None:
 
 
 def _best(device: str, precision: str) -> str:
-    """PyTorch for a GPU where it is installed; else OpenVINO for bfloat16, ONNX Runtime for all."""
+    """PyTorch for a GPU where it is installed; else OpenVINO for bfloat16, else ONNX Runtime."""
+    if precision == "int8":
+        return "onnx"
     gpu = device.startswith("cuda") or (device == "auto" and shutil.which("nvidia-smi") is not None)
     if gpu and _installed("torch") and _installed("detectron2"):
         return "torch"

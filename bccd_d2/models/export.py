@@ -20,9 +20,9 @@ from bccd_d2.models.file import (
     config_of,
     describe,
     graph_entry,
-    read_arrays,
     read_description,
     register_model,
+    stored_tensors,
     write_model_file,
 )
 from bccd_d2.models.graph import can_be_a_graph, finder_graph, type_graphs, weightless
@@ -102,10 +102,11 @@ def export_run(
     config, model, point, preprocessing = _load(checkpoint, config_path)
     description = describe(name, config, point.state_dict(), preprocessing.state_dict())
     path = Path(out) / f"{name}.safetensors"
-    write_model_file(path, model.state_dict(), description, half=half)
-    networks = _networks(model, read_arrays(path))
+    tensors = stored_tensors(model.state_dict(), half=half)
+    networks = _networks(model, {one: tensor.numpy() for one, tensor in tensors.items()})
     if networks:
-        write_model_file(path, model.state_dict(), description | {"networks": networks}, half=half)
+        description |= {"networks": networks}
+    write_model_file(path, tensors, description)
     entry = register_model(path, default=default)
     card = path.with_suffix(".md")
     if not card.is_file():

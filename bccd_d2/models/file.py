@@ -45,7 +45,30 @@ PARTS = {"name": str, "config": dict, "operating_point": dict, PREPROCESSING: di
          "networks": dict}  # fmt: skip
 FINDER = "finder"  # the network that finds cells; its tensors have no prefix
 LOOK, SMALL = "types.network", "types.small"  # those of found cells' types, and of small cells
+INT8 = ".int8"  # ends the name of a network's graph that computes in 8-bit integers
 DECIDING = ("MODEL", "INPUT", "TEST")  # what changes a model's answer
+
+
+def stored_tensors(
+    tensors: Mapping[str, torch.Tensor], *, half: bool = False
+) -> dict[str, torch.Tensor]:
+    """A model's tensors as a file holds them: on the CPU, detached, with ``half`` as float16.
+
+    Raises:
+        ValueError: a tensor does not fit into float16.
+    """
+    import torch
+
+    kept = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().clone().contiguous()
+        if half and tensor.is_floating_point():
+            smaller = tensor.half()
+            if not torch.equal(torch.isfinite(smaller), torch.isfinite(tensor)):
+                raise ValueError(f"tensor {name} has values beyond float16: write it in full")
+            tensor = smaller
+        kept[name] = tensor
+    return kept
 
 
 def write_model_file(
@@ -65,20 +88,10 @@ def write_model_file(
     Raises:
         ValueError: a tensor does not fit into float16.
     """
-    import torch
     from safetensors.torch import save
 
-    kept = {}
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().cpu().clone().contiguous()
-        if half and tensor.is_floating_point():
-            smaller = tensor.half()
-            if not torch.equal(torch.isfinite(smaller), torch.isfinite(tensor)):
-                raise ValueError(f"tensor {name} has values beyond float16: write it in full")
-            tensor = smaller
-        kept[name] = tensor
     text = json.dumps({"format": FORMAT, **description}, allow_nan=False)
-    content = save(kept, {HEADER: text})
+    content = save(stored_tensors(tensors, half=half), {HEADER: text})
     write_bytes_atomic(path, content)
     return hashlib.sha256(content).hexdigest()
 
@@ -213,6 +226,20 @@ def graph_of(
 def graph_entry(graph: bytes, weights: Sequence[str]) -> dict[str, Any]:
     """A network as `graph_of` reads it; ``weights`` are the names of the tensors it takes."""
     return {"graph": base64.b64encode(zlib.compress(graph, 9)).decode(), "weights": list(weights)}
+
+
+def with_header(content: bytes, description: Mapping[str, Any]) -> bytes:
+    """A model file's content with another description; its tensors stay as they are.
+
+    The header is a length in 8 bytes and so much JSON, filled up to a multiple of 8 with spaces.
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    text = json.dumps({**description, "format": FORMAT}, allow_nan=False)
+    header["__metadata__"] = {**header.get("__metadata__", {}), HEADER: text}
+    written = json.dumps(header).encode()
+    written += b" " * (-len(written) % 8)
+    return len(written).to_bytes(8, "little") + written + content[8 + length :]
 
 
 def external_layout(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:

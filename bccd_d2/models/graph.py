@@ -34,6 +34,7 @@ from bccd_d2.modeling.types.head import CellTypes
 from bccd_d2.modeling.types.network import TypeNetwork
 from bccd_d2.modeling.types.small import SmallCellNetwork
 from bccd_d2.models.file import FORMAT, HEADER, LOOK, SMALL, describe, external_layout
+from bccd_d2.models.int8 import external
 from bccd_d2.models.load import TrainedModel
 from bccd_d2.models.network import Network
 from bccd_d2.models.preprocessing import Preprocessing
@@ -210,13 +211,7 @@ def weightless(
         if array.shape != tuple(given.dims):
             raise ValueError(f"weight {name} of the graph is {tuple(given.dims)}, the tensor of "
                              f"the model file {array.shape}")  # fmt: skip
-        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-        stored = TensorProto(name=name, dims=array.shape, data_type=kind)
-        stored.data_location = TensorProto.EXTERNAL
-        where = {"location": "weights", "offset": layout[name], "length": array.nbytes}
-        for key, value in where.items():
-            stored.external_data.add(key=key, value=str(value))
-        kept.append(stored)
+        kept.append(external(name, array, layout[name]))
         wide = f"{name}:wide"
         casts.append(helper.make_node("Cast", [name], [wide], to=given.data_type))
         for node in slim.graph.node:

@@ -16,6 +16,7 @@ from bccd_d2.modeling.options import nested, type_options
 from bccd_d2.models.file import (
     FINDER,
     HEADER,
+    INT8,
     LOOK,
     SMALL,
     checked_description,
@@ -28,6 +29,7 @@ from bccd_d2.models.network import Network
 from bccd_d2.models.point import OperatingPoint
 
 SUFFIX = ".onnx"  # of files that stand alone
+_NO_INT8 = "it has no graph of 8-bit integers: add one (bccd export int8) or take another precision"
 
 
 class GraphModel(CellModel):
@@ -42,6 +44,7 @@ class GraphModel(CellModel):
 
     Attributes:
         description: as given.
+        networks: all that compute, by name.
 
     Raises:
         KeyError, TypeError, ValueError: the description lacks something, or it is out of range.
@@ -63,6 +66,7 @@ class GraphModel(CellModel):
         self.description, self.backend, self.device = description, backend, network.device
         self._answers = answer_options(config)
         self._network, self._type_networks = network, types
+        self.networks: dict[str, Network] = {FINDER: network}
         self._types = type_options(config)
         self._usual = float(config["INPUT"].get("DIAMETER", 0))
         if not self._types.enabled or types is None:
@@ -110,38 +114,47 @@ def load_graph_model(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"model file {path} does not exist")
-    types: TypeNetworks | None = None
     how: dict[str, Any] = {"backend": backend, "device": device, "precision": precision}
     try:
-        if path.suffix == SUFFIX:
-            description, network = _alone(path, how)
-        else:
-            description = read_description(path)
-            graph = graph_of(description)
-            if graph is None:
-                raise ValueError("it has no ONNX graph: write it again with bccd export weights")
-            arrays = read_arrays(path)
-            network = Network(graph[0], {name: arrays[name] for name in graph[1]}, **how)
-            types = _type_networks(description, arrays, how)
-        return GraphModel(description, network, str(path), backend, precision, types)
+        if path.suffix != SUFFIX:
+            return _of_file(path, how)
+        description, network = _alone(path, how)
+        return GraphModel(description, network, str(path), backend, precision)
     except (KeyError, TypeError, ValueError) as error:
         text = error.args[0] if error.args and isinstance(error, ValueError) else repr(error)
         named = text if str(path) in str(text) else f"model file {path} cannot be used: {text}"
         raise ValueError(named) from error
 
 
-def _type_networks(
-    description: Mapping[str, Any], arrays: Mapping[str, np.ndarray], how: Mapping[str, Any]
-) -> TypeNetworks | None:
-    """The graphs of types as functions of arrays; None where the file has none."""
-    graphs = {name: graph_of(description, name) for name in (LOOK, SMALL)}
+def _of_file(path: Path, how: dict[str, Any]) -> GraphModel:
+    """The model of a .safetensors file, its types too where the file has their graphs."""
+    description, arrays = read_description(path), read_arrays(path)
+    if graph_of(description) is None:
+        raise ValueError("it has no ONNX graph: write it again with bccd export weights")
+    kind = INT8 if how["precision"] == "int8" else ""
+    if FINDER + kind not in description["networks"]:
+        raise ValueError(_NO_INT8)
+    graphs = {
+        name: graph_of(description, name + kind) or graph_of(description, name)
+        for name in (FINDER, LOOK, SMALL)
+    }
     networks = {
         name: Network(graph[0], {one: arrays[one] for one in graph[1]}, **how)
         for name, graph in graphs.items()
         if graph is not None
     }
-    if LOOK not in networks:
-        return None
+    types = _type_networks(networks, description) if LOOK in networks else None
+    model = GraphModel(
+        description, networks[FINDER], str(path), how["backend"], how["precision"], types
+    )
+    model.networks = networks
+    return model
+
+
+def _type_networks(
+    networks: Mapping[str, Network], description: Mapping[str, Any]
+) -> TypeNetworks:
+    """The networks of types as functions of arrays."""
 
     def look(crops: np.ndarray, measures: np.ndarray) -> np.ndarray:
         if not len(crops):
@@ -155,6 +168,8 @@ def _type_networks(
 
 
 def _alone(path: Path, how: dict[str, Any]) -> tuple[dict[str, Any], Network]:
+    if how["precision"] == "int8":
+        raise ValueError(_NO_INT8)
     content = path.read_bytes()
     network = Network(content, **how)
     said = network.metadata or Network(content).metadata  # OpenVINO tells none

@@ -18,7 +18,7 @@ from bccd_d2.models.preprocessing import preprocess_options
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 class CellModel:
@@ -32,7 +32,7 @@ class CellModel:
         classes: what its cells may be.
         looks_at_whole: the preprocessing of a part depends on the colours of the whole image.
         source: file of the weights; "" for a model without any.
-        precision: "fp32" or "bf16", what the network computes in.
+        precision: of `PRECISIONS`, what the network computes in.
         backend: what computes the network: "torch", "onnx" or "openvino".
         device: where it does, such as "cpu" or "cuda:0".
     """

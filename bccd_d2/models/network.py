@@ -28,7 +28,7 @@ class Network:
         tensors: its weights by name where the graph has none itself; None = it has them.
         backend: of `BACKENDS`.
         device: "cpu", "cuda", "cuda:1", or "auto", a GPU that the installed ONNX Runtime can use.
-        precision: "fp32", or with OpenVINO "bf16".
+        precision: "fp32", "int8" for a graph of 8-bit integers, or with OpenVINO "bf16".
 
     Attributes:
         outputs: names of what it gives.
@@ -57,6 +57,7 @@ class Network:
         self.device = "cpu"
         self.outputs: list[str] = []
         self._run: _Run
+        self._watchers: list[Callable[[dict[str, np.ndarray]], object]] = []
         if backend == "onnx":
             self._open_onnx(graph, tensors, device)
         else:
@@ -65,7 +66,13 @@ class Network:
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """What the network says of arrays by the names of its inputs."""
         given = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        for watcher in self._watchers:
+            watcher(given)
         return dict(zip(self.outputs, self._run(given), strict=True))
+
+    def watch(self, watcher: Callable[[dict[str, np.ndarray]], object]) -> None:
+        """Have ``watcher`` called with all that goes in from now on."""
+        self._watchers.append(watcher)
 
     def _open_onnx(
         self, graph: bytes, tensors: Mapping[str, np.ndarray] | None, device: str

@@ -2,8 +2,8 @@
 
 The HTML refers to nothing outside itself: styles are in it, pictures and plots are data URIs.
 Jinja2 and ``page.html`` beside this file make it; nothing here knows what a page is about. All
-plots look alike: SVG without a date, in the colours of Okabe and Ito (2008, "Color universal
-design"), which colour-blind readers can tell apart.
+plots look alike: `chart`, in the colours of Okabe and Ito (2008, "Color universal design"), which
+colour-blind readers can tell apart.
 
 Example:
     section = Section("scores", "Scores", [Text("All in [0, 1].")])
@@ -13,7 +13,6 @@ Example:
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,20 +20,17 @@ from typing import ClassVar
 
 import cv2
 import jinja2
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from bccd_d2 import __version__
 from bccd_d2.io.atomic import write_bytes_atomic, write_text_atomic
 from bccd_d2.io.text import markdown_text
+from bccd_d2.report.chart import Chart
 
 MAX_BYTES = 8_000_000
 BLUE, ORANGE, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 YELLOW, SKY, GREY = "#e69f00", "#56b4e9", "#6b7280"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, GREY)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 @dataclass(frozen=True)
@@ -167,45 +163,15 @@ def jpeg_figure(
     return Figure(source, description, caption, image.shape[1], image.shape[0])
 
 
-def svg_figure(
-    svg: bytes, size: tuple[float, float], description: str, caption: str = ""
-) -> Figure:
-    """A drawing as SVG, ``size`` in inches at 96 px an inch."""
-    width, height = (round(96 * side) for side in size)
-    return Figure(_data_uri("image/svg+xml", svg), description, caption, width, height)
+def embed(chart: Chart, description: str, caption: str) -> Figure:
+    """The chart as a part of a page; the same bytes for the same chart."""
+    source = _data_uri("image/svg+xml", chart.svg())
+    return Figure(source, description, caption, round(chart.width), round(chart.height))
 
 
-def canvas(width: float = 6.4, height: float = 4.0) -> Canvas:
-    """An empty figure, inches."""
-    return Canvas(figsize=(width, height), layout="constrained")
-
-
-def tidy(axes: Axes, x: str, y: str, *, unit_square: bool = False) -> Axes:
-    """Name the axes, drop the frame's upper right, add a faint grid; answers the axes."""
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, linewidth=0.7)
-    axes.set_axisbelow(True)
-    if unit_square:
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1.01)
-    return axes
-
-
-def embed(figure: Canvas, description: str, caption: str) -> Figure:
-    """The drawing as a part of a page; the same bytes for the same drawing."""
-    stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "bccd_d2", "svg.fonttype": "path"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    return svg_figure(stream.getvalue(), tuple(figure.get_size_inches()), description, caption)
-
-
-def save_png(figure: Canvas, path: str | Path) -> Path:
-    """Write the drawing as PNG at 130 px an inch."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=130)
-    return write_bytes_atomic(path, stream.getvalue())
+def save_png(chart: Chart, path: str | Path) -> Path:
+    """Write the chart as PNG."""
+    return write_bytes_atomic(path, chart.png())
 
 
 def _data_uri(media_type: str, data: bytes) -> str:

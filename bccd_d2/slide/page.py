@@ -12,7 +12,9 @@ from bccd_d2.evaluation.cell_kinds import are_typed
 from bccd_d2.evaluation.counting import Estimate
 from bccd_d2.evaluation.morphology import limits
 from bccd_d2.evaluation.slide_counts import Quantity
+from bccd_d2.report.chart import Chart, Plot
 from bccd_d2.report.draw import tile_grid
+from bccd_d2.report.drawing import Style
 from bccd_d2.report.page import (
     BLUE,
     GREEN,
@@ -25,10 +27,8 @@ from bccd_d2.report.page import (
     Section,
     Table,
     Text,
-    canvas,
     embed,
     jpeg_figure,
-    tidy,
     write_page,
 )
 from bccd_d2.slide.count import FRAME, USE, CountedField, CountedSample
@@ -42,7 +42,7 @@ def write_sample_report(counted: CountedSample, out: str | Path) -> list[Path]:
     """Write report.html, which prints as a page or two, and report.md; their paths.
 
     Raises:
-        ImportError: jinja2 or matplotlib is missing.
+        ImportError: jinja2 is missing.
     """
     return write_page(make_page(counted), out, "report")
 
@@ -87,14 +87,15 @@ def _sizes(counted: CountedSample) -> list[Block]:
         return []
     known = all(one.pixel_size is not None for one in cells)
     unit = "µm" if known else "px: give the pixel size for micrometres"
-    drawn = canvas(6.4, 2.2)
-    axes = tidy(drawn.subplots(), f"diameter, {unit}", "cells")
+    plot = Plot(f"diameter, {unit}", "cells", y_range=(0, None))
     if known:
-        axes.axvspan(*limits()["diameter_um"], color=GREEN, alpha=0.15, linewidth=0)
-    axes.hist(np.concatenate([one.diameters for one in cells]), bins=40, color=BLUE)
+        least, most = limits()["diameter_um"]
+        plot.boxes(least, most, -np.inf, np.inf, Style(GREEN, alpha=0.15))
+    counts, edges = np.histogram(np.concatenate([one.diameters for one in cells]), bins=40)
+    plot.boxes(edges[:-1], edges[1:], 0, counts, Style(BLUE))
     whose = "red cells" if are_typed(counted.types) else "cells"
     shaded = ", the usual range shaded" if known else ""
-    return [embed(drawn, f"histogram of the diameters of the {whose}",
+    return [embed(Chart([plot], 615, 215), f"histogram of the diameters of the {whose}",
                   f"Diameters of {whose} that do not touch the border{shaded}.")]  # fmt: skip
 
 

@@ -133,7 +133,6 @@ def test_where_some_cells_are_annotated_only_recall_is_scored(tmp_path, kind):
 )
 def test_a_report_shows_the_scores_that_there_are(tmp_path, kind, partial, fact):
     pytest.importorskip("jinja2")
-    pytest.importorskip("matplotlib")
     from bccd_d2.report.run.page import write_report
 
     name = make(tmp_path, kind, partial=partial)

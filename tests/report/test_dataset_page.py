@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("jinja2")
-pytest.importorskip("matplotlib")
 
 from bccd_d2.report.dataset.files import read_dataset
 from bccd_d2.report.dataset.page import _type_table, write_dataset_report

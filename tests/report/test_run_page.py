@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("jinja2")
-pytest.importorskip("matplotlib")
 
 from bccd_d2.io.atomic import write_png_atomic
 from bccd_d2.report.run import finish

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from bccd_d2.evaluation.entries import SCORES, Entry
+from bccd_d2.report.chart import Chart, Plot
+from bccd_d2.report.drawing import Style
+from bccd_d2.report.page import save_png
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444", "#b2a800")
-_LETTER = 0.1  # inches that a letter of the legend takes at most
 
 
 def draw_scores(entries: Sequence[Entry], path: str | Path) -> Path:
@@ -22,22 +23,18 @@ def draw_scores(entries: Sequence[Entry], path: str | Path) -> Path:
     """
     _check(entries)
     names = [score for score in SCORES if score != "count error"]
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(4, 1))
+    left = Plot("", "score", y_range=(0, 1), x_names=names)
+    right = Plot("", "cells per image (less is better)", y_range=(0, None),
+                 x_names=("count error",))  # fmt: skip
     width = 0.8 / len(entries)
     for number, entry in enumerate(entries):
-        offset = (number - (len(entries) - 1) / 2) * width
-        colour = _COLOURS[number % len(_COLOURS)]
-        heights = [entry.scores[name] for name in names]
-        left.bar(np.arange(len(names)) + offset, heights, width, color=colour, label=entry.name)
-        right.bar([offset], [entry.scores["count error"]], width, color=colour)
-    left.set_xticks(np.arange(len(names)), names)
-    left.set_ylim(0, 1)
-    left.set_ylabel("score")
-    right.set_xticks([0], ["count error"])
-    right.set_ylabel("cells per image (less is better)")
-    _finish(figure, [left, right])
-    return _save(figure, path)
+        start = (number - len(entries) / 2) * width
+        style = Style(_COLOURS[number % len(_COLOURS)])
+        at = np.arange(len(names)) + start
+        heights = [entry.scores[name] or 0.0 for name in names]
+        left.boxes(at, at + width, 0, heights, style, entry.name)
+        right.boxes(start, start + width, 0, entry.scores["count error"] or 0.0, style)
+    return save_png(Chart([left, right], 1150, 430, (4, 1), legend="below"), path)
 
 
 def draw_dice_against_count(entries: Sequence[Entry], path: str | Path) -> Path:
@@ -50,43 +47,21 @@ def draw_dice_against_count(entries: Sequence[Entry], path: str | Path) -> Path:
         ValueError: no entries.
     """
     _check(entries)
-    figure = Figure(figsize=(8, 6), layout="constrained")
-    axes = figure.subplots()
+    plot = Plot("pixel Dice of an image", "count error of an image, cells",
+                "One Dice, many counts (diamonds: means)")  # fmt: skip
     rng = np.random.default_rng(0)
     for number, entry in enumerate(entries):
         colour = _COLOURS[number % len(_COLOURS)]
         dice = np.array([row["Dice"] for row in entry.per_image.values()])
         count = np.array([row["count error"] for row in entry.per_image.values()])
         shift = rng.uniform(-0.15, 0.15, len(count))
-        axes.scatter(dice, count + shift, s=14, color=colour, alpha=0.45, linewidths=0)
-        axes.scatter(
-            dice.mean(), count.mean(), s=150, marker="D", color=colour, edgecolors="white",
-            label=f"{entry.name}: {dice.mean():.3f}, {count.mean():.1f}",
-        )  # fmt: skip
-    axes.set_xlabel("pixel Dice of an image")
-    axes.set_ylabel("count error of an image, cells")
-    axes.set_title("One Dice, many counts (diamonds: means)")
-    _finish(figure, [axes])
-    return _save(figure, path)
+        plot.dots(dice, count + shift, Style(colour, size=4.5, alpha=0.45))
+        mean = Style(colour, 1, marker="D", size=13, edge="#ffffff")
+        label = f"{entry.name}: {dice.mean():.3f}, {count.mean():.1f}"
+        plot.dots([dice.mean()], [count.mean()], mean, label)
+    return save_png(Chart([plot], 770, 575, legend="below"), path)
 
 
 def _check(entries: Sequence[Entry]) -> None:
     if not entries:
         raise ValueError("entries is empty: there is nothing to plot")
-
-
-def _finish(figure: Figure, axes: Sequence) -> None:
-    for one in axes:
-        one.spines[["top", "right"]].set_visible(False)
-        one.grid(axis="y", alpha=0.3)
-        one.set_axisbelow(True)
-    longest = max(len(label) for label in axes[0].get_legend_handles_labels()[1])
-    fit = int(figure.get_figwidth() / (_LETTER * (longest + 8)))
-    figure.legend(loc="outside lower center", ncols=min(4, max(1, fit)), frameon=False)
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    return path

@@ -15,12 +15,12 @@ import numpy as np
 
 from bccd_d2.io.tables import write_table
 from bccd_d2.masks.classes import CELL
+from bccd_d2.report.chart import Chart
 from bccd_d2.report.dataset import plots
 from bccd_d2.report.dataset.files import DatasetFiles, DatasetImage, read_dataset
 from bccd_d2.report.draw import Colour, draw_outlines, write_png
 from bccd_d2.report.page import (
     Block,
-    Canvas,
     Fact,
     Facts,
     Figure,
@@ -66,11 +66,11 @@ def write_dataset_report(folder: str | Path, out: str | Path | None = None) -> l
 def make_page(dataset: DatasetFiles, out: Path, written: list[Path]) -> Page:
     """All sections of a dataset's page; plots and samples go to ``out`` too, and to ``written``."""
 
-    def plot(draw: Callable[[DatasetFiles], Canvas], description: str, caption: str) -> Figure:
-        figure = draw(dataset)
+    def plot(draw: Callable[[DatasetFiles], Chart], description: str, caption: str) -> Figure:
+        chart = draw(dataset)
         name = draw.__name__.removeprefix("plot_")
-        written.append(save_png(figure, out / f"{name}.png"))
-        return embed(figure, description, f"How to read it: {caption}")
+        written.append(save_png(chart, out / f"{name}.png"))
+        return embed(chart, description, f"How to read it: {caption}")
 
     sections = [
         Section("glance", "At a glance", _glance(dataset)),

@@ -1,42 +1,38 @@
-"""The plots of a dataset's page; each returns a matplotlib figure."""
+"""The plots of a dataset's page; each returns a chart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure as Canvas
 
+from bccd_d2.report.chart import Chart, Plot
 from bccd_d2.report.dataset.files import DatasetFiles, DatasetImage
-from bccd_d2.report.page import BLUE, COLOURS, GREEN, GREY, MARKERS, ORANGE, canvas, tidy
+from bccd_d2.report.drawing import MARKERS, Style
+from bccd_d2.report.page import BLUE, COLOURS, GREEN, GREY, ORANGE
 
 
 def _histogram(
     dataset: DatasetFiles, values: dict[str, np.ndarray], x: str, y: str, *, bins: int = 30
-) -> Canvas:
+) -> Chart:
     """Steps a split over common bins, each as a share of the split; its median as a tick."""
-    figure = canvas(6.4, 3.8)
-    axes = figure.subplots()
+    plot = Plot(x, f"% of {y}", y_range=(0, None))
     every = np.concatenate([np.zeros(0), *values.values()])
     top = float(np.percentile(every, 99.5)) if every.size else 1.0
     edges = np.linspace(0, max(top, 1e-6), bins + 1)
-    styles = ("-", "--", ":")
+    dashes = ("-", "--", ":")
     for number, split in enumerate(dataset.splits()):
         some = values[split]
         if not some.size:
             continue
         share = np.histogram(np.minimum(some, edges[-1]), edges)[0] / some.size
-        axes.stairs(
-            100 * share, edges, color=COLOURS[number], linewidth=1.8, linestyle=styles[number],
-            label=f"{split}, median {np.median(some):,.0f}",
-        )  # fmt: skip
-    tidy(axes, x, f"% of {y}").set_ylim(bottom=0)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
-    return figure
+        style = Style(COLOURS[number], 2, dashes[number])
+        steps = np.concatenate([[0], np.repeat(100 * share, 2), [0]])
+        plot.line(np.repeat(edges, 2), steps, style, f"{split}, median {np.median(some):,.0f}")
+    return Chart([plot], 615, 365)
 
 
-def plot_cells_an_image(dataset: DatasetFiles) -> Canvas:
+def plot_cells_an_image(dataset: DatasetFiles) -> Chart:
     """How many cells the images of each split hold."""
     values = {
         split: np.array([image.row["cells"] for image in dataset.in_split(split)])
@@ -45,7 +41,7 @@ def plot_cells_an_image(dataset: DatasetFiles) -> Canvas:
     return _histogram(dataset, values, "cells per image", "images", bins=20)
 
 
-def plot_areas(dataset: DatasetFiles) -> Canvas:
+def plot_areas(dataset: DatasetFiles) -> Chart:
     """Areas of the cells of each split; the largest 0.5% are counted in the last bin."""
     values = {
         split: _joined([image.cells.areas for image in dataset.in_split(split)])
@@ -54,7 +50,7 @@ def plot_areas(dataset: DatasetFiles) -> Canvas:
     return _histogram(dataset, values, "area of a cell, px", "cells")
 
 
-def plot_coverage(dataset: DatasetFiles) -> Canvas:
+def plot_coverage(dataset: DatasetFiles) -> Chart:
     """The share of each image's pixels that is cell."""
     values = {
         split: np.array([image.row["covered_percent"] for image in dataset.in_split(split)])
@@ -63,10 +59,8 @@ def plot_coverage(dataset: DatasetFiles) -> Canvas:
     return _histogram(dataset, values, "% of the image covered by cells", "images", bins=20)
 
 
-def plot_shapes(dataset: DatasetFiles) -> Canvas:
+def plot_shapes(dataset: DatasetFiles) -> Chart:
     """Width and height of every cell's box: inner cells, border cells, suspected clumps."""
-    figure = canvas(5.6, 4.6)
-    axes = figure.subplots()
     images = dataset.images.values()
     each = [image.cells.boxes[:, 2:] - image.cells.boxes[:, :2] for image in images]
     sides = np.concatenate([np.zeros((0, 2)), *each])
@@ -75,64 +69,46 @@ def plot_shapes(dataset: DatasetFiles) -> Canvas:
     top = 1.05 * float(sides.max(initial=1))
     groups = (("inside", ~border & ~clump, GREY), ("at the border", border & ~clump, BLUE),
               ("suspected clump", clump, ORANGE))  # fmt: skip
+    plot = Plot("width of a cell's box, px", "height, px", x_range=(0, top), y_range=(0, top),
+                equal=True)  # fmt: skip
     for marker, (name, chosen, colour) in zip(MARKERS, groups, strict=False):
-        axes.scatter(
-            sides[chosen, 0], sides[chosen, 1], s=9, color=colour, alpha=0.4, linewidths=0,
-            marker=marker, label=f"{name}: {int(chosen.sum()):,}", rasterized=True,
-        )  # fmt: skip
-    axes.plot([0, top], [0, top], color="black", linewidth=0.7)
-    tidy(axes, "width of a cell's box, px", "height, px")
-    axes.set_xlim(0, top)
-    axes.set_ylim(0, top)
-    axes.set_aspect("equal")
-    axes.legend(frameon=False, markerscale=2.5)
-    return figure
+        style = Style(colour, marker=marker, size=4, alpha=0.4)
+        label = f"{name}: {int(chosen.sum()):,}"
+        plot.dots(sides[chosen, 0], sides[chosen, 1], style, label)
+    plot.line([0, top], [0, top], Style("#000000", 0.8))
+    return Chart([plot], 540, 440)
 
 
-def plot_border(dataset: DatasetFiles) -> Canvas:
+def plot_border(dataset: DatasetFiles) -> Chart:
     """The share of border cells by number of cells, an image a dot."""
-    figure = canvas(5.6, 4.6)
-    axes = figure.subplots()
+    plot = Plot("cells per image", "% of them at the border", y_range=(0, None))
     for number, split in enumerate(dataset.splits()):
         rows = [image.row for image in dataset.in_split(split) if image.row["cells"]]
         cells = np.array([row["cells"] for row in rows])
         share = np.array([100 * row["border_cells"] / row["cells"] for row in rows])
-        axes.scatter(
-            cells, share, s=22, color=COLOURS[number], marker=MARKERS[number], alpha=0.7,
-            linewidths=0, label=split,
-        )  # fmt: skip
-    tidy(axes, "cells per image", "% of them at the border").set_ylim(bottom=0)
-    if dataset.images:
-        axes.legend(frameon=False)
-    return figure
+        plot.dots(cells, share, Style(COLOURS[number], marker=MARKERS[number], alpha=0.7), split)
+    return Chart([plot], 540, 440)
 
 
-def plot_colours(dataset: DatasetFiles) -> Canvas:
+def plot_colours(dataset: DatasetFiles) -> Chart:
     """Each image's mean colour: red over blue, the dot in that very colour."""
-    figure = canvas(10, 4.2)
-    left, right = figure.subplots(1, 2)
+    left = Plot("mean red, 0 to 255", "mean blue, 0 to 255", "Mean colour of each image")
     for number, split in enumerate(dataset.splits()):
         means = np.array([image.row["mean_rgb"] for image in dataset.in_split(split)])
-        left.scatter(
-            means[:, 0], means[:, 2], c=np.clip(means / 255, 0, 1), s=55, marker=MARKERS[number],
-            edgecolors=COLOURS[number], linewidths=1.2, label=split,
-        )  # fmt: skip
-    tidy(left, "mean red, 0 to 255", "mean blue, 0 to 255")
-    left.set_title("Mean colour of each image")
-    if dataset.images:
-        left.legend(frameon=False)
+        own = ["#" + "".join(f"{round(band):02x}" for band in mean) for mean in means]
+        style = Style("#ffffff", 1.2, marker=MARKERS[number], size=9, edge=COLOURS[number])
+        left.dots(means[:, 0], means[:, 2], style, split, own)
     bands = {"red": ORANGE, "green": GREEN, "blue": BLUE}
+    right = Plot("", "spread inside an image, 0 to 255", "Contrast of the images, by channel",
+                 x_names=tuple(bands))  # fmt: skip
     spread = _channels(list(dataset.images.values()), "std_rgb")
     for place, colour in enumerate(bands.values()):
         if spread.size:
-            right.boxplot(
-                spread[:, place], positions=[place], widths=0.5, manage_ticks=False,
-                boxprops={"color": colour}, medianprops={"color": "black"},
-            )  # fmt: skip
-    right.set_xticks(range(3), list(bands))
-    tidy(right, "", "spread inside an image, 0 to 255")
-    right.set_title("Contrast of the images, by channel")
-    return figure
+            low, first, median, third, high = np.percentile(spread[:, place], (0, 25, 50, 75, 100))
+            right.line([place, place], [low, high], Style(colour, 1))
+            right.boxes(place - 0.25, place + 0.25, first, third, Style("#ffffff", 1, edge=colour))
+            right.line([place - 0.25, place + 0.25], [median, median], Style("#000000"))
+    return Chart([left, right], 960, 405)
 
 
 def _channels(images: Sequence[DatasetImage], key: str) -> np.ndarray:

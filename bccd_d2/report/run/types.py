@@ -11,6 +11,8 @@ import numpy as np
 
 from bccd_d2.evaluation.table import TYPE
 from bccd_d2.masks.classes import Classes
+from bccd_d2.report.chart import Chart, Plot
+from bccd_d2.report.drawing import INK, Style
 from bccd_d2.report.page import (
     BLUE,
     GREY,
@@ -24,10 +26,8 @@ from bccd_d2.report.page import (
     Section,
     Table,
     Text,
-    canvas,
     embed,
     jpeg_figure,
-    tidy,
 )
 from bccd_d2.report.run.files import Evaluated
 from bccd_d2.report.run.pictures import (
@@ -111,29 +111,26 @@ def _table(
 def plot_confusion(table: np.ndarray, names: Sequence[str]) -> Figure:
     """The confusion matrix (K + 1, K + 1) of `evaluation.types.confusion_matrix`, numbers in it."""
     count = len(names)
-    side = 1.5 + 0.72 * (count + 1)
-    figure = canvas(max(5.0, side + 1.2), max(3.4, side))
-    axes = figure.subplots()
     total = np.maximum(table.sum(axis=1, keepdims=True), 1)
     shares = table / total
     shares[-1] = 0  # what was invented is no share of anything
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    plot = Plot("called", "true type", x_names=(*names, "missed"), y_names=(*names, "invented"),
+                downward=True, grid=False, tilt=True)  # fmt: skip
     for row, column in np.ndindex(table.shape):
+        number, share = int(table[row, column]), float(shares[row, column])
+        plot.boxes(column - 0.5, column + 0.5, row - 0.5, row + 0.5, Style(_blue(share)))
         if (row, column) != (count, count):
-            number, share = table[row, column], shares[row, column]
-            text = f"{number:,}\n{share:.0%}" if number and row < count else f"{number:,}"
-            ink = "white" if share > 0.55 else "black" if number else GREY
-            axes.text(column, row, text, ha="center", va="center", fontsize=9, color=ink)
-    axes.set_xticks(range(count + 1), [*names, "missed"], rotation=30, ha="right")
-    axes.set_yticks(range(count + 1), [*names, "invented"])
-    axes.set_xlabel("called")
-    axes.set_ylabel("true type")
-    axes.axhline(count - 0.5, color=GREY, linewidth=1)
-    axes.axvline(count - 0.5, color=GREY, linewidth=1)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+            ink = "#ffffff" if share > 0.55 else INK if number else GREY
+            both = bool(number) and row < count
+            plot.write(column, row - 0.17 * both, f"{number:,}", ink)
+            if both:
+                plot.write(column, row + 0.17, f"{share:.0%}", ink)
+    for edge in (plot.horizontal, plot.vertical):
+        edge(count - 0.5, Style(GREY, 1))
+    side = 120 + 70 * (count + 1)
+    chart = Chart([plot], max(480, side + 115), max(330, side))
     return embed(
-        figure,
+        chart,
         "Confusion matrix: rows are true types, columns what the model calls them; "
         + "; ".join(
             f"{name}: {table[k, k]} of {table[k].sum()} right" for k, name in enumerate(names)
@@ -145,6 +142,13 @@ def plot_confusion(table: np.ndarray, names: Sequence[str]) -> Figure:
     )
 
 
+def _blue(share: float) -> str:
+    """From nearly white, 0, over a light to a dark blue, 1."""
+    known = np.array([(247, 251, 255), (107, 174, 214), (8, 48, 107)])
+    bands = (round(float(np.interp(share, (0, 0.5, 1), known[:, band]))) for band in range(3))
+    return "#" + "".join(f"{band:02x}" for band in bands)
+
+
 def plot_counts(
     rows: Sequence[Mapping[str, Any]], key: str, scores: Mapping[str, float | None]
 ) -> Figure:
@@ -152,20 +156,18 @@ def plot_counts(
     title, unit = FIGURES[key]
     pairs = [(row[f"{key}_truth"], row[f"{key}_predicted"]) for row in rows]
     points = np.array([pair for pair in pairs if None not in pair], dtype=np.float64).reshape(-1, 2)
-    figure = canvas(4.9, 3.9)
-    axes = figure.subplots()
     top = max(float(points.max(initial=0)) * 1.08, 1.0)
-    axes.plot([0, top], [0, top], color=GREY, linestyle="--", linewidth=1)
-    axes.scatter(points[:, 0], points[:, 1], color=BLUE, s=26, alpha=0.6, edgecolors="none")
-    tidy(axes, f"true, {unit}", f"predicted, {unit}").set(xlim=(0, top), ylim=(0, top))
-    axes.set_title(title)
+    plot = Plot(f"true, {unit}", f"predicted, {unit}", title, (0, top), (0, top))
+    plot.line([0, top], [0, top], Style(GREY, 1, "--"))
+    plot.dots(points[:, 0], points[:, 1], Style(BLUE, alpha=0.6))
     said = [f"{len(points)} images"]
     if (error := scores.get(f"{key}_mae")) is not None:
         said.append(f"mean error {error:.2f}, bias {scores.get(f'{key}_bias') or 0:+.2f}")
     whole, true = (scores.get(f"{key}_{side}") for side in ("pooled", "pooled_truth"))
     if whole is not None and true is not None:
         said.append(f"of all images together {whole:.2f}, truth {true:.2f}")
-    return embed(figure, f"{title}: predicted over true values.", "; ".join(said) + ".")
+    chart = Chart([plot], 470, 375)
+    return embed(chart, f"{title}: predicted over true values.", "; ".join(said) + ".")
 
 
 def _mistakes(
