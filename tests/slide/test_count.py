@@ -136,7 +136,8 @@ def test_several_samples_are_rows_of_one_table_and_one_bad_does_not_end_them(
     assert main([*map(str, folders), "--out", str(tmp_path / "all")]) == 1
     rows = list(csv.DictReader((tmp_path / "all" / "samples.csv").open()))
     assert [row["sample"] for row in rows] == ["a_out", "c_out"]
-    assert (tmp_path / "all" / "c_out" / "report.html").is_file()
+    for name in ("report.html", "report.md", "report.pdf", "sample.json", "fields.csv"):
+        assert (tmp_path / "all" / "c_out" / name).is_file()
     assert "field_00.csv does not exist" in capsys.readouterr().err
     assert main([str(folders[0]), str(folders[0]), "--out", str(tmp_path / "x")]) == 2
 
