@@ -159,6 +159,20 @@ def test_measured_errors_are_found_by_the_models_checksum(results, tmp_path):
     assert corrected.value == pytest.approx(plain.value * 110 / 100)
 
 
+def test_a_measurement_on_few_infected_cells_is_said(smears, tmp_path):
+    maps = [smear.label_map for smear in smears]
+    types = [["red"] * (int(labels.max()) - 1) + ["infected"] for labels in maps]
+    sample = read_sample(write_results(tmp_path, [s.image for s in smears], maps, types))
+    for cells, warned in ((33, True), (400, False)):
+        truth = np.array([[900, cells]])
+        known = Miscounts(("red", "infected"), truth, truth[:, :, None] * np.eye(2, dtype=int),
+                          truth * 0, (SHA,), "one image")  # fmt: skip
+        path = tmp_path / "m.json"
+        path.write_text(json.dumps(known.to_json()))
+        said = count_sample(sample, CountOptions(miscounts=str(path))).warnings
+        assert any("on 33 infected cells alone" in text for text in said) == warned
+
+
 def test_the_shipped_measurements_are_of_the_shipped_models():
     folder = Path(__file__).resolve().parents[2] / "bccd_d2" / "models" / "pretrained"
     known = json.loads((folder / "registry.json").read_text())["models"]
