@@ -46,6 +46,7 @@ GROUPS = {  # what for: word: what it does
         "preview features": "draw what a backbone sees of an image",
     },
     "results": {
+        "evaluate": "score predictions in files against a split",
         "report": "one page about a finished run",
         "compare": "benchmark methods on one test split",
         "demo": "cells of a drawn smear on a page, in a minute",
