@@ -74,3 +74,31 @@ def test_the_model_builds_on_the_cpu(path: Path) -> None:
         return
     depth = len(model.backbone.net.vit.blocks)
     assert f"backbone.net.vit.blocks.{depth - 1}.mlp.fc2.weight" in names
+
+
+SIZES = {  # and whose weights: all that a user with UNI exchanges
+    "MODEL.VIT.PRESET", "MODEL.VIT.WEIGHTS", "MODEL.VIT.WINDOW_SIZE", "MODEL.VIT.POSITION",
+    "MODEL.VIT.CACHE_MB", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.PYRAMID.CHANNELS",
+    "MODEL.PYRAMID.STEM", "MODEL.ANCHOR_GENERATOR.SIZES", "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS",
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN", "MODEL.RPN.POST_NMS_TOPK_TRAIN", "MODEL.ROI_BOX_HEAD.FC_DIM",
+    "MODEL.ROI_MASK_HEAD.CONV_DIM", "INPUT.IMAGE_SCALE", "INPUT.CROP_SIZE",
+    "DATALOADER.NUM_WORKERS", "DATALOADER.CACHE_MB", "SOLVER.IMS_PER_BATCH", "SOLVER.MAX_ITER",
+    "SOLVER.CHECKPOINT_PERIOD", "TEST.EVAL_PERIOD", "OUTPUT_DIR",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", "uni uni2h vitb dinobloom_s dinobloom_b dinov2l dinov2s".split()
+)
+def test_every_pretrained_detector_follows_the_recipe_that_was_measured(name: str) -> None:
+    measured = _flat(load_config(find_config("dinov2s_cpu_maskrcnn")))
+    given = _flat(load_config(find_config(f"{name}_maskrcnn")))
+    assert {key for key in given if given[key] != measured[key]} <= SIZES
+    assert given["MODEL.VIT.FROZEN"] and given["MODEL.PYRAMID.UNET"]
+
+
+def _flat(node, start: str = "") -> dict:
+    """Values by their whole key."""
+    if not isinstance(node, dict):
+        return {start[:-1]: node}
+    return {k: v for name, one in node.items() for k, v in _flat(one, f"{start}{name}.").items()}

@@ -11,7 +11,7 @@ import numpy as np
 from bccd_d2.app.results import Findings
 from bccd_d2.evaluation.cell_kinds import CELL
 from bccd_d2.slide.count import CountedSample, CountOptions, count_sample
-from bccd_d2.slide.fields import Field, Sample
+from bccd_d2.slide.fields import PALLOR, Field, Sample
 from bccd_d2.slide.page import interval, number
 
 CORRECTED = (
@@ -72,6 +72,7 @@ def _field(name: str, one: Findings, threshold: float) -> HeldField:
         areas=cells.areas,
         types=tuple(types),
         pixel_size=one.pixel_size,
+        pallor=np.stack([table[name] for name in PALLOR], axis=1),
         held=one,
     )
 

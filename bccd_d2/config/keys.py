@@ -125,7 +125,8 @@ def _add_model(config: CN) -> None:
     config.MODEL.PYRAMID = CN()
     config.MODEL.PYRAMID.CHANNELS = 256
     config.MODEL.PYRAMID.COARSEST = 5  # 5: p2 to p5 (strides 4 to 32); 6: with p6 (64); 3, 4: less
-    config.MODEL.PYRAMID.STEM = 0  # channels of a shallow stem on the image: adds p1 (stride 2)
+    config.MODEL.PYRAMID.STEM = 0  # channels of a stem on the image itself: adds p1 (stride 2)
+    config.MODEL.PYRAMID.UNET = False  # the stem is a U-Net that the tokens join; else shallow
     config.MODEL.BACKBONE.NAME = "build_vit_pyramid"
     _add_outlines(config.MODEL)
     _add_redraw(config)

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from skimage.segmentation import watershed
 
 from bccd_d2.data.ignored import IGNORED, LEFT_OUT
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.labels import cell_boxes
 from bccd_d2.masks.overlap import box_iou
 
 DIAMETER_OVER_BOX = 0.97  # the disc of a cell's area is a little smaller than its box
@@ -183,8 +185,9 @@ def labels_from_points(
 ) -> WeakLabels:
     """Labels of an image of which some cells carry a point.
 
-    Kept are outlines with exactly one point, and those without any that score at least
-    ``confident``, whose area is within a factor ``spread`` ** 2 of the median of the former. Discs
+    An outline with several points is cut into a piece for each, see `_cut_apart`. Kept are outlines
+    and pieces with exactly one point, and outlines without any that score at least ``confident``,
+    whose area is within a factor ``spread`` ** 2 of the median of outlines with one point. Discs
     of the median diameter round other points, and all other doubtful pixels, are ignored.
 
     Args:
@@ -198,17 +201,18 @@ def labels_from_points(
     label_map = candidates.to_label_map()
     rows = np.clip(np.round(points[:, 1]).astype(int), 0, size[0] - 1)
     columns = np.clip(np.round(points[:, 0]).astype(int), 0, size[1] - 1)
+    held = np.bincount(label_map[rows, columns], minlength=len(candidates) + 1)[1:]
+    typical = float(np.median(candidates.areas[held == 1])) if (held == 1).any() else 0.0
+    label_map = _cut_apart(label_map, rows, columns)
+    areas = np.bincount(label_map.ravel(), minlength=len(candidates) + 1)[1:]
     owner = label_map[rows, columns]
-    held = np.bincount(owner, minlength=len(candidates) + 1)[1:]
-    alone = held == 1
-    areas = candidates.areas
-    typical = float(np.median(areas[alone])) if alone.any() else 0.0
-    alone |= (held == 0) & (candidates.scores >= confident)
+    alone = np.bincount(owner, minlength=len(areas) + 1)[1:] == 1
+    alone[: len(held)] |= (held == 0) & (candidates.scores >= confident)
     alone &= (areas <= typical * spread**2) & (areas >= typical / spread**2)
-    new = np.zeros(len(candidates) + 1, dtype=np.uint16)
+    new = np.zeros(len(areas) + 1, dtype=np.uint16)
     new[1:][alone] = np.arange(1, alone.sum() + 1)
     labels = new[label_map]
-    unknown = _opened(doubtful, candidates.boxes[alone])
+    unknown = _opened(doubtful, cell_boxes(labels))
     unknown |= (label_map > 0) & (labels == 0)
     radius = max(3, round(np.sqrt(typical / np.pi) * 1.2))
     spots = np.zeros(size, dtype=np.uint8)
@@ -216,6 +220,27 @@ def labels_from_points(
         if not new[cell]:
             cv2.circle(spots, (int(x), int(y)), radius, 1, -1)
     return _finish(labels, unknown | (spots > 0), int((new[owner] == 0).sum()))
+
+
+def _cut_apart(label_map: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The label map, outlines that hold several of the points cut between those.
+
+    By a watershed of the depth inside the outline, from the points: along necks. Pieces after the
+    first of each outline have labels of their own, after all others.
+    """
+    cut = label_map.astype(np.int32)
+    owner, last = label_map[rows, columns], int(label_map.max(initial=0))
+    held = np.bincount(owner, minlength=last + 1)
+    held[0] = 0
+    for number in np.flatnonzero(held > 1):
+        inside = label_map == number
+        depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5)
+        seeds = np.zeros(label_map.shape, dtype=np.int32)
+        own = np.flatnonzero(owner == number)
+        seeds[rows[own], columns[own]] = [number, *range(last + 1, last + len(own))]
+        last += len(own) - 1
+        cut[inside] = watershed(-depth, seeds, mask=inside)[inside]
+    return cut
 
 
 def _finish(labels: np.ndarray, unknown: np.ndarray, missed: int) -> WeakLabels:

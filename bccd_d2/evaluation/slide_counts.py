@@ -7,7 +7,7 @@ one outline. Gametocytes are counted apart, as they say nothing of the dose of a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -228,7 +228,12 @@ def _in_order(measured: Miscounts, names: Sequence[str]) -> Miscounts:
     found_as = np.zeros((images, count, count), dtype=np.int64)
     truth[:, places], invented[:, places] = measured.truth, measured.invented
     found_as[np.ix_(range(images), places, places)] = measured.found_as
-    return Miscounts(tuple(names), truth, found_as, invented, measured.models, measured.measured_on)
+    told = np.ones((images, count), dtype=bool)
+    if measured.told is not None:
+        told[:, places] = measured.told
+    return replace(
+        measured, types=tuple(names), truth=truth, found_as=found_as, invented=invented, told=told
+    )
 
 
 def cells_more(quantities: Sequence[Quantity]) -> list[str]:

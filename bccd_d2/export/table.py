@@ -17,6 +17,8 @@
 | solidity | area / area of the outline's convex hull; 1 is convex | |
 | mean_red, mean_green, mean_blue | mean over the mask | 0 to 255 |
 | mean_intensity | mean of .299 R + .587 G + .114 B | 0 to 255 |
+| pallor_area | pale centre of a red cell (`export/pallor.py`) over the cell's area, 0 to 1 | |
+| pallor_contrast | what the centre lacks of the rim's optical density, 0 to 1 | |
 | touches_border | the mask lies on the image's edge, so its shape is cut | True/False |
 
 With a pixel size also centroid_x_um, centroid_y_um, area_um2, perimeter_um, equivalent_diameter_um.
@@ -30,6 +32,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from bccd_d2.export.pallor import NOTHING, background_green, central_pallor
 from bccd_d2.io.tables import write_table
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.classes import Classes
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 Table = dict[str, np.ndarray]
 SHAPE = ("centroid_x", "centroid_y", "perimeter", "eccentricity", "solidity")
 COLOUR = ("mean_red", "mean_green", "mean_blue", "mean_intensity")
+PALLOR = ("pallor_area", "pallor_contrast")
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -89,8 +93,7 @@ def measure(
     table["circularity"] = np.minimum(4 * np.pi * area / perimeter**2, 1)
     table["eccentricity"], table["solidity"] = columns["eccentricity"], columns["solidity"]
     if image is not None:
-        colour = np.array([_colour(image, *crop) for crop in cells.crops()]).reshape(-1, 4)
-        table.update(zip(COLOUR, colour.T, strict=True))
+        table.update(_colours(cells, image))
     table["touches_border"] = cells.touches_border() & (area > 0)
     return table if pixel_size is None else in_micrometres(table, pixel_size)
 
@@ -169,12 +172,23 @@ def _hull_area(crop: np.ndarray) -> float:
     return float(cv2.contourArea(hull))
 
 
-def _colour(image: np.ndarray, crop: np.ndarray, y0: int, x0: int) -> tuple[float, ...]:
+def _colours(cells: Cells, image: np.ndarray) -> Table:
+    """The columns of COLOUR and PALLOR."""
+    light = background_green(image)
+    rows = [_colour(image, light, *crop) for crop in cells.crops()]
+    columns = np.array(rows).reshape(-1, len(COLOUR) + len(PALLOR)).T
+    return dict(zip((*COLOUR, *PALLOR), columns, strict=True))
+
+
+def _colour(
+    image: np.ndarray, light: float, crop: np.ndarray, y0: int, x0: int
+) -> tuple[float, ...]:
+    """The columns of COLOUR and PALLOR for one cell; NaN for an empty mask."""
     if not crop.any():
-        return (np.nan,) * len(COLOUR)
+        return (np.nan,) * len(COLOUR) + NOTHING
     window = np.ascontiguousarray(image[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]])
     mean = np.array(cv2.mean(window, crop.view(np.uint8))[:3])
-    return *mean, float(mean @ LUMA)
+    return *mean, float(mean @ LUMA), *central_pallor(window, crop, light)
 
 
 def _micrometres(table: Table, size: float) -> Table:

@@ -84,6 +84,7 @@ def build_vit_pyramid(cfg: Any, input_shape: Any) -> Backbone:
         out_channels=cfg.MODEL.PYRAMID.CHANNELS,
         coarsest=cfg.MODEL.PYRAMID.COARSEST,
         stem_channels=cfg.MODEL.PYRAMID.STEM,
+        unet=cfg.MODEL.PYRAMID.UNET,
     )
 
 

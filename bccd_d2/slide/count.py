@@ -203,7 +203,8 @@ def red_cells(one: Field, pixel_size: float | None) -> RedCells:
     types = np.array(one.types, dtype=object)
     if are_typed(one.types):
         whole &= np.array([kind_of(name) in ALL_RED for name in one.types], dtype=bool)
-    return RedCells(one.areas[whole], types[whole], pixel_size or one.pixel_size)
+    pallor = None if one.pallor is None else one.pallor[whole]
+    return RedCells(one.areas[whole], types[whole], pixel_size or one.pixel_size, pallor)
 
 
 def _by_type(one: Field, types: Sequence[str]) -> list[int]:

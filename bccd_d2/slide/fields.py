@@ -16,6 +16,7 @@ from bccd_d2.io.tiff_pages import Plane
 
 REMEDY = "predict again: bccd predict --images ... --out ... (--save csv at least)"
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
+PALLOR = ("pallor_area", "pallor_contrast")  # columns of `export.table`
 _CELLS = {"id": int, **dict.fromkeys(BOX, int), "area": int, "score": float}
 _COUNTS = {"image": str, "file": str, "page": int, "height": int, "width": int}
 _RUN = {"models": [dict], "looked_at": dict, "options": dict}
@@ -35,6 +36,7 @@ class Field:
         sources: where its file may lie.
         pixel_size: micrometres; None = not known.
         max_value: what was white when it was predicted on.
+        pallor: (N, 2) area and contrast of the cells' pale centres; None = not measured.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Field:
     sources: tuple[Path, ...] = ()
     pixel_size: float | None = None
     max_value: float | None = None
+    pallor: np.ndarray | None = None
 
     @property
     def counted(self) -> np.ndarray:
@@ -148,7 +151,16 @@ def _field(folder: Path, row: dict[str, Any], max_value: float | None) -> Field:
         sources=(*_marked(folder, name), Path(row["file"])),
         pixel_size=float(size) if size else None,
         max_value=max_value,
+        pallor=_pallor(cells),
     )
+
+
+def _pallor(cells: list[dict[str, Any]]) -> np.ndarray | None:
+    """NaN where nothing was measured; None for results of an earlier version."""
+    if not all(name in cell for cell in cells for name in PALLOR):
+        return None
+    read = [[float(cell[name]) if cell[name] else np.nan for name in PALLOR] for cell in cells]
+    return np.array(read, dtype=np.float64).reshape(-1, len(PALLOR))
 
 
 def _marked(folder: Path, name: str) -> list[Path]:

@@ -9,9 +9,14 @@ are compared with the other fields of the sample; a person can override every re
 | too few cells | cells over the sample's median | `FEW` |
 | too dense | share of the image that is stained | `DENSE` |
 | clumps | share of the stain in pieces of more than four cells | `CLUMPS` |
-| stain | distance in CIELAB of background and stain from the sample's medians | `SHIFT`, `WIDE` |
+| light | distance in CIELAB of the background from the sample's median | `SHIFT`, `WIDE` |
+| stain | angle of its colour in optical density to the sample's median | `TURN`, `WIDE` |
 | writing | steps of neighbouring pixels, in lines or dense for the sample | `LINE`, `STEPS` |
 | ink | largest piece that is black or of a hue that stains do not have, in cells | `INK` |
+
+Optical density is the logarithm of the light that the stain takes away, channel by channel. Its
+direction is the stain's colour, its length how much of it there is (Beer and Lambert's law; Macenko
+et al., ISBI 2009), so a pale or brightly exposed field of the same stain has the same direction.
 """
 
 from __future__ import annotations
@@ -28,7 +33,8 @@ BLUR = 0.7
 FEW = 0.1
 DENSE = 0.65
 CLUMPS = 0.9
-SHIFT, WIDE = 15.0, 5.0  # CIELAB units; and standard deviations of the sample's fields
+SHIFT, TURN = 15.0, 16.0  # CIELAB units; degrees (13.8 at most in 80 fields of many slides)
+WIDE = 5.0  # standard deviations of the sample's fields
 STEPS = (0.058, 0.03)  # most of a window of half a cell that may be steps of 60, of 80 grey levels
 ABOVE_OTHERS = 2.5  # times the sample's median, and half of `STEPS` more, of a sharp camera's steps
 STAMPED = 0.5  # of the fields; where more have a line the camera stamps all, and none is left out
@@ -48,7 +54,8 @@ class FieldQuality:
         blur: 0 is sharp; 1 = edges as wide as a quarter of a cell.
         coverage: share of the image that is stained, in [0, 1].
         clumps: share of the stain in pieces of more than four cells, in [0, 1].
-        background, stain: median L, a, b.
+        background: median L, a, b.
+        stain: of length 1, the direction in red, green and blue of its median optical density.
         steps: the two shares of `STEPS`, in [0, 1].
         line: there is a straight line along rows or columns, longer than a round cell has one.
         ink: cells' areas.
@@ -78,15 +85,14 @@ def measure_field(image: np.ndarray, diameter: float) -> FieldQuality:
         raise ValueError(f"diameter must be above 0 px, got {diameter}")
     factor = min(1.0, _LOOK / diameter)
     stain, contrast, small = stain_map(image, factor)
-    lab = _lab(small)
     nothing = (float("nan"),) * 3
     steps, line = _steps(image, diameter)
     return FieldQuality(
         blur=_blur(small, stain, contrast, diameter * factor),
         coverage=float(stain.mean()),
         clumps=_clumps(stain, diameter * factor),
-        background=_median(lab[~stain]) if (~stain).any() else nothing,
-        stain=_median(lab[stain]) if stain.any() else nothing,
+        background=_median(_lab(small)[~stain]) if (~stain).any() else nothing,
+        stain=_stain_colour(small, stain) if stain.any() and (~stain).any() else nothing,
         steps=steps,
         line=line,
         ink=_ink(image, min(1.0, _COARSE / diameter), diameter),
@@ -161,18 +167,29 @@ def _reasons(
 
 
 def _shifts(fields: Sequence[FieldQuality]) -> list[str]:
-    """For each field a sentence where its colours are not those of the others, else ""."""
+    """For each field a sentence where its light or stain is not that of the others, else ""."""
     said = [""] * len(fields)
-    for what in ("background", "stain"):
-        colours = np.array([asdict(field)[what] for field in fields])
-        away = np.linalg.norm(colours - np.nanmedian(colours, axis=0), axis=1)
-        spread = float(np.nanmedian(away)) / 1.538  # of a normal in three dimensions
-        for index in np.flatnonzero(away > max(SHIFT, WIDE * spread)):
-            said[index] = said[index] or (
-                f"stain or light differs from the other fields ({what}, {away[index]:.0f} units of "
-                "CIELAB)"
-            )
+    light, stain = (np.array([asdict(f)[what] for f in fields]) for what in ("background", "stain"))
+    away = np.linalg.norm(light - np.nanmedian(light, axis=0), axis=1)
+    usual = np.nanmedian(stain, axis=0)
+    turned = np.degrees(np.arccos((stain @ usual / np.linalg.norm(usual)).clip(-1, 1)))
+    for far, least, scale, text in (  # medians of a normal's length in two and three dimensions
+        (turned, TURN, 1.177, "another stain than the other fields: its colour lies {:.0f} degrees "
+         "from theirs in optical density"),
+        (away, SHIFT, 1.538, "another light than in the other fields: the background lies {:.0f} "
+         "units of CIELAB from theirs"),
+    ):  # fmt: skip
+        for index in np.flatnonzero(far > max(least, WIDE * float(np.nanmedian(far)) / scale)):
+            said[index] = said[index] or text.format(far[index])
     return said
+
+
+def _stain_colour(small: np.ndarray, stain: np.ndarray) -> tuple[float, float, float]:
+    """See `FieldQuality.stain`; 1 is added to each grey level, so that black has a logarithm."""
+    light, dark = (np.median(small[part], axis=0) + 1 for part in (~stain, stain))
+    density = np.log(light / dark)
+    red, green, blue = (round(float(v), 3) for v in density / np.linalg.norm(density))
+    return red, green, blue
 
 
 def _lab(image: np.ndarray) -> np.ndarray:

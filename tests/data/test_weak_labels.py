@@ -92,13 +92,33 @@ def test_merged_boxes_share_the_likely_pixels_between_them():
     assert answer.label_map[50, 42] == 1 and answer.label_map[50, 54] == 2
 
 
-def test_one_point_makes_a_cell_two_a_doubt_none_a_doubt():
-    merged, alone, bare = disc(25, 50, 14), disc(70, 25), disc(70, 75)
-    points = np.array([[46, 25], [54, 25], [25, 70]], float)
-    answer = labels_from_points(cells(merged, alone, bare), points, np.zeros(SIZE, bool))
-    assert (answer.drawn, answer.missed) == (1, 2)
+def test_one_point_makes_a_cell_none_a_doubt():
+    alone, bare = disc(70, 25), disc(70, 75)
+    points = np.array([[25, 70]], float)
+    answer = labels_from_points(cells(alone, bare), points, np.zeros(SIZE, bool))
+    assert (answer.drawn, answer.missed) == (1, 0)
     assert np.array_equal(answer.label_map == 1, alone)
-    assert (answer.label_map[merged] == IGNORED).all() and (answer.label_map[bare] == IGNORED).all()
+    assert (answer.label_map[bare] == IGNORED).all()
+
+
+def test_two_points_cut_an_outline_at_its_neck():
+    pair, alone = disc(50, 40) | disc(50, 56), disc(15, 75)
+    points = np.array([[37, 50], [55, 52], [75, 15]], float)
+    answer = labels_from_points(cells(pair, alone), points, np.zeros(SIZE, bool))
+    assert (answer.drawn, answer.missed) == (3, 0)
+    assert np.array_equal(answer.label_map > 0, pair | alone)
+    left, right = answer.label_map[:, :47], answer.label_map[:60, 50:62]
+    assert set(np.unique(left)) == {0, 1} and set(np.unique(right[38:])) == {0, 3}
+
+
+def test_more_points_than_an_outline_has_room_for_are_a_doubt():
+    crowd, alone = disc(50, 40), disc(20, 75, 14)
+    points = np.array([[34, 50], [46, 50], [40, 44], [40, 56], [75, 20]], float)
+    answer = labels_from_points(cells(crowd, alone), points, np.zeros(SIZE, bool))
+    assert (answer.drawn, answer.missed) == (1, 4)
+    assert (answer.label_map[crowd] == IGNORED).all()
+    twice = np.array([[40, 50], [40, 50], [75, 20]], float)
+    assert labels_from_points(cells(crowd, alone), twice, np.zeros(SIZE, bool)).missed == 2
 
 
 def test_a_confident_outline_of_the_usual_size_needs_no_point():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ TRUE = np.array([3000, 60, 10, 50, 30, 150])  # in ten images
 RATES = np.diag([0.95, 0.8, 0.9, 0.9, 0.9, 0.7])
 RATES[0, 1] = 0.004  # red cells taken for rings
 RATES[3, 4] = RATES[4, 3] = 0.1
+BOTH = np.array([True, True])
 
 
 def measured(images: int = 10) -> Miscounts:
@@ -56,7 +58,7 @@ def test_names_of_types():
 def test_matched_confused_missed_and_invented():
     truth = typed([(5, 5), (5, 20), (20, 5), (50, 20)], [0, 0, 1, 0])  # the last at the bottom
     found = typed([(5, 5), (6, 20), (35, 35)], [0, 1, 0])
-    true, found_as, invented = compare_counts(truth, found, 2)
+    true, found_as, invented = compare_counts(truth, found, BOTH)
     assert true.tolist() == [2, 1]
     assert found_as.tolist() == [[1, 1], [0, 0]]
     assert invented.tolist() == [1, 0]
@@ -65,20 +67,47 @@ def test_matched_confused_missed_and_invented():
 def test_a_true_cell_of_no_type_says_nothing_of_types():
     places = [(5, 5), (5, 20), (20, 5), (20, 20)]
     true, found_as, invented = compare_counts(
-        typed(places, [0, -1, 1, -1]), typed(places[:3], [0, 0, 0]), 2
+        typed(places, [0, -1, 1, -1]), typed(places[:3], [0, 0, 0]), BOTH
     )
     assert true.tolist() == [1, 1] and found_as.tolist() == [[1, 0], [1, 0]]
     assert invented.tolist() == [0, 0]
-    *_, most = compare_counts(typed(places, [-1] * 4), typed([(35, 35), (35, 5)], [0, 1]), 2)
+    *_, most = compare_counts(typed(places, [-1] * 4), typed([(35, 35), (35, 5)], [0, 1]), BOTH)
     assert most.tolist() == [0, 0]
+
+
+def test_a_type_that_nobody_marks_is_not_invented_and_an_unsure_cell_is_missed():
+    truth = typed([(5, 5), (5, 20)], [0, 0])
+    found = typed([(5, 5), (5, 20), (35, 35), (35, 5)], [1, -1, 1, 0])
+    true, found_as, invented = compare_counts(truth, found, np.array([True, False]))
+    assert true.tolist() == [2, 0] and found_as.tolist() == [[0, 1], [0, 0]]
+    assert invented.tolist() == [1, 0]
+
+
+def test_boxes_without_masks_are_matched_by_boxes():
+    truth = replace(typed([(5, 5), (20, 20)], [0, 1]), rles=None)
+    found = typed([(6, 5), (35, 35)], [0, 0])
+    true, found_as, invented = compare_counts(truth, found, BOTH)
+    assert true.tolist() == [1, 1] and found_as.tolist() == [[1, 0], [0, 0]]
+    assert invented.tolist() == [1, 0]
+
+
+def test_inventions_are_for_each_true_cell_of_images_where_the_type_is_marked():
+    truth, told = np.array([[100, 10], [900, 0]]), np.array([[True, True], [True, False]])
+    found = np.zeros((2, 2, 2), dtype=int)
+    rates = Miscounts(("red", "platelet"), truth, found, np.array([[0, 11], [10, 0]]), told=told)
+    np.testing.assert_allclose(rates.rates()[0], [10 / 1010, 11 / 110])
+    more = count_slide(("red", "platelet", "white"), np.array([[90, 9, 0]] * 5), rates)
+    assert more[0].key == "red_cells"
 
 
 def test_a_file_comes_back_and_a_broken_one_is_named(tmp_path):
     path = tmp_path / "m.json"
-    path.write_text(json.dumps(measured().to_json()))
+    told = np.array([[True] * 6, [False] * 6] + [[True] * 6] * 8)
+    path.write_text(json.dumps(replace(measured(), told=told).to_json()))
     back = read_miscounts(path)
     np.testing.assert_array_equal(back.found_as, measured().found_as)
     assert back.models == ("abc",) and back.types == TYPES
+    np.testing.assert_array_equal(back.told, told)
     broken = measured().to_json()
     broken["images"][0]["truth"].pop()
     path.write_text(json.dumps(broken))
@@ -89,6 +118,17 @@ def test_a_file_comes_back_and_a_broken_one_is_named(tmp_path):
 def test_a_mixed_count_is_unmixed():
     true = np.array([900, 30, 5, 20, 10, 60])
     np.testing.assert_allclose(measured().unmixed(RATES.T @ true), true, atol=0.5)
+
+
+def test_a_type_of_which_hardly_a_cell_was_shown_takes_none_of_the_others():
+    truth, found = measured().truth.copy(), measured().found_as.copy()
+    truth[:, 3], found[:, 3] = 0, 0
+    truth[0, 3] = found[0, 3, 0] = 1  # one neutrophil, taken for a red cell
+    few = replace(measured(), truth=truth, found_as=found)
+    counts = np.array([900, 30, 5, 0, 10, 60])
+    assert few.unmixed(counts)[3] == 0
+    both = (np.arange(6) == 3, np.arange(6) == 0)
+    assert few.channel(*both, counts) is None
 
 
 def slide(fields: int = 20) -> dict:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,3 +50,30 @@ def test_fields_that_differ_widen_the_interval():
     wide = {q.key: q.estimate for q in describe(apart, True)}
     assert same["diameter_um"].high - same["diameter_um"].low < 1e-9
     assert wide["diameter_um"].high - wide["diameter_um"].low > 0.5
+
+
+def pale(area: float, contrast: float, cells: int) -> np.ndarray:
+    return np.tile([area, contrast], (cells, 1))
+
+
+def test_cells_whose_centre_lacks_much_are_hypochromic():
+    pallor = np.concatenate([pale(0.1, 0.5, 84), pale(0.4, 0.8, 12), pale(np.nan, np.nan, 4)])
+    one = replace(field([7.0] * 100, pixel_size=None), pallor=pallor)
+    found = {q.key: q for q in describe([one] * 4, True)}
+    assert found["central_pallor"].estimate.value == pytest.approx(10)
+    assert found["central_pallor"].counted == 4 * 96
+    share = found["share_hypochromia"]
+    assert share.counted == 48 and share.remark == "moderate (2+)"
+    assert share.estimate.value == pytest.approx(100 * 12 / 96, abs=0.1)
+
+
+def test_a_model_that_tells_hypochromic_cells_is_believed_instead():
+    one = replace(field([7.0] * 100, pixel_size=None), pallor=pale(0.4, 0.8, 100))
+    one.types[:30] = "hypochromia"
+    found = [q for q in describe([one] * 4, True) if q.key == "share_hypochromia"]
+    assert len(found) == 1 and found[0].counted == 120
+
+
+def test_results_without_pallor_say_nothing_of_it():
+    keys = [q.key for q in describe([field([7.0] * 120)] * 3, True)]
+    assert "central_pallor" not in keys and "share_hypochromia" not in keys

@@ -9,7 +9,7 @@ import torch
 from detectron2.utils.events import EventStorage
 
 from bccd_d2.config.load import finalize, load_config
-from bccd_d2.modeling.backbones.pyramid import ChannelNorm
+from bccd_d2.modeling.backbones.norm import ChannelNorm
 from bccd_d2.modeling.backbones.vit import layer_index
 from bccd_d2.modeling.build import build_model
 

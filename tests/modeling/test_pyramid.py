@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bccd_d2.modeling.backbones.pyramid import ChannelNorm, SimpleFeaturePyramid
+from bccd_d2.modeling.backbones.norm import ChannelNorm
+from bccd_d2.modeling.backbones.pyramid import SimpleFeaturePyramid
 from bccd_d2.modeling.backbones.vit import TimmViT
 
 
@@ -39,6 +40,26 @@ def test_the_stem_adds_a_stride_two_level_and_sharpens_p2(small_vit, coarsest: i
     assert shapes["p1"].channels == 8
     features["p2"].sum().backward()
     assert all(p.grad is not None for p in pyramid.stem.parameters())
+
+
+def test_a_unet_stem_sharpens_every_level_and_listens_to_the_tokens(small_vit) -> None:
+    torch.manual_seed(0)
+    net = TimmViT(small_vit())
+    pyramid = SimpleFeaturePyramid(net, out_channels=24, stem_channels=8, unet=True).eval()
+    image = torch.randn(1, 3, 70, 75)
+    features, shapes = pyramid(image), pyramid.output_shape()
+    assert list(features) == list(shapes) == [f"p{n}" for n in range(1, 6)]
+    for name, feature in features.items():
+        stride, channels = shapes[name].stride, shapes[name].channels
+        assert feature.shape == (1, channels, 96 // stride, 96 // stride)
+    # A pixel that no token sees: what is left of its change comes by the stem alone.
+    seen = net(torch.zeros(1, 3, 96, 96))
+    net.forward = lambda images: seen
+    before, after = pyramid(image), pyramid(torch.where(image > 2, 0.0, image))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"p1", "p2", "p3", "p4"}
+    net.forward = lambda images: {"tokens": seen["tokens"] + torch.randn_like(seen["tokens"])}
+    assert not torch.equal(pyramid(image)["p1"], before["p1"])
 
 
 def test_cells_at_the_lower_right_reach_the_features(small_vit) -> None:

@@ -191,6 +191,6 @@ def test_errors_are_measured_on_a_converted_dataset(tiny_dataset, smears, tmp_pa
     missed = int(found.truth.sum() - found.found_as.sum())
     assert missed in (0, 1) and found.invented.sum() == 0  # 0: it lies outside the frame
     assert found.truth.sum() > 10 and found.models == (SHA,)
-    assert "| true cells | type |" in capsys.readouterr().out
+    assert "| type | true cells | found as cell | missed |" in capsys.readouterr().out
     assert tune_counts([*given, "--split", "no"]) == 2
     assert "has no split 'no'" in capsys.readouterr().err

@@ -13,7 +13,8 @@ from bccd_d2.slide.quality import judge_fields, measure_field
 
 REPO = Path(__file__).resolve().parents[2]
 DIAMETER = 100.0
-SPEC = importlib.util.spec_from_file_location("counts", REPO / "benchmarks" / "counts.py")
+SCRIPT = REPO / "benchmarks" / "field_quality.py"
+SPEC = importlib.util.spec_from_file_location("field_quality", SCRIPT)
 BENCHMARK = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(BENCHMARK)
 SAID = {
@@ -23,6 +24,7 @@ SAID = {
     "text": "writing",
     "bar": "scale bar",
     "pen": "ink on the glass",
+    "restain": "another stain than the other fields",
 }
 
 
@@ -46,12 +48,22 @@ def test_a_fault_is_found_and_named(fault, good, smears):
 
 
 def test_another_stain_and_too_few_cells_need_others_to_compare_with(good):
-    violet = replace(good[0], stain=(40.0, 50.0, -40.0))
+    violet = replace(good[0], stain=(0.2, 0.9, 0.39))
     cells = [30, 30, 30, 30, 30, 2]
     judged = judge_fields([violet, *good[1:]], cells)
-    assert "differs from the other fields (stain" in judged[0][0]
+    assert "another stain than the other fields: its colour lies" in judged[0][0]
     assert judged[-1] == ["too few cells: 2, where the sample's fields have 30"]
     assert judge_fields([violet, good[1]], [30, 2]) == [[], []]
+
+
+def test_a_pale_field_of_the_same_stain_is_good_and_another_light_is_not(smears, good):
+    density = np.log(226 / (smears[0].image.astype(float) + 1)).clip(0)
+    pale = 254 * np.exp(-density / 2)  # half the stain and more light
+    one = measure_field(pale.clip(0, 255).astype(np.uint8), DIAMETER)
+    assert judge_fields([*good, one], [30] * 7)[-1] == []
+    yellow = replace(good[0], background=(88.0, 2.0, 25.0))
+    judged = judge_fields([yellow, *good[1:]], [30] * 6)[0]
+    assert len(judged) == 1 and "another light" in judged[0]
 
 
 def test_a_bar_that_the_camera_stamps_on_all_fields_leaves_none_out(good):

@@ -4,8 +4,10 @@ bccd predict --images datasets/mine/val_images --weights MODEL --out out/val
 bccd tune counts --predictions out/val --dataset datasets/mine --split val --out MODEL.counts.json
 bccd count sample/ --weights MODEL --miscounts MODEL.counts.json --out counted
 
-Use images that neither training nor the choice of the threshold saw. Where both the dataset and the
-model have types of cells, their confusion is measured too.
+Use images that neither training nor the choice of the threshold saw, with masks or boxes of all
+cells. Where both the datasets and the model have types of cells, their confusion is measured too:
+the taxonomy says what a label means to the model. Several folders of results go with as many
+datasets, in the same order.
 """
 
 from __future__ import annotations
@@ -21,9 +23,15 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.make_parser("tune counts", __doc__)
     add = parser.add_argument
-    add("--predictions", type=Path, required=True, metavar="FOLDER", help="--out of bccd predict")
-    common.add_dataset(parser, required=True, type=Path)
-    add("--split", default="val", help="of the dataset (default val)")
+    add("--predictions", type=Path, nargs="+", required=True, metavar="FOLDER",
+        help="--out of bccd predict")  # fmt: skip
+    common.add_dataset(parser, required=True, type=Path, nargs="+")
+    add("--split", default="val", help="of the datasets (default val)")
+    add("--taxonomy", default="blood", metavar="FILE", help="what labels mean (default blood)")
+    add("--for", dest="model", default="", metavar="WEIGHTS",
+        help="the model that this stands for (default: what predicted)")  # fmt: skip
+    add("--open", nargs="+", default=[], metavar="LABEL",
+        help="labels that say nothing of the type, such as RBC where nobody looked for parasites")
     common.add_out(parser, "file to write", metavar="FILE", type=Path)
     return parser
 
@@ -34,15 +42,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(args: argparse.Namespace) -> None:
+    from bccd_d2.config.files import TAXONOMIES
     from bccd_d2.io.atomic import write_json_atomic
+    from bccd_d2.masks.taxonomy import read_taxonomy
     from bccd_d2.slide.measure import measure_miscounts
 
-    found = measure_miscounts(args.predictions, args.dataset, args.split)
+    taxonomy = read_taxonomy(TAXONOMIES.find(args.taxonomy))
+    found = measure_miscounts(
+        args.predictions, args.dataset, args.split, taxonomy, _checksum(args.model), args.open
+    )
     write_json_atomic(args.out, found.to_json())
     print(f"measured on {found.measured_on}")
-    print("| true cells | type | found as it | missed or confused | invented |")
-    print("| --- | --- | --- | --- | --- |")
-    for index, name in enumerate(found.types):
-        true, right = found.truth[:, index].sum(), found.found_as[:, index, index].sum()
-        print(f"| {true} | {name} | {right} | {true - right} | {found.invented[:, index].sum()} |")
+    heads = [f"found as {name}" for name in found.types]
+    print("| type | true cells | " + " | ".join(heads) + " | missed |")
+    print("| --- |" + " --- |" * (len(heads) + 2))
+    truth, found_as = found.truth.sum(axis=0), found.found_as.sum(axis=0)
+    for name, true, row in zip(found.types, truth, found_as, strict=True):
+        cells = [name, *(str(int(n)) for n in (true, *row, true - row.sum()))]
+        print("| " + " | ".join(cells) + " |")
+    invented = (str(int(n)) for n in found.invented.sum(axis=0))
+    print("| invented | | " + " | ".join(invented) + " | |")
     print(f"wrote {args.out}")
+
+
+def _checksum(given: str) -> str:
+    """SHA-256 of a model file or of a shipped model; "" for ""."""
+    from bccd_d2.models.file import file_sha256, find_pretrained
+
+    if not given:
+        return ""
+    return file_sha256(given if Path(given).is_file() else find_pretrained(given))

@@ -10,23 +10,8 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from torch import nn
 
-
-class ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of (B, C, H, W), the "LN" of ViTDet.
-
-    detectron2 0.6 has no such norm; upstream's `LayerNorm` computes the same.
-    """
-
-    def __init__(self, channels: int, eps: float = 1e-6) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.eps = eps
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x.permute(0, 2, 3, 1)
-        x = F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
-        return x.permute(0, 3, 1, 2)
+from bccd_d2.modeling.backbones.norm import ChannelNorm
+from bccd_d2.modeling.backbones.stem import ShallowStem, UNetStem
 
 
 def _scale(dim: int, steps: int) -> tuple[list[nn.Module], int]:
@@ -39,37 +24,6 @@ def _scale(dim: int, steps: int) -> tuple[list[nn.Module], int]:
     return ([] if steps == 0 else [nn.MaxPool2d(2, 2)]), dim
 
 
-class ShallowStem(nn.Module):
-    """What a patch of 16 px blurs: edges, at stride 2, from two convolutions on the image itself.
-
-    Args:
-        channels: of the stride 2 map.
-        out_channels: of the stride 4 map that is added to p2.
-
-    Output: ((B, channels, H / 2, W / 2), (B, out_channels, H / 4, W / 4)) for H, W divisible by 4.
-    """
-
-    def __init__(self, channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.fine = nn.Sequential(
-            nn.PixelUnshuffle(2),
-            nn.Conv2d(12, channels, 3, padding=1),
-            ChannelNorm(channels),
-            nn.GELU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.GELU(),
-        )
-        self.down = nn.Conv2d(channels, out_channels, 3, stride=2, padding=1)
-        # It starts as nothing, so that it can join a trained detector without a shock.
-        for parameter in self.down.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """``images`` (B, 3, H, W) float, normalised."""
-        fine = self.fine(images)
-        return fine, self.down(fine)
-
-
 class SimpleFeaturePyramid(Backbone):
     """Feature maps p2 to p5 (strides 4, 8, 16, 32), each from the backbone's stride 16 map.
 
@@ -79,6 +33,7 @@ class SimpleFeaturePyramid(Backbone):
         coarsest: 5; 6 to add p6 (stride 64), p5 subsampled; 3 or 4 to leave out what a detector of
             cells of one size does not look at.
         stem_channels: > 0 adds a `ShallowStem` to p2, and its stride 2 map as p1.
+        unet: the stem is a `UNetStem`, which adds to p3 and p4 too.
 
     Output: {"p2": (B, out_channels, H / 4, W / 4), ...} for images padded to `size_divisibility`;
     an image that is not is padded with zeros at the bottom and the right first, so no row or column
@@ -95,6 +50,7 @@ class SimpleFeaturePyramid(Backbone):
         out_channels: int = 256,
         coarsest: int = 5,
         stem_channels: int = 0,
+        unet: bool = False,
     ) -> None:
         super().__init__()
         ((name, spec),) = net.output_shape().items()
@@ -115,7 +71,11 @@ class SimpleFeaturePyramid(Backbone):
             layers += [ChannelNorm(out_channels)]
             self.levels[f"p{level}"] = nn.Sequential(*layers)
         finest = 1 if stem_channels else 2
-        self.stem = ShallowStem(stem_channels, out_channels) if stem_channels else None
+        self.stem: nn.Module | None = None
+        if stem_channels and unet:
+            self.stem = UNetStem(spec, stem_channels, out_channels)
+        elif stem_channels:
+            self.stem = ShallowStem(stem_channels, out_channels)
         self._out_features = [f"p{level}" for level in range(finest, coarsest + 1)]
         self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
         self._out_feature_strides = {f"p{n}": 2**n for n in range(finest, coarsest + 1)}
@@ -140,14 +100,13 @@ class SimpleFeaturePyramid(Backbone):
         step = self.size_divisibility
         images = F.pad(images, (0, -width % step, 0, -height % step))
         tokens = self.net(images)[self.source]
-        features = {}
-        finest = cast(nn.Sequential, self.levels["p2"])
-        fine = finest[:-2](tokens)
+        features, more = {}, {}
         if self.stem is not None:
-            features["p1"], edges = self.stem(images)
-            fine = fine + edges
-        features["p2"] = finest[-2:](fine)
-        features |= {name: level(tokens) for name, level in self.levels.items() if name != "p2"}
+            features["p1"], more = self.stem(images, tokens)
+        for name, level in self.levels.items():
+            layers = cast(nn.Sequential, level)
+            one = layers[:-2](tokens)
+            features[name] = layers[-2:](one + more[name] if name in more else one)
         if self.coarsest == 6:
             features["p6"] = F.max_pool2d(features["p5"], kernel_size=1, stride=2)
         return features

@@ -16,7 +16,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from torch import nn
 
-from bccd_d2.modeling.backbones.pyramid import ChannelNorm
+from bccd_d2.modeling.backbones.norm import ChannelNorm
 
 
 class StillBatchNorm(nn.BatchNorm2d):
@@ -60,6 +60,7 @@ class ResidualUNet(Backbone):
         blocks: residual blocks a level, down and up alike.
         context: a backbone with one map, such as a pretrained ViT's tokens, whose stride is that of
             a level below the finest; normalised and narrowed it is added to what enters that level.
+        given: the shape of such a map where `levels` is handed it, in place of ``context``.
 
     Output: {"unet": (B, channels[0], H / stem_stride, W / stem_stride)} for images of a multiple of
     `size_divisibility`; others are padded with zeros at the bottom and the right.
@@ -75,6 +76,7 @@ class ResidualUNet(Backbone):
         stem_stride: int = 2,
         blocks: int = 1,
         context: Backbone | None = None,
+        given: ShapeSpec | None = None,
     ) -> None:
         super().__init__()
         if not channels or stem_stride not in (1, 2, 4) or blocks < 1:
@@ -98,25 +100,26 @@ class ResidualUNet(Backbone):
         self.up = nn.ModuleList(_blocks(here, here, blocks) for here in channels[:-1])
         self.context = context
         if context is not None:
-            self._join_context(context, before)
+            ((self._source, given),) = context.output_shape().items()
+        self._joins = None if given is None else self._join_map(given, before)
         self._out_features = ["unet"]
         self._out_feature_channels = {"unet": finest}
         self._out_feature_strides = {"unet": stem_stride}
         self.to(memory_format=torch.channels_last)
 
-    def _join_context(self, context: Backbone, before: Sequence[int]) -> None:
-        """The layers that bring the context's map to the level of its stride."""
-        ((self._source, spec),) = context.output_shape().items()
+    def _join_map(self, spec: ShapeSpec, before: Sequence[int]) -> int:
+        """The level of the map's stride; builds the layers that bring the map there."""
         strides = [self.stem_stride * 2**level for level in range(len(before))]
         if spec.stride not in strides[1:]:
             raise ValueError(
                 f"MODEL.UNET has levels of stride {strides[1:]} below the finest, none of the "
                 f"ViT's stride {spec.stride}: change UNET.CHANNELS, UNET.STEM_STRIDE or VIT.ZOOM"
             )
-        self._joins = strides.index(spec.stride)
+        level = strides.index(spec.stride)
         self.join = nn.Sequential(
-            ChannelNorm(spec.channels), nn.Conv2d(spec.channels, before[self._joins], 1)
+            ChannelNorm(spec.channels), nn.Conv2d(spec.channels, before[level], 1)
         )
+        return level
 
     @property
     def size_divisibility(self) -> int:
@@ -132,19 +135,29 @@ class ResidualUNet(Backbone):
         height, width = images.shape[-2:]
         step = self.size_divisibility
         images = F.pad(images, (0, -width % step, 0, -height % step))
+        joined = None if self.context is None else self.context(images)[self._source]
+        return {"unet": self.levels(images, joined)[0]}
+
+    def levels(self, images: torch.Tensor, joined: torch.Tensor | None) -> list[torch.Tensor]:
+        """The map of every level on the way up, the finest first: (B, channels[i], h, w).
+
+        Args:
+            images: (B, 3, H, W), multiples of `size_divisibility`.
+            joined: (B, C, h, w) at the stride of ``given``; None without one.
+        """
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         passed = []
         for level, block in enumerate(self.down):
             x = F.max_pool2d(x, 2) if level else x
-            if self.context is not None and level == self._joins:
-                x = x + self.join(self.context(images)[self._source])
+            if joined is not None and level == self._joins:
+                x = x + self.join(joined)
             x = block(x)
             passed.append(x)
-        x = passed.pop()
         for level in reversed(range(len(self.up))):
-            wide = F.interpolate(self.widen[level](x), scale_factor=2.0, mode="nearest")
-            x = self.up[level](passed.pop() + wide)
-        return {"unet": x}
+            below = self.widen[level](passed[level + 1])
+            wide = F.interpolate(below, scale_factor=2.0, mode="nearest")
+            passed[level] = self.up[level](passed[level] + wide)
+        return passed
 
 
 def _blocks(ins: int, outs: int, count: int) -> nn.Sequential:

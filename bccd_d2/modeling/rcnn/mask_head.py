@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bccd_d2.losses.mask import mask_loss
-from bccd_d2.modeling.backbones.pyramid import ChannelNorm
+from bccd_d2.modeling.backbones.norm import ChannelNorm
 
 _FINE = 32  # channels of the layers at M x M that see the edges
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bccd_d2.losses.region import dice_loss
-from bccd_d2.modeling.backbones.pyramid import ChannelNorm
+from bccd_d2.modeling.backbones.norm import ChannelNorm
 
 MAPS = ("cell", "boundary", "dx", "dy")
 OFFSET_UNIT = 27.0  # px of the detector's frame: half a typical cell at INPUT.IMAGE_SCALE 0.5
