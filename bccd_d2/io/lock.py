@@ -68,17 +68,22 @@ def hold_folder(
         yield
     finally:
         if handle is not None:
-            if fcntl is None:  # Windows deletes no file that is open
-                os.close(handle)
-            if not shared or _alone(handle):
-                with contextlib.suppress(PermissionError):  # another process has it open
-                    path.unlink(missing_ok=True)
-            if fcntl is not None:
-                os.close(handle)
-            _held.pop(path)
+            _let_go(handle, path, shared)
             if not existed:
                 with contextlib.suppress(OSError):
                     path.parent.rmdir()
+
+
+def _let_go(handle: int, path: Path, shared: bool) -> None:
+    """Close the lock file; it goes where nobody else shares it."""
+    if fcntl is None:  # Windows deletes no file that is open
+        os.close(handle)
+    if not shared or _alone(handle):
+        with contextlib.suppress(PermissionError):  # another process has it open
+            path.unlink(missing_ok=True)
+    if fcntl is not None:
+        os.close(handle)
+    _held.pop(path)
 
 
 def _alone(handle: int) -> bool:
