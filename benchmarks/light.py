@@ -41,9 +41,9 @@ def cpu_seconds(work: Callable[[], object], times: int) -> float:
 
 
 def start_seconds(call: list[str]) -> float:
-    """Wall seconds of a fresh Python, the least of five."""
+    """Wall seconds of a fresh Python, the least of ten."""
     found = []
-    for _ in range(5):
+    for _ in range(10):
         start = time.perf_counter()
         subprocess.run([sys.executable, *call], check=True, capture_output=True)
         found.append(time.perf_counter() - start)
@@ -112,6 +112,7 @@ def main() -> None:
     files = sorted(path for path in args.images.iterdir() if path.is_file())[: args.count]
     images = [read_image(file) for file in files]
     rows = [
+        ("Python alone", start_seconds(["-c", "pass"])),
         ("import bccd_d2", start_seconds(["-c", "import bccd_d2"])),
         ("bccd predict --help", start_seconds(["-m", "bccd_d2", "predict", "--help"])),
     ]
