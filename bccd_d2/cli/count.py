@@ -83,7 +83,7 @@ def _one(
     """Count one folder; whether an image in it could not be predicted on."""
     from bccd_d2.slide.count import count_sample, write_sample
     from bccd_d2.slide.fields import is_results, read_sample
-    from bccd_d2.slide.page import write_sample_report
+    from bccd_d2.slide.report import write_sample_report
 
     lost = False
     results = folder

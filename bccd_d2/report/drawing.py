@@ -29,6 +29,7 @@ _PLUS = np.array([(-.4, -1.1), (.4, -1.1), (.4, -.4), (1.1, -.4), (1.1, .4), (.4
                   (-.4, 1.1), (-.4, .4), (-1.1, .4), (-1.1, -.4), (-.4, -.4)])  # fmt: skip
 _MARKERS |= {"P": _PLUS, "X": _PLUS @ np.array([(0.707, 0.707), (-0.707, 0.707)])}
 MARKERS = tuple(_MARKERS)
+_LACKING = str.maketrans({"µ": "u", "²": "2", "–": "-", "−": "-", "≥": ">=", "≤": "<="})
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ Item = Lines | Shape | Dots | Words
 def text_width(text: str, size: float = 12.5) -> float:
     """Px that a text takes, about: readers' fonts differ."""
     return float(_font(size).getlength(text)) * 1.08
+
+
+def in_pillows_font(text: str) -> str:
+    """The text with what Pillow's own font has in place of signs that it lacks."""
+    return text.translate(_LACKING)
 
 
 def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -225,15 +231,15 @@ def _dashed(points: np.ndarray, dash: Sequence[float]) -> list[np.ndarray]:
 
 
 def _write(picture: Image.Image, item: Words, scale: float) -> None:
-    font = _font(item.size * scale)
+    font, text = _font(item.size * scale), in_pillows_font(item.text)
     anchor = {"start": "lm", "middle": "mm", "end": "rm"}[item.anchor]
     if not item.angle:
         place = (item.x * scale, item.y * scale)
-        ImageDraw.Draw(picture).text(place, item.text, item.colour, font, anchor=anchor)
+        ImageDraw.Draw(picture).text(place, text, item.colour, font, anchor=anchor)
         return
-    side = 2 * round(font.getlength(item.text) + item.size * scale) + 2
+    side = 2 * round(font.getlength(text) + item.size * scale) + 2
     layer = Image.new("L", (side, side))
-    ImageDraw.Draw(layer).text((side / 2, side / 2), item.text, 255, font, anchor=anchor)
+    ImageDraw.Draw(layer).text((side / 2, side / 2), text, 255, font, anchor=anchor)
     corner = (round(item.x * scale - side / 2), round(item.y * scale - side / 2))
     turned = layer.rotate(-item.angle, Image.Resampling.BICUBIC)
     picture.paste(ImageColor.getrgb(item.colour), corner, turned)

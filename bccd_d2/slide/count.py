@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bccd_d2 import __version__
-from bccd_d2.evaluation.cell_kinds import ALL_RED, are_typed, kind_of
+from bccd_d2.evaluation.cell_kinds import ALL_RED, INFECTED, are_typed, kind_of
 from bccd_d2.evaluation.counting import LEVEL
 from bccd_d2.evaluation.miscounts import Miscounts, read_miscounts
 from bccd_d2.evaluation.morphology import RedCells, describe
@@ -40,6 +40,7 @@ UNMEASURED = (
     "nobody measured how this model miscounts at this threshold, so intervals hold sampling alone: "
     "bccd tune counts measures it"
 )
+FEW_INFECTED = 100  # measured ones, below which a parasitaemia is not to be relied on
 USE = "research use: not a medical device, no diagnosis rests on these numbers alone"
 
 
@@ -249,6 +250,12 @@ def _warnings(
     elif are_typed(sample.types) and not are_typed(miscounts.types):
         said.append("the model was measured without types, so shares are not corrected: bccd "
                     "tune counts measures it with types")  # fmt: skip
+    else:
+        infected = np.array([kind_of(name) == INFECTED for name in miscounts.types], dtype=bool)
+        shown = int(miscounts.true(infected).sum())
+        if 0 < shown < FEW_INFECTED:
+            said.append(f"the model was measured on {shown} infected cells alone: its parasitaemia "
+                        "may be off by more than the interval says")  # fmt: skip
     if len({one.field.image_size for one in kept}) > 1:
         said.append("the fields differ in size: 'a field' is their mean")
     unchecked = [one.field.name for one in fields if one.quality is None]

@@ -1,9 +1,8 @@
-"""The report of a sample: a page long, the numbers first, then what was left out and some cells."""
+"""The report of a sample: the numbers first, then what was left out and some cells of each type."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -29,7 +28,6 @@ from bccd_d2.report.page import (
     Text,
     embed,
     jpeg_figure,
-    write_page,
 )
 from bccd_d2.slide.count import FRAME, USE, CountedField, CountedSample
 
@@ -38,17 +36,15 @@ LISTED = 8  # fields left out that are named
 CROP = 96  # px of a cell in the gallery
 
 
-def write_sample_report(counted: CountedSample, out: str | Path) -> list[Path]:
-    """Write report.html, which prints as a page or two, and report.md; their paths.
+def make_page(
+    counted: CountedSample, cells: Mapping[str, Sequence[np.ndarray]] | None = None
+) -> Page:
+    """The page of a sample.
 
-    Raises:
-        ImportError: jinja2 is missing.
+    Args:
+        cells: of `some_cells`; None = they are cut out here.
     """
-    return write_page(make_page(counted), out, "report")
-
-
-def make_page(counted: CountedSample) -> Page:
-    """The page of a sample."""
+    cells = some_cells(counted) if cells is None else cells
     models = " + ".join(name for name, _ in counted.sample.models)
     kept, every = len(counted.counted), len(counted.fields)
     return Page(
@@ -58,7 +54,7 @@ def make_page(counted: CountedSample) -> Page:
         [
             Section("counts", "Counts", [*_counts(counted), *_sizes(counted)]),
             Section("fields", "Fields left out", _left_out(counted)),
-            Section("cells", "Cells", _gallery(counted)),
+            Section("cells", "Cells", _gallery(counted, cells)),
             Section("method", "How this was counted", _method(counted)),
         ],
     )
@@ -81,10 +77,20 @@ def _counts(counted: CountedSample) -> list[Block]:
 
 
 def _sizes(counted: CountedSample) -> list[Block]:
-    """How large the red cells are, over the range that is usual."""
+    chart, whose = size_chart(counted), "red cells" if are_typed(counted.types) else "cells"
+    if chart is None:
+        return []
+    known = all(one.pixel_size is not None for one in counted.reds)
+    shaded = ", the usual range shaded" if known else ""
+    return [embed(chart, f"histogram of the diameters of the {whose}",
+                  f"Diameters of {whose} that do not touch the border{shaded}.")]  # fmt: skip
+
+
+def size_chart(counted: CountedSample) -> Chart | None:
+    """How large the red cells are, over the range that is usual; None for too few cells."""
     cells = counted.reds
     if sum(len(one.areas) for one in cells) < limits()["least_cells"]:
-        return []
+        return None
     known = all(one.pixel_size is not None for one in cells)
     unit = "µm" if known else "px: give the pixel size for micrometres"
     plot = Plot(f"diameter, {unit}", "cells", y_range=(0, None))
@@ -93,10 +99,7 @@ def _sizes(counted: CountedSample) -> list[Block]:
         plot.boxes(least, most, -np.inf, np.inf, Style(GREEN, alpha=0.15))
     counts, edges = np.histogram(np.concatenate([one.diameters for one in cells]), bins=40)
     plot.boxes(edges[:-1], edges[1:], 0, counts, Style(BLUE))
-    whose = "red cells" if are_typed(counted.types) else "cells"
-    shaded = ", the usual range shaded" if known else ""
-    return [embed(Chart([plot], 615, 215), f"histogram of the diameters of the {whose}",
-                  f"Diameters of {whose} that do not touch the border{shaded}.")]  # fmt: skip
+    return Chart([plot], 615, 215)
 
 
 def _notices(counted: CountedSample) -> list[Block]:
@@ -130,7 +133,7 @@ def _left_out(counted: CountedSample) -> list[Block]:
     if not left_out and not overridden:
         return [Text("None: all fields passed the checks.")]
     named = (*left_out, *overridden)
-    rows = [[one.field.name, _why(one)] for one in named[:LISTED]]
+    rows = [[one.field.name, why(one)] for one in named[:LISTED]]
     if len(named) > LISTED:
         rows.append([f"{len(named) - LISTED} more", "see fields.csv"])
     table = Table(f"{len(left_out)} of {len(counted.fields)} fields; --include NAME counts one all "
@@ -138,7 +141,8 @@ def _left_out(counted: CountedSample) -> list[Block]:
     return [table, Grid("image", _thumbnails(left_out))]
 
 
-def _why(one: CountedField) -> str:
+def why(one: CountedField) -> str:
+    """Why a field does not count, or might not, in words."""
     reasons = "; ".join(one.reasons)
     return f"{reasons} ({one.said})" if reasons and one.said else reasons or one.said
 
@@ -146,18 +150,21 @@ def _why(one: CountedField) -> str:
 def _thumbnails(fields: Sequence[CountedField]) -> list[Figure]:
     """Pictures of the first fields of different reasons."""
     found: list[Figure] = []
-    first = {_why(one).split(":")[0].split("(")[0]: one for one in reversed(fields)}
+    first = {why(one).split(":")[0].split("(")[0]: one for one in reversed(fields)}
     for one in list(first.values())[::-1][:SHOWN]:
         try:
             image = one.field.image()
         except (OSError, ValueError):
             continue
-        found.append(jpeg_figure(image, f"field {one.field.name}", _why(one), width=300))
+        found.append(jpeg_figure(image, f"field {one.field.name}", why(one), width=300))
     return found
 
 
-def _gallery(counted: CountedSample) -> list[Block]:
-    """Some cells of each type, spread over the fields that count."""
+def some_cells(counted: CountedSample) -> dict[str, list[np.ndarray]]:
+    """(CROP, CROP, 3) uint8 pictures of some cells of each type, of the fields that count.
+
+    The commonest types come first; [] for one whose images cannot be read.
+    """
     order = np.argsort(-counted.table.sum(axis=0), kind="stable")[:TYPES]
     crops: dict[str, list[np.ndarray]] = {counted.types[index]: [] for index in order}
     places = {name: _places(counted, name) for name in crops}
@@ -172,8 +179,12 @@ def _gallery(counted: CountedSample) -> list[Block]:
             continue
         for name, cell in wanted:
             crops[name].append(crop(image, one.field.boxes[cell]))
+    return crops
+
+
+def _gallery(counted: CountedSample, cells: Mapping[str, Sequence[np.ndarray]]) -> list[Block]:
     figures = []
-    for name, tiles in crops.items():
+    for name, tiles in cells.items():
         if tiles:
             sheet = tile_grid(tiles, 6, 4, 6 * (CROP + 4) + 4)
             total = int(counted.table[:, counted.types.index(name)].sum())

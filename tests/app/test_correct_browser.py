@@ -30,13 +30,17 @@ pytestmark = NEEDS
 PLACES = [(60, 60), (60, 160), (60, 190), (160, 60), (160, 160), (240, 300)]  # y, x
 LOST = (240, 100)  # a cell too light for the stand-in
 ACTIONS_A_MINUTE = 10
+# Seconds of a person, after Card, Moran and Newell, "The keystroke-level model" (CACM 23, 1980): a
+# key, pointing at something, pressing or releasing the button, and thinking once for a correction.
+KEY, POINT, PRESS, THINK = 0.28, 1.1, 0.1, 1.35
 
 
-def smear(places=PLACES) -> np.ndarray:
+def smear(places=PLACES, lost=(LOST,)) -> np.ndarray:
     image = np.full((300, 400, 3), 225, np.uint8)
     for y, x in places:
         cv2.circle(image, (x, y), 18, (150, 90, 130), -1)
-    cv2.circle(image, LOST[::-1], 18, (190, 165, 180), -1)
+    for y, x in lost:
+        cv2.circle(image, (x, y), 18, (190, 165, 180), -1)
     return image
 
 
@@ -58,11 +62,19 @@ def browser(teacher, tmp_path):
 
 
 class Hand:
-    """A person's mouse on the picture, in pixels of the image; waits for each answer."""
+    """A person's mouse on the picture, in pixels of the image; waits for each answer.
+
+    Counts what the person does: keys, things pointed at, presses and releases, corrections.
+    """
 
     def __init__(self, browser) -> None:
         self.browser = browser
-        self.actions = 0
+        self.actions = self.keys = self.points = self.presses = 0
+
+    def seconds(self) -> float:
+        """What a practised person needs for it, without waiting for the page."""
+        hand = self.keys * KEY + self.points * POINT + self.presses * PRESS
+        return hand + self.actions * THINK
 
     def at(self, x: float, y: float):
         """An action chain that has moved to a point."""
@@ -77,9 +89,11 @@ class Hand:
         return chain.move_to_element_with_offset(svg, round(to[0]), round(to[1])), svg
 
     def click(self, x: float, y: float) -> None:
+        self.points, self.presses = self.points + 1, self.presses + 2
         self.at(x, y)[0].click().perform()
 
     def drag(self, points) -> None:
+        self.points, self.presses = self.points + len(points), self.presses + 2
         chain, svg = self.at(*points[0])
         chain.click_and_hold()
         scale = svg.rect["width"] / 400
@@ -94,6 +108,7 @@ class Hand:
         )
 
     def key(self, key: str) -> None:
+        self.keys += 1
         webdriver.ActionChains(self.browser.driver).send_keys(key).perform()
 
     def done(self, cells: int, state: str) -> None:
@@ -214,22 +229,96 @@ def test_several_images_are_counted_as_one_sample(browser, tmp_path):
     assert "95% interval" in page and "Gundersen" in page
 
 
-def test_a_finger_draws_too(browser, tmp_path):
-    drop(browser, tmp_path, "smear.png", smear())
+def test_ten_corrections_take_a_person_under_a_minute(browser, tmp_path):
+    row = [(60, 60), (60, 160), (60, 190), (60, 260), (60, 330)]
+    lost = [(240, 100), (240, 200), (240, 300)]
+    drop(browser, tmp_path, "smear.png", smear([*row, (150, 60), (150, 160), (150, 260)], lost))
     begin = int(browser.card("cells"))
+    assert begin == 4  # of seven candidates, two cells in one outline
+    hand = Hand(browser)
+    hand.key("a")
+    for number, (y, x) in enumerate([*lost, (150, 60)], start=1):
+        hand.click(x, y)
+        hand.done(begin + number, f"{number} correction" + "s" * (number > 1))
+    hand.key("s")
+    hand.drag([(175, 25), (175, 95)])
+    hand.done(begin + 5, "5 corrections")
+    hand.key(Keys.ESCAPE)
+    hand.click(330, 60)
+    hand.key("d")
+    hand.done(begin + 4, "6 corrections")
+    hand.click(60, 60)
+    hand.key("r")
+    hand.drag([(40, 40), (80, 40), (80, 80), (40, 80), (40, 40)])
+    hand.done(begin + 4, "7 corrections")
+    hand.key(Keys.ESCAPE)
+    hand.click(60, 60)
+    hand.keys += len("t" + "ring" + "E")
+    browser.find(".bccd-given").send_keys("ring", Keys.ENTER)
+    hand.done(begin + 4, "8 corrections")
+    hand.key("b")
+    hand.drag([(310, 130), (350, 170)])
+    hand.done(begin + 5, "9 corrections")
+    hand.key(Keys.ESCAPE)
+    hand.click(155, 60)
+    hand.click(195, 60)
+    hand.key("m")
+    hand.done(begin + 4, "10 corrections")
+    assert hand.actions == 10
+    said = f"{hand.points} points, {hand.presses} presses, {hand.keys} keys"
+    assert hand.seconds() < 50, f"{said}: {hand.seconds():.0f} s"
+    (tmp_path / "ten.txt").write_text(f"{said}: {hand.seconds():.1f} s")
+
+
+class Finger:
+    """A finger on the picture: touches as Chromium gets them from a screen."""
+
+    def __init__(self, browser) -> None:
+        self.browser = browser
+        touch = {"enabled": True, "maxTouchPoints": 1}
+        browser.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", touch)
+
+    def _send(self, kind: str, x: float = 0, y: float = 0) -> None:
+        points = []
+        if kind != "touchEnd":
+            svg = self.browser.find(".bccd-figure svg")
+            at = self.browser.driver.execute_script(
+                "const p = new DOMPoint(arguments[1], arguments[2])"
+                ".matrixTransform(arguments[0].getScreenCTM()); return [p.x, p.y]", svg, x, y
+            )  # fmt: skip
+            points = [{"x": round(at[0]), "y": round(at[1])}]
+        call = {"type": kind, "touchPoints": points}
+        self.browser.driver.execute_cdp_cmd("Input.dispatchTouchEvent", call)
+
+    def tap(self, x: float, y: float) -> None:
+        self._send("touchStart", x, y)
+        self._send("touchEnd")
+
+    def drag(self, points) -> None:
+        self._send("touchStart", *points[0])
+        for point in points[1:]:
+            self._send("touchMove", *point)
+        self._send("touchEnd")
+
+
+def test_a_finger_adds_draws_cuts_and_deletes(browser, tmp_path):
+    drop(browser, tmp_path, "smear.png", smear())
+    begin, hand, finger = int(browser.card("cells")), Hand(browser), Finger(browser)
+    svg = browser.find(".bccd-figure svg")
+    browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
+    where = browser.driver.execute_script("return window.scrollY")
+    browser.find('[data-tool="add"]').click()
+    finger.tap(LOST[1], LOST[0])
+    hand.done(begin + 1, "1 correction")
     browser.find('[data-tool="draw"]').click()
-    browser.driver.execute_script(
-        """
-        const svg = document.querySelector(".bccd-figure svg"), m = svg.getScreenCTM();
-        const fire = (kind, x, y) => {
-          const p = new DOMPoint(x, y).matrixTransform(m);
-          svg.dispatchEvent(new PointerEvent(kind, { bubbles: true, cancelable: true, pointerId: 1,
-            pointerType: "touch", clientX: p.x, clientY: p.y }));
-        };
-        svg.setPointerCapture = () => {};
-        fire("pointerdown", 85, 225);
-        for (const [x, y] of [[115, 225], [115, 255], [85, 255]]) fire("pointermove", x, y);
-        fire("pointerup", 85, 225);
-        """
-    )
-    Hand(browser).done(begin + 1, "1 correction")
+    finger.drag([(85, 125), (115, 125), (115, 155), (85, 155), (85, 125)])
+    hand.done(begin + 2, "2 corrections")
+    browser.find('[data-tool="split"]').click()
+    finger.drag([(175, 25), (175, 60), (175, 95)])
+    hand.done(begin + 3, "3 corrections")
+    browser.find('[data-tool="select"]').click()
+    finger.tap(60, 60)
+    browser.until(lambda: browser.all(".bccd-cell.chosen"), "nothing chosen", 20)
+    browser.find('[data-act="delete"]').click()
+    hand.done(begin + 2, "4 corrections")
+    assert browser.driver.execute_script("return window.scrollY") == where  # strokes do not scroll

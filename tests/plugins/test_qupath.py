@@ -1,4 +1,4 @@
-"""QuPath's script run by Groovy, where QuPath's own classes are stand-ins that record what they get.
+"""QuPath's script run by Groovy, where QuPath's own classes are stand-ins that record their calls.
 
 Needs Debian's groovy. QuPath itself is not started.
 """

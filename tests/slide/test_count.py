@@ -136,7 +136,8 @@ def test_several_samples_are_rows_of_one_table_and_one_bad_does_not_end_them(
     assert main([*map(str, folders), "--out", str(tmp_path / "all")]) == 1
     rows = list(csv.DictReader((tmp_path / "all" / "samples.csv").open()))
     assert [row["sample"] for row in rows] == ["a_out", "c_out"]
-    assert (tmp_path / "all" / "c_out" / "report.html").is_file()
+    for name in ("report.html", "report.md", "report.pdf", "sample.json", "fields.csv"):
+        assert (tmp_path / "all" / "c_out" / name).is_file()
     assert "field_00.csv does not exist" in capsys.readouterr().err
     assert main([str(folders[0]), str(folders[0]), "--out", str(tmp_path / "x")]) == 2
 
@@ -156,6 +157,20 @@ def test_measured_errors_are_found_by_the_models_checksum(results, tmp_path):
     corrected = count_sample(sample, given).quantities[0].estimate
     plain = count_sample(sample).quantities[0].estimate
     assert corrected.value == pytest.approx(plain.value * 110 / 100)
+
+
+def test_a_measurement_on_few_infected_cells_is_said(smears, tmp_path):
+    maps = [smear.label_map for smear in smears]
+    types = [["red"] * (int(labels.max()) - 1) + ["infected"] for labels in maps]
+    sample = read_sample(write_results(tmp_path, [s.image for s in smears], maps, types))
+    for cells, warned in ((33, True), (400, False)):
+        truth = np.array([[900, cells]])
+        known = Miscounts(("red", "infected"), truth, truth[:, :, None] * np.eye(2, dtype=int),
+                          truth * 0, (SHA,), "one image")  # fmt: skip
+        path = tmp_path / "m.json"
+        path.write_text(json.dumps(known.to_json()))
+        said = count_sample(sample, CountOptions(miscounts=str(path))).warnings
+        assert any("on 33 infected cells alone" in text for text in said) == warned
 
 
 def test_the_shipped_measurements_are_of_the_shipped_models():
