@@ -30,6 +30,14 @@ def test_convert(tiny_smears):
     assert "ratio" in run("convert.py", "--root", tiny_smears, "--images", 2, "--workers", 1)
 
 
+def test_scale(tiny_smears):
+    options = ["--images", tiny_smears / "test" / "original", "--weights", "cpu_best",
+               "--counts", 1, 2, "--processes", 1]  # fmt: skip
+    [row] = [line for line in run("scale.py", *options).splitlines() if line.startswith("| 1 |")]
+    megabytes = [float(cell) for cell in row.split("|")[4:6]]
+    assert 50 < min(megabytes) and max(megabytes) < 2000
+
+
 def test_mapper(tiny_dataset):
     options = ["--images", 1, "--rounds", 1, "--crop", 64, "--split", "train"]
     assert "samples" in run("mapper.py", "--dataset", tiny_dataset, *options)

@@ -66,6 +66,10 @@ def test_demo_convert_explore_and_predict(bare):
     assert "2 images done" in printed
     bccd(bare, "convert", "--images", "demo/smears", "--labels", "demo/results/labels",
          "--out", "coco", "--val-fraction", "0")  # fmt: skip
+    printed = bccd(bare, "evaluate", "--predictions", "demo/results", "--dataset", "coco",
+                   "--split", "train", "--out", "scores")  # fmt: skip
+    assert "F1@.5" in printed
+    assert json.loads((bare / "scores" / "scores.json").read_text())["scores"]["segm"]["AP"] > 0.9
     bccd(bare, "explore", "--dataset", "coco")
     assert (bare / "coco" / "explore" / "dataset.html").is_file()
 

@@ -66,6 +66,7 @@ def test_the_rooms_of_the_core_import_nothing_of_the_training(tmp_path):
         "segmenter", "inference.batch.predict", "data.convert.run", "data.catalog",
         "report.run.page", "report.dataset.page", "report.results", "report.comparison.write",
         "export.table", "export.geojson", "evaluation.coco", "evaluation.scores",
-        "evaluation.failures", "app.worker", "synth.dataset", "models.backend",
+        "evaluation.failures", "evaluation.evaluators", "evaluation.predicted",
+        "app.worker", "synth.dataset", "models.backend",
     )  # fmt: skip
     run("\n".join(f"import bccd_d2.{name}" for name in modules), tmp_path)

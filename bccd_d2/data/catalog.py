@@ -187,6 +187,17 @@ def _register_split(name: str, folder: Path, split: str, description: Mapping[st
     MetadataCatalog.get(name).set(**metadata)
 
 
+def split_metadata(folder: str | Path, split: str) -> dict[str, Any]:
+    """What is known of a split of a converted dataset, as detectron2's metadata have it.
+
+    Raises:
+        FileNotFoundError: the folder is not a converted dataset.
+        KeyError: it has no such split.
+    """
+    folder = Path(os.path.abspath(folder))
+    return _metadata(folder, split, read_description(folder))
+
+
 def _metadata(folder: Path, split: str, description: Mapping[str, Any]) -> dict[str, Any]:
     path = split_json(folder, split, description)
     percentiles = description.get("statistics", {}).get("cell_area_percentiles", {})

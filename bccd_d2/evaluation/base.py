@@ -7,12 +7,10 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from detectron2.data import MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
 
 from bccd_d2.evaluation.table import format_scores
 from bccd_d2.evaluation.thresholds import THRESHOLDS, SweepTable
@@ -31,8 +29,10 @@ VERDICTS = "verdicts.json"
 Results = OrderedDict[str, dict[str, Any]]
 
 
-class Evaluator(DatasetEvaluator, abc.ABC):
-    """Scores predictions on one registered dataset; what they are is the subclass's.
+class Evaluator(abc.ABC):
+    """Scores predictions on one dataset; what they are is the subclass's.
+
+    detectron2's loops drive it as one of theirs; `add` and ``metadata`` need no detectron2.
 
     Each process scores the images it is given; the main one gathers them and answers. All cells are
     of one class; scores of types stand apart. All scores lie in [0, 1] (not 0 to 100), count errors
@@ -40,7 +40,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
     only recall is scored.
 
     Args:
-        dataset_name: registered with detectron2; the metadata needs ``json_file``.
+        dataset_name: registered with detectron2, or any name beside ``metadata``.
         max_detections: cells per image that count in COCO AP and AR, the best-scored first; the
             number that the model is capped at.
         output_dir: where scores.json, per_image.csv and coco_instances_results.json go, and with
@@ -62,12 +62,13 @@ class Evaluator(DatasetEvaluator, abc.ABC):
         output_dir: str | Path | None = None,
         score_threshold: float = 0.5,
         types: Types | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         if max_detections < 1:
             raise ValueError(f"max_detections must be at least 1, got {max_detections}")
         if not 0 <= score_threshold <= 1:
             raise ValueError(f"score_threshold must be in [0, 1], got {score_threshold}")
-        self._name = dataset_name
+        self._name, self._given = dataset_name, metadata
         self._max_detections = max_detections
         self._output_dir = None if output_dir is None else Path(output_dir)
         self._score_threshold = float(score_threshold)
@@ -107,11 +108,11 @@ class Evaluator(DatasetEvaluator, abc.ABC):
         """What scores.json says beyond the scores, and by image id what became of the cells."""
         return {}, None
 
-    # -- what detectron2 calls -------------------------------------------------------------------
+    # -- what loops call --------------------------------------------------------------------------
 
     def reset(self) -> None:
         """Forget all predictions; read the ground truth again if its file has changed."""
-        path = Path(MetadataCatalog.get(self._name).json_file)
+        path = Path(self._metadata().json_file)
         status = path.stat() if path.is_file() else None
         state = (path, status.st_size, status.st_mtime_ns) if status else None
         if state is None or state != self._truth_state:
@@ -132,21 +133,32 @@ class Evaluator(DatasetEvaluator, abc.ABC):
             ValueError: a prediction is not of its image's size.
         """
         for given, output in zip(inputs, outputs, strict=True):
-            image_id = given["image_id"]
-            if image_id not in self._truth:
-                raise KeyError(
-                    f"image {image_id} is not in the ground truth of {self._name}; call reset() "
-                    f"first and use that dataset's loader"
-                )
-            true = self._truth[image_id]
             instances = output["instances"]
             boxes = None
             if instances.has("pred_boxes"):
                 boxes = np.asarray(instances.pred_boxes.tensor.detach().cpu().float())
-            try:
-                self._found[image_id] = self._score(true, Cells.from_instances(instances), boxes)
-            except ValueError as error:
-                raise ValueError(f"{true.file_name}: {error}") from error
+            self.add(given["image_id"], Cells.from_instances(instances), boxes)
+
+    def add(self, image_id: int, cells: Cells, boxes: np.ndarray | None = None) -> None:
+        """Take the prediction of one image.
+
+        Args:
+            boxes: (N, 4) x0 y0 x1 y1 that box scores look at; None = the masks' tight boxes.
+
+        Raises:
+            KeyError: the image is not in the ground truth.
+            ValueError: the prediction is not of its image's size.
+        """
+        if image_id not in self._truth:
+            raise KeyError(
+                f"image {image_id} is not in the ground truth of {self._name}; call reset() "
+                f"first and use that dataset's loader"
+            )
+        true = self._truth[image_id]
+        try:
+            self._found[image_id] = self._score(true, cells, boxes)
+        except ValueError as error:
+            raise ValueError(f"{true.file_name}: {error}") from error
 
     def evaluate(self) -> Results:
         """All scores on the main process, {} on the others.
@@ -154,8 +166,8 @@ class Evaluator(DatasetEvaluator, abc.ABC):
         Raises:
             ValueError: an image of the dataset was never predicted.
         """
-        gathered = comm.gather(self._found, dst=0)
-        if not comm.is_main_process():
+        gathered = self._gathered()
+        if not gathered:
             return OrderedDict()
         found = {image_id: item for part in gathered for image_id, item in part.items()}
         missing = [image_id for image_id in self._truth if image_id not in found]
@@ -177,6 +189,23 @@ class Evaluator(DatasetEvaluator, abc.ABC):
             self._write(self._output_dir, results)
         logger.info("scores on %s:\n%s", self._name, format_scores(results))
         return results
+
+    def _gathered(self) -> list[dict[int, Any]]:
+        """What all processes found, on the main one; [] on the others."""
+        if self._given is not None:
+            return [self._found]
+        from detectron2.utils import comm
+
+        found: list[dict[int, Any]] = comm.gather(self._found, dst=0)
+        return found if comm.is_main_process() else []
+
+    def _metadata(self) -> Any:
+        """What is known of the dataset, by attribute."""
+        if self._given is not None:
+            return SimpleNamespace(**self._given)
+        from detectron2.data import MetadataCatalog
+
+        return MetadataCatalog.get(self._name)
 
     def _typed_images(self) -> list[TypedImage]:
         """The types of all images; [] where nothing is to be said of them."""
@@ -204,7 +233,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
     @property
     def complete(self) -> bool:
         """Whether every cell of the dataset is annotated."""
-        return bool(getattr(MetadataCatalog.get(self._name), "complete", True))
+        return bool(getattr(self._metadata(), "complete", True))
 
     def predictions(self) -> list[Cells]:
         """Predicted cells in the order of image ids, all scores; after `evaluate`, main process."""
@@ -213,7 +242,11 @@ class Evaluator(DatasetEvaluator, abc.ABC):
     @property
     def kind(self) -> str:
         """What the dataset's true cells are: "masks", "boxes" or "points"."""
-        return getattr(MetadataCatalog.get(self._name), "annotations", "masks")
+        return getattr(self._metadata(), "annotations", "masks")
+
+    def images(self) -> Mapping[int, TrueImage]:
+        """The true images by their ids; after `reset`."""
+        return self._truth
 
     def file_names(self) -> dict[int, str]:
         """The images' names, relative to the image root, by their ids, in order; after `reset`."""
@@ -255,7 +288,7 @@ class Evaluator(DatasetEvaluator, abc.ABC):
 
     def _with_places(self, images: dict[int, dict[str, Any]]) -> dict[str, Any]:
         """What became of the cells of each image, and where the images lie."""
-        metadata = MetadataCatalog.get(self._name)
+        metadata = self._metadata()
         return {
             "image_root": getattr(metadata, "image_root", ""),
             "max_value": getattr(metadata, "max_value", None),

@@ -1,16 +1,15 @@
-"""The evaluators that detectron2's loops drive, one for each kind of annotations."""
+"""The evaluators, one for each kind of annotations."""
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectron2.data import MetadataCatalog
 from pycocotools import mask as coco_mask
 
 from bccd_d2.evaluation.analysis import ScoredImage, analyse, verdicts
@@ -54,15 +53,23 @@ from bccd_d2.masks.overlap import Matches, box_iou, candidate_pairs
 logger = logging.getLogger(__name__)
 
 
-def evaluator_for(dataset_name: str, **settings: Any) -> Evaluator:
-    """The evaluator of a registered dataset, by what its annotations are.
+def evaluator_for(
+    dataset_name: str, *, metadata: Mapping[str, Any] | None = None, **settings: Any
+) -> Evaluator:
+    """The evaluator of a dataset, by what its annotations are.
 
     Args:
-        settings: see `Evaluator`.
+        metadata, settings: see `Evaluator`.
     """
-    kind = getattr(MetadataCatalog.get(dataset_name), "annotations", "masks")
+    kinds: dict[str, Callable[..., Evaluator]]
     kinds = {"masks": CellEvaluator, "boxes": BoxEvaluator, "points": PointEvaluator}
-    return kinds[kind](dataset_name, **settings)
+    if metadata is None:
+        from detectron2.data import MetadataCatalog
+
+        kind = getattr(MetadataCatalog.get(dataset_name), "annotations", "masks")
+    else:
+        kind = metadata.get("annotations", "masks")
+    return kinds[kind](dataset_name, metadata=metadata, **settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +166,7 @@ class CellEvaluator(Evaluator):
         )
 
     def _coco(self, found: Sequence[_Found]) -> dict[str, CocoScores]:
-        percentiles = getattr(MetadataCatalog.get(self._name), "area_percentiles", None) or {}
+        percentiles = getattr(self._metadata(), "area_percentiles", None) or {}
         terciles = {k: v for k, v in percentiles.items() if int(k) in (33, 67)}
         return {
             task: coco_scores(

@@ -21,6 +21,8 @@ others best (docs/count.md).
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -29,15 +31,19 @@ LEAST_CONTRAST = 0.1
 LEAST_RADIUS = 5.0  # px from the outline to the innermost pixel, below which nothing is measured
 NOTHING = (np.nan, np.nan)
 _STEP = 4  # every fourth pixel says what the background is
+_MIDDLE = 2048  # px
 _GREEN = 1
 
 
-def background_green(image: np.ndarray) -> float:
+def background_green(image: Any) -> float:
     """Grey level of the background in green: the median of what Otsu's threshold calls light.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB; of one that is read in windows its middle is looked at.
     """
+    if not isinstance(image, np.ndarray):
+        top, left = (max(0, (side - _MIDDLE) // 2) for side in image.shape[:2])
+        image = image[top : top + _MIDDLE, left : left + _MIDDLE]
     green = np.ascontiguousarray(image[::_STEP, ::_STEP, _GREEN])
     split, _ = cv2.threshold(green, 0, 255, cv2.THRESH_OTSU)
     light = green[green > split]

@@ -26,7 +26,8 @@ from bccd_d2.io.tiff_pages import Plane, Planes, find_planes
 from bccd_d2.io.tiff_pixels import TiffPixels
 from bccd_d2.io.value_range import ValueRange, measure_range, scale_to_uint8
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".svs")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".svs",
+            ".ndpi")  # fmt: skip
 UNREAD_SUFFIXES = (  # of pictures that are not read; others are no pictures
     ".gif", ".heic", ".heif", ".avif", ".jp2", ".jpx", ".j2k", ".jxl", ".pdf", ".psd", ".dng",
     ".cr2", ".nef", ".arw", ".czi", ".lif", ".lsm", ".nd2", ".oib", ".oif", ".ndpi", ".vsi",

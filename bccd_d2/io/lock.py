@@ -68,13 +68,22 @@ def hold_folder(
         yield
     finally:
         if handle is not None:
-            if not shared or _alone(handle):
-                path.unlink(missing_ok=True)
-            os.close(handle)
-            _held.pop(path)
+            _let_go(handle, path, shared)
             if not existed:
                 with contextlib.suppress(OSError):
                     path.parent.rmdir()
+
+
+def _let_go(handle: int, path: Path, shared: bool) -> None:
+    """Close the lock file; it goes where nobody else shares it."""
+    if fcntl is None:  # Windows deletes no file that is open
+        os.close(handle)
+    if not shared or _alone(handle):
+        with contextlib.suppress(PermissionError):  # another process has it open
+            path.unlink(missing_ok=True)
+    if fcntl is not None:
+        os.close(handle)
+    _held.pop(path)
 
 
 def _alone(handle: int) -> bool:
@@ -112,8 +121,9 @@ def _take(path: Path, what: str, shared: bool = False) -> int:
         "what": what,
         "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-    os.truncate(handle, 0)
-    os.pwrite(handle, json.dumps(who).encode(), 0)
+    os.ftruncate(handle, 0)
+    os.lseek(handle, 0, os.SEEK_SET)
+    os.write(handle, json.dumps(who).encode())
     _held[path] = who
     return handle
 
@@ -151,6 +161,8 @@ def _lock(handle: int, path: Path, shared: bool = False) -> None:
 
 
 def _is(handle: int, path: Path) -> bool:
+    if fcntl is None:  # nobody takes the file away
+        return True
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(handle), path.stat())
     return False
@@ -158,7 +170,8 @@ def _is(handle: int, path: Path) -> bool:
 
 def _content(handle: int) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
-        found = json.loads(os.pread(handle, 4096, 0))
+        os.lseek(handle, 0, os.SEEK_SET)
+        found = json.loads(os.read(handle, 4096))
         return found if isinstance(found, dict) else {}
     return {}
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
-import logging
 import re
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import logging
 
 T = TypeVar("T")
 
@@ -53,6 +55,8 @@ def markdown_text(text: str) -> str:
 
 def clean_logs() -> None:
     """Make what this package logs from now on `printable`, such as the names of files."""
+    import logging
+
     factory = logging.getLogRecordFactory()
 
     def clean(*args: object, **kwargs: object) -> logging.LogRecord:

@@ -11,6 +11,7 @@ import logging
 import os
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -21,6 +22,7 @@ from bccd_d2.io.files import MAX_BYTES, SMALLER, UnreadableError, check_size
 # What is wrong with a file stands in our messages; without a handler tifffile prints its own.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
+NDPI = ".ndpi"  # files that are told by their name alone, by tifffile too
 MAX_PAGES = 10_000
 MAX_TAGS = 4096  # of a page
 MAX_SEGMENT = 2**28  # bytes of a tile or strip
@@ -50,6 +52,8 @@ def check_chain(stream: BinaryIO) -> int:
     size, head = os.fstat(stream.fileno()).st_size, stream.read(16)
     order = {b"II": "<", b"MM": ">"}[head[:2]]
     offset_type, count_type, tag_size = _MAGIC[_unpack(order + "H", head[2:4])]
+    if tag_size == 12 and Path(getattr(stream, "name", "")).suffix.lower() == NDPI:
+        offset_type = "Q"  # Hamamatsu's own
     offset_type, count_type = order + offset_type, order + count_type
     first = 4 if tag_size == 12 else 8
     offset = _unpack(offset_type, head[first : first + struct.calcsize(offset_type)])

@@ -107,6 +107,8 @@ class TiffPixels:
             raise EOFError("a tile or strip ends too early")
         data = bounded(data, page) if data else data
         options: dict[str, Any] = {"jpegtables": page.jpegtables} if page.jpegtables else {}
+        if page.jpegheader:  # NDPI: one JPEG a page, cut at its restart markers
+            options["jpegheader"] = page.jpegheader
         segment, _, shape = page.decode(data or None, number, **options)
         if segment is None:  # one that was never written
             return np.zeros((*shape[1:3], shape[3]), page.dtype)

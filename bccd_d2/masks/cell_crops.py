@@ -32,7 +32,7 @@ class CropOptions:
     """
 
     size: int = 64
-    cell: float = 30.0
+    cell: float = 44.0
     least: float = 0.5
 
     def __post_init__(self) -> None:

@@ -31,7 +31,7 @@ class SmallOptions:
     """
 
     channels: tuple[int, ...] = ()
-    threshold: float = 0.3
+    threshold: float = 0.5
     least: float = 0.015
     counted: tuple[float, ...] = ()
     reported_from: float = 0.0

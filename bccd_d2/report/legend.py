@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -85,5 +86,6 @@ def _entry(label: Label, x: float, y: float) -> list[Item]:
     if kind == LINE:
         items.append(Lines(np.array([(x, y), (x + 22, y)]), style))
     if style.marker:
-        items.append(Dots(np.array([(x + 11, y)]), style))
+        seen = replace(style, size=max(style.size, 7), alpha=1.0)
+        items.append(Dots(np.array([(x + 11, y)]), seen))
     return [*items, Words(x + _KEY - 2, y, text, _SIZE, "start")]

@@ -97,3 +97,20 @@ def test_numbers_out_of_range_are_refused():
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             loss(*maps, **wrong)
+
+
+def test_focal_with_alpha_a_quarter_answers_an_even_chance_with_two_fifths() -> None:
+    """Why uni_watershed takes seeds from .25: a threshold of .5 asks for three chances in four."""
+    answers = torch.arange(0.001, 1, 0.001)
+    both = torch.stack([torch.ones(()), torch.zeros(())])
+
+    def likely(chance: float) -> float:
+        losses = [
+            sum(w * focal_bce(a.logit().view(1, 1), t.view(1, 1), alpha=0.25, gamma=2).item()
+                for t, w in zip(both, (chance, 1 - chance), strict=True))
+            for a in answers
+        ]  # fmt: skip
+        return answers[int(torch.tensor(losses).argmin())].item()
+
+    assert likely(0.5) == pytest.approx(0.399, abs=0.005)
+    assert likely(0.7) < 0.5 < likely(0.8)

@@ -100,3 +100,13 @@ def test_json_form_and_uncompressed_form_read_back() -> None:
     assert convert.rle_from_json(runs) == rle
     with pytest.raises(ValueError, match="RLE"):
         convert.rle_from_json([[0.0, 0.0, 1.0, 1.0]])
+
+
+def test_a_mask_that_is_decoded_again_is_the_same_and_cannot_be_written_to():
+    """Several files ask for each cell's mask: it is remembered, so nobody may change it."""
+    rle = convert.encode_crop(np.ones((4, 13), bool), 5, 7, (40, 30))
+    crop, y0, x0 = convert.decode_crop(rle)
+    assert (y0, x0, crop.shape, crop.all()) == (5, 7, (4, 13), True)
+    assert convert.decode_crop(dict(rle))[0] is crop
+    with pytest.raises(ValueError, match="read-only"):
+        crop[0, 0] = False

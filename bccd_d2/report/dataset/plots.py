@@ -72,7 +72,7 @@ def plot_shapes(dataset: DatasetFiles) -> Chart:
     plot = Plot("width of a cell's box, px", "height, px", x_range=(0, top), y_range=(0, top),
                 equal=True)  # fmt: skip
     for marker, (name, chosen, colour) in zip(MARKERS, groups, strict=False):
-        style = Style(colour, marker=marker, size=4, alpha=0.4)
+        style = Style(colour, marker=marker, size=4.5, alpha=0.55)
         label = f"{name}: {int(chosen.sum()):,}"
         plot.dots(sides[chosen, 0], sides[chosen, 1], style, label)
     plot.line([0, top], [0, top], Style("#000000", 0.8))
