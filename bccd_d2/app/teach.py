@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bccd_d2.app.results import Findings, Model
+from bccd_d2.io.processes import processor_seconds
 from bccd_d2.io.records import read_json
 
 RECORD = {
@@ -110,7 +111,8 @@ class FineTune:
             while process.poll() is None:
                 spent = time.monotonic() - begin
                 doing = "training" if (out / "training").is_dir() else "reading the corrections"
-                yield Progress(min(spent / whole, 0.97), f"{doing}, {spent:.0f} s")
+                share = (processor_seconds(process.pid) or spent) / whole  # as the minutes count
+                yield Progress(min(share, 0.97), f"{doing}, {spent:.0f} s")
                 time.sleep(_POLL)
         finally:
             process.kill()

@@ -22,7 +22,7 @@ from bccd_d2.data.catalog import load_split, register_dataset
 from bccd_d2.data.convert.pairing import Skip
 from bccd_d2.data.convert.run import AnnotationSource, ConvertOptions, convert
 from bccd_d2.evaluation.evaluators import evaluator_for
-from bccd_d2.experiments.budget import Budget, Spent, clock_of, plan
+from bccd_d2.experiments.budget import Budget, Spent, clock_of, plan, threads_for
 from bccd_d2.experiments.weak_labels import BACKGROUND, check_model, make_weak_labels
 from bccd_d2.inference.diameter import common_diameter, estimate_diameter
 from bccd_d2.inference.predictor import PredictOptions, predict_cells
@@ -252,12 +252,13 @@ def _config(start: TrainedModel, root: Path, folder: Path, options: FineTuneOpti
 
 def _train(config: Any, minutes: float, progress: bool) -> Spent:
     """Train for some minutes."""
-    planned = plan(config, minutes)
     name, clock = clock_of(config.MODEL.DEVICE)
     folder = Path(config.OUTPUT_DIR)
     budget = Budget(minutes * 60, clock, name, folder / "budget.json")
     bar = _Bar(minutes * 60, clock, progress)
-    train(prepare(planned, uses=("TRAIN",)), extra_hooks=[_KeepStatistics(), budget, bar])
+    with threads_for(name):
+        planned = plan(config, minutes)
+        train(prepare(planned, uses=("TRAIN",)), extra_hooks=[_KeepStatistics(), budget, bar])
     return budget.spent
 
 

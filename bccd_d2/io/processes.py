@@ -25,6 +25,19 @@ def resident_bytes(process: int) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+def processor_seconds(process: int) -> float:
+    """The processor time that a process has spent; 0 where the system does not tell or it is gone.
+
+    Source: proc(5), /proc/PID/stat; the name in it may hold spaces and brackets.
+    """
+    try:
+        told = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        user, system = told.rpartition(")")[2].split()[11:13]
+    except (OSError, ValueError):
+        return 0.0
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def threads() -> int:
     """Threads that a process may use: OMP_NUM_THREADS, or 0 for as many as the library likes."""
     given = os.environ.get("OMP_NUM_THREADS", "")

@@ -23,6 +23,7 @@ NEEDS = [
 SWITCHES = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
 --disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage
 --window-size=1400,1000""".split()
+PATIENCE = 120  # s to wait for an answer; a busy machine is slow
 
 
 class Browser:
@@ -33,14 +34,14 @@ class Browser:
         driver.get(url)
         self.find(".bccd-empty")
 
-    def find(self, css: str, seconds: float = 60):
+    def find(self, css: str, seconds: float = PATIENCE):
         """The first element, waited for."""
         return self.until(lambda: self.all(css), f"no {css}", seconds)[0]
 
     def all(self, css: str) -> list:
         return self.driver.find_elements("css selector", css)
 
-    def until(self, ask, what: str, seconds: float = 60):
+    def until(self, ask, what: str, seconds: float = PATIENCE):
         """The first true answer; fails with ``what`` when there is none.
 
         The page draws its cards anew: an element that went in between is asked for again.
@@ -62,12 +63,12 @@ class Browser:
         return self.until(lambda: [item.text for item in self.all(css)], f"no {css}")[0]
 
     def shows(self, key: str, text: str) -> None:
-        self.until(lambda: self.card(key) == text, f"{key} is {self.card(key)}, not {text}", 20)
+        self.until(lambda: self.card(key) == text, f"{key} is {self.card(key)}, not {text}")
 
     def download(self, kind: str, name: str) -> Path:
         path = self.downloads / name
         path.unlink(missing_ok=True)
-        self.until(lambda: self.find(f"#bccd-{kind}").is_enabled(), f"{kind} stays grey", 20)
+        self.until(lambda: self.find(f"#bccd-{kind}").is_enabled(), f"{kind} stays grey")
         self.find(f"#bccd-{kind}").click()
         self.until(lambda: path.is_file() and path.stat().st_size, f"no {name}")
         return path

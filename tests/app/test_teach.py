@@ -66,11 +66,17 @@ def test_a_lesson_says_how_far_it_is_and_moves_the_model_on(monkeypatch, store):
     assert calls[0][calls[0].index("--weights") + 1] == "start.safetensors"
 
 
+@pytest.mark.parametrize(("told", "least", "most"), [(15.0, 0.2, 0.2), (0.0, 1e-9, 0.19)])
+def test_the_bar_goes_by_processor_time_where_it_is_told(monkeypatch, store, told, least, most):
+    monkeypatch.setattr(teach, "processor_seconds", lambda _: told)
+    script = WRITE + f"(p/'finetune.json').write_text({json.dumps(RECORD)!r})"
+    *_, word, _ = run(monkeypatch, store, script)
+    assert least <= word.share <= most  # of half a minute and 45 s
+
+
 def test_a_model_that_is_not_better_is_left(monkeypatch, store):
     text = json.dumps(RECORD | {"kept": False, "after": 0.7})
-    one, _, *_, last = run(
-        monkeypatch, store, WRITE + f"(p/'finetune.json').write_text({text!r})"
-    )
+    one, _, *_, last = run(monkeypatch, store, WRITE + f"(p/'finetune.json').write_text({text!r})")
     assert not last.kept and one.weights == "start.safetensors" and "not better" in last.text
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("detectron2")
 import torch
 
 from bccd_d2.experiments import budget, cost
-from bccd_d2.experiments.budget import Budget, clock_of, plan, train_within
+from bccd_d2.experiments.budget import Budget, clock_of, plan, threads_for, train_within
 from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.training import run
 from bccd_d2.training.build import build_schedule
@@ -144,3 +144,33 @@ def test_it_trains_for_the_time_and_goes_on_when_stopped(
     assert train_within(config, 0.02) == (weights, spent)
     with pytest.raises(ValueError, match="above 0"):
         train_within(config, 0)
+
+
+@pytest.mark.parametrize(
+    ("clock", "given", "inside"), [("processor", "", 1), ("wall", "", 2), ("processor", "2", 2)]
+)
+def test_processor_time_is_spent_by_one_thread_unless_told(monkeypatch, clock, given, inside):
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads_for(clock):
+            assert torch.get_num_threads() == inside
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_budgeted_training_takes_one_thread(small_config, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    used = []
+    monkeypatch.setattr(budget, "plan", lambda *_: used.append(torch.get_num_threads()))
+    monkeypatch.setattr(budget, "ensure_trained", lambda *_: tmp_path / "model_final.pth")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ValueError, match=r"without budget\.json"):
+            train_within(small_config(tmp_path), 1)
+    finally:
+        torch.set_num_threads(threads)
+    assert used == [1]
