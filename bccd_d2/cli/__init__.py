@@ -103,9 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _unknown(first: str, word: str) -> str:
-    whole = f"{first} {word}".strip()
-    known = {name if first else name.split()[0]: None for name in [*WORDS, *ALIASES]}
     import difflib  # here, as it takes a tenth of the time that --help does
 
+    whole = f"{first} {word}".strip()
+    known = {name if first else name.split()[0]: None for name in [*WORDS, *ALIASES]}
     near = difflib.get_close_matches(whole, known, n=1)
     return f"{whole!r} is no command" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -29,6 +29,15 @@ VERDICTS = "verdicts.json"
 Results = OrderedDict[str, dict[str, Any]]
 
 
+def metadata_of(name: str, given: Mapping[str, Any] | None = None) -> Any:
+    """What is known of a dataset, by attribute: what is given, else what detectron2 has of it."""
+    if given is not None:
+        return SimpleNamespace(**given)
+    from detectron2.data import MetadataCatalog
+
+    return MetadataCatalog.get(name)
+
+
 class Evaluator(abc.ABC):
     """Scores predictions on one dataset; what they are is the subclass's.
 
@@ -200,12 +209,7 @@ class Evaluator(abc.ABC):
         return found if comm.is_main_process() else []
 
     def _metadata(self) -> Any:
-        """What is known of the dataset, by attribute."""
-        if self._given is not None:
-            return SimpleNamespace(**self._given)
-        from detectron2.data import MetadataCatalog
-
-        return MetadataCatalog.get(self._name)
+        return metadata_of(self._name, self._given)
 
     def _typed_images(self) -> list[TypedImage]:
         """The types of all images; [] where nothing is to be said of them."""

@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from bccd_d2.evaluation.analysis import ScoredImage, analyse, verdicts
-from bccd_d2.evaluation.base import Evaluator, Results
+from bccd_d2.evaluation.base import Evaluator, Results, metadata_of
 from bccd_d2.evaluation.boxes import (
     RECALL_LIKE,
     TrueBoxes,
@@ -63,12 +63,7 @@ def evaluator_for(
     """
     kinds: dict[str, Callable[..., Evaluator]]
     kinds = {"masks": CellEvaluator, "boxes": BoxEvaluator, "points": PointEvaluator}
-    if metadata is None:
-        from detectron2.data import MetadataCatalog
-
-        kind = getattr(MetadataCatalog.get(dataset_name), "annotations", "masks")
-    else:
-        kind = metadata.get("annotations", "masks")
+    kind = getattr(metadata_of(dataset_name, metadata), "annotations", "masks")
     return kinds[kind](dataset_name, metadata=metadata, **settings)
 
 

@@ -30,7 +30,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".tif", ".tiff", 
             ".ndpi")  # fmt: skip
 UNREAD_SUFFIXES = (  # of pictures that are not read; others are no pictures
     ".gif", ".heic", ".heif", ".avif", ".jp2", ".jpx", ".j2k", ".jxl", ".pdf", ".psd", ".dng",
-    ".cr2", ".nef", ".arw", ".czi", ".lif", ".lsm", ".nd2", ".oib", ".oif", ".ndpi", ".vsi",
+    ".cr2", ".nef", ".arw", ".czi", ".lif", ".lsm", ".nd2", ".oib", ".oif", ".vsi",
     ".scn", ".mrxs", ".bif", ".dcm", ".ppm", ".pgm", ".tga", ".exr", ".hdr", ".zarr",
 )  # fmt: skip
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "TIFF")  # that Pillow may try

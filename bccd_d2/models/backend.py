@@ -52,6 +52,16 @@ def load_with(
     return load_model(name_or_path, config_file, device, precision)
 
 
+def model_path(given: str) -> Path:
+    """The file that is given, or that of the shipped model of this name.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: see `find_pretrained`.
+    """
+    path = Path(given)
+    return path if path.is_file() else find_pretrained(given)
+
+
 def _graph_file(name_or_path: str) -> Path | None:
     """The model file that is meant, where it can be used without PyTorch."""
     path = Path(name_or_path)

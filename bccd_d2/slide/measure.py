@@ -89,7 +89,7 @@ def measure_miscounts(
         classes, meant = (CELL,), [dict.fromkeys(one.names, CELL) for one in pairs]
     types = tuple(dict.fromkeys((*classes, *sorted(known)))) if len(classes) > 1 else classes
     tables = [
-        (*_compare(one, field, image, table, types, _told(table, types)), _told(table, types))
+        _compare(one, field, image, table, types)
         for one, table in zip(pairs, meant, strict=True)
         for field, image in one.images
     ]
@@ -153,15 +153,10 @@ def _meaning(
     return meant
 
 
-def _told(meant: dict[int, str], types: tuple[str, ...]) -> np.ndarray:
-    """(K,) bool, the types that some category stands for."""
-    return np.isin(types, list(meant.values()))
-
-
 def _compare(
-    pair: _Pair, field: Field, image: CocoImage, meant: dict[int, str], types: tuple[str, ...],
-    told: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    pair: _Pair, field: Field, image: CocoImage, meant: dict[int, str], types: tuple[str, ...]
+) -> tuple[np.ndarray, ...]:
+    """What `compare_counts` gives, and (K,) bool, the types that some category stands for."""
     labels = read_label_file(find_label_file(pair.folder / "labels", field.name), compact=False)
     found = Cells.from_label_map(labels)
     if len(found) != len(field.boxes):
@@ -169,7 +164,8 @@ def _compare(
                          "cells: predict again")  # fmt: skip
     names = field.types if types != (CELL,) else [CELL] * len(found)
     seen = TypedCells(found.rles, found.boxes, _places(names, types), field.image_size)
-    return compare_counts(_truth(pair, image, meant, types), seen, told)
+    told = np.isin(types, list(meant.values()))
+    return *compare_counts(_truth(pair, image, meant, types), seen, told), told
 
 
 def _truth(

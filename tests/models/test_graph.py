@@ -11,6 +11,8 @@ import torch
 
 pytest.importorskip("detectron2")
 
+from real_counts import counts_of_real_images
+
 from bccd_d2 import load_pretrained
 from bccd_d2.config.load import finalize, load_config
 from bccd_d2.masks.cell_crops import MEASURES
@@ -105,13 +107,9 @@ def test_the_shipped_types_say_the_same_with_and_without_torch():
 @pytest.mark.data
 @pytest.mark.parametrize("name", SHIPPED)
 def test_counts_of_real_images_are_equal(name, sample_root):
-    from bccd_d2.io.images import read_image
-
-    files = sorted((sample_root / "test" / "original").glob("*.jpg"))[:2]
     models = [load_pretrained(name, backend=backend, device="cpu") for backend in ("onnx", "torch")]
-    for file in files:
-        counts = {len(model.predict(read_image(file), scale=1.0)) for model in models}
-        assert len(counts) == 1
+    for counts in counts_of_real_images(models, sample_root):
+        assert len(set(counts)) == 1
 
 
 def test_a_run_is_exported_with_its_network_and_auto_takes_it(dense_run, exported, tmp_path):

@@ -11,6 +11,7 @@ pytest.importorskip("detectron2")
 pytest.importorskip("onnx")
 
 import onnx
+from real_counts import counts_of_real_images
 
 from bccd_d2 import load_pretrained
 from bccd_d2.cli import main
@@ -88,12 +89,8 @@ def test_a_shipped_model_finds_the_same_cells_in_8_bits(name):
 @pytest.mark.data
 @pytest.mark.parametrize("name", SHIPPED)
 def test_counts_of_real_images_are_near(name, sample_root):
-    from bccd_d2.io.images import read_image
-
-    files = sorted((sample_root / "test" / "original").glob("*.jpg"))[:2]
     models = [load_pretrained(name, precision=p, device="cpu") for p in ("fp32", "int8")]
-    for file in files:
-        one, other = (len(model.predict(read_image(file), scale=1.0)) for model in models)
+    for one, other in counts_of_real_images(models, sample_root):
         assert abs(one - other) <= 1
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import pytest
+from own_command import ENVIRONMENT, REPO, write_command
 
 from bccd_d2.synth.smear import draw_smear
 
-REPO = Path(__file__).resolve().parents[2]
 JAR = Path("/usr/share/java/ij.jar")
 pytestmark = [
     pytest.mark.slow,
@@ -34,15 +32,12 @@ run("Quit");
 def test_every_cell_becomes_a_roi_and_a_row(tmp_path):
     smear = draw_smear(seed=11, size=(300, 400), n_cells=6, style="grey")
     cv2.imwrite(str(tmp_path / "smear.png"), smear.image[..., ::-1])
-    command = tmp_path / "bccd"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bccd_d2 "$@"\n')
-    command.chmod(0o755)
+    command = write_command(tmp_path)
     macro = (REPO / "integrations" / "fiji" / "bccd.ijm").read_text(encoding="utf-8")
     given = macro.replace('BCCD = "bccd";', f'BCCD = "{command}";')
     (tmp_path / "bccd.ijm").write_text(given, encoding="utf-8")
     (tmp_path / "drive.ijm").write_text(DRIVE.replace("FOLDER", str(tmp_path)))
     call = ["xvfb-run", "-a", "java", "-jar", str(JAR), "-macro", str(tmp_path / "drive.ijm")]
-    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
-    subprocess.run(call, timeout=180, env=environment, capture_output=True)
+    subprocess.run(call, timeout=180, env=ENVIRONMENT, capture_output=True)
     rois, rows = (tmp_path / "said.txt").read_text().split()
     assert int(rois) == int(rows) >= 4

@@ -6,20 +6,18 @@ Needs Debian's groovy. QuPath itself is not started.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from own_command import ENVIRONMENT, REPO, write_command
 
 from bccd_d2.cli.predict import main as predict
 from bccd_d2.synth.smear import draw_smear
 
-REPO = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 X, Y, WIDTH, HEIGHT = 100, 50, 300, 260
 pytestmark = [
@@ -30,16 +28,13 @@ pytestmark = [
 
 def run(folder: Path, *selection: int) -> dict:
     """What the script gives QuPath for the smear in a folder."""
-    command = folder / "bccd"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bccd_d2 "$@"\n')
-    command.chmod(0o755)
+    command = write_command(folder)
     script = (REPO / "integrations" / "qupath" / "bccd.groovy").read_text(encoding="utf-8")
     given = script.replace('def BCCD = "bccd"', f'def BCCD = "{command}"')
     (folder / "bccd.groovy").write_text(given, encoding="utf-8")
     call = ["groovy", "-cp", HERE, HERE / "qupath" / "drive.groovy", folder / "bccd.groovy",
             folder / "smear.png", folder / "record.json", *selection]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*map(str, call)], timeout=240, env=environment, capture_output=True)
+    done = subprocess.run([*map(str, call)], timeout=240, env=ENVIRONMENT, capture_output=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads((folder / "record.json").read_text())
 

@@ -42,11 +42,12 @@ def _export(args: argparse.Namespace) -> None:
     from bccd_d2.inference.batch.sources import find_images
     from bccd_d2.io.atomic import write_text_atomic
     from bccd_d2.io.images import read_image
-    from bccd_d2.models.file import file_sha256, find_pretrained, register_model
+    from bccd_d2.models.backend import model_path
+    from bccd_d2.models.file import file_sha256, register_model
     from bccd_d2.models.int8 import Recorder, add_int8
     from bccd_d2.segmenter import Segmenter, load_pretrained
 
-    path = Path(args.model) if Path(args.model).is_file() else find_pretrained(args.model)
+    path = model_path(args.model)
     files = find_images(args.images).images
     chosen = np.unique(np.linspace(0, len(files) - 1, min(args.count, len(files))).round())
     files = [files[int(index)] for index in chosen]

@@ -45,11 +45,14 @@ def _measure(args: argparse.Namespace) -> None:
     from bccd_d2.config.files import TAXONOMIES
     from bccd_d2.io.atomic import write_json_atomic
     from bccd_d2.masks.taxonomy import read_taxonomy
+    from bccd_d2.models.backend import model_path
+    from bccd_d2.models.file import file_sha256
     from bccd_d2.slide.measure import measure_miscounts
 
     taxonomy = read_taxonomy(TAXONOMIES.find(args.taxonomy))
+    checksum = file_sha256(model_path(args.model)) if args.model else ""
     found = measure_miscounts(
-        args.predictions, args.dataset, args.split, taxonomy, _checksum(args.model), args.open
+        args.predictions, args.dataset, args.split, taxonomy, checksum, args.open
     )
     write_json_atomic(args.out, found.to_json())
     print(f"measured on {found.measured_on}")
@@ -63,12 +66,3 @@ def _measure(args: argparse.Namespace) -> None:
     invented = (str(int(n)) for n in found.invented.sum(axis=0))
     print("| invented | | " + " | ".join(invented) + " | |")
     print(f"wrote {args.out}")
-
-
-def _checksum(given: str) -> str:
-    """SHA-256 of a model file or of a shipped model; "" for ""."""
-    from bccd_d2.models.file import file_sha256, find_pretrained
-
-    if not given:
-        return ""
-    return file_sha256(given if Path(given).is_file() else find_pretrained(given))
