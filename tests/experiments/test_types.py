@@ -14,7 +14,7 @@ from bccd_d2.experiments.types.calibration import (
     fit_temperature,
 )
 from bccd_d2.experiments.types.examples import Annotated, examples_of
-from bccd_d2.experiments.types.fit import FitOptions, sampling_weights
+from bccd_d2.experiments.types.fit import FitOptions, fit, sampling_weights
 from bccd_d2.experiments.types.run import Learner, TypingOptions, lowest
 from bccd_d2.masks.cell_crops import CropOptions
 from bccd_d2.masks.cell_types import TypeOptions, probabilities
@@ -90,6 +90,23 @@ def test_rare_kinds_of_labels_are_drawn_more_often_and_empty_ones_never():
     weights = sampling_weights(allowed, counted, 0.5)
     assert weights[0] == pytest.approx(1 / 3) and weights[9] == weights[10] == 1
     assert weights[11] == 0
+
+
+def test_processor_time_is_spent_by_one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    network, used, threads = torch.nn.Linear(1, 1), [], torch.get_num_threads()
+
+    def loss() -> torch.Tensor:
+        used.append(torch.get_num_threads())
+        return network(torch.ones(1, 1)).sum()
+
+    torch.set_num_threads(2)
+    try:
+        assert fit(network, loss, FitOptions(minutes=0)) == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert used == [1]
 
 
 def test_temperature_makes_boasting_logits_honest():

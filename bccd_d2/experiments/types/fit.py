@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bccd_d2.experiments.budget import threads_for
 from bccd_d2.experiments.types.augment import recoloured, turned
 from bccd_d2.experiments.types.examples import Examples
 from bccd_d2.modeling.types.network import TypeNetwork, type_loss
@@ -96,6 +97,7 @@ def sampling_weights(allowed: np.ndarray, counted: np.ndarray, balance: float) -
     return np.where(kinds == -2, 0.0, weights)
 
 
+@threads_for("processor")
 def fit(network: nn.Module, loss: Callable[[], torch.Tensor], options: FitOptions) -> int:
     """Steps on ``loss`` until the time is spent, at least one; how many it were."""
     optimizer = torch.optim.AdamW(
