@@ -93,3 +93,24 @@ def test_pretraining(tiny_dataset, tmp_path):
 
 def test_counts():
     assert "mean" in run("counts.py", "shares", "--draws", 2)
+
+
+def test_annotators(tiny_dataset, tmp_path):
+    """Cells of one image score below the threshold: its own threshold finds them all the same."""
+    described = json.loads((tiny_dataset / "dataset.json").read_text())["splits"]["train"]
+    truth = json.loads((tiny_dataset / described["json"]).read_text())
+    first = truth["images"][0]["id"]
+    low = sum(cell["image_id"] == first for cell in truth["annotations"])
+    high = len(truth["annotations"]) - low
+    assert low and high
+    results = [
+        {key: cell[key] for key in ("image_id", "category_id", "segmentation")}
+        | {"score": 0.6 if cell["image_id"] == first else 0.9}
+        for cell in truth["annotations"]
+    ]
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(results))
+    options = ["--predictions", file, "--dataset", tiny_dataset, "--split", "train"]
+    printed = run("annotators.py", *options)
+    assert f"threshold 0.75: {2 * high / (2 * high + low):.3f}" in printed
+    assert "its annotations: 1.000" in printed
