@@ -58,6 +58,9 @@ def test_train_step(tiny_dataset):
     small = [*SMALL_DETECTOR, "INPUT.CROP_SIZE", 64, "DATASETS.ROOT", tiny_dataset]
     printed = run("train_step.py", "--config-file", config, *options, *small)
     assert "ratio" in printed
+    [line] = [one for one in printed.splitlines() if one.startswith("bare loop: ")]
+    images, operations = (float(part.split()[0]) for part in line[11:].split(", "))
+    assert images > 0 and operations > 0
 
 
 @pytest.mark.parametrize("config", ["configs/otsu_watershed.yaml", ""])
