@@ -18,9 +18,9 @@ def is_boxed(record: Mapping[str, Any]) -> bool:
     return record.get("kind", "masks") == "boxes"
 
 
-def boxes_of(record: Mapping[str, Any]) -> np.ndarray:
-    """(N, 4) float boxes x0 y0 x1 y1 of the annotations ("bbox" x, y, w, h) of a dataset dict."""
-    boxes = np.array([a["bbox"] for a in record["annotations"]], dtype=np.float64).reshape(-1, 4)
+def boxes_of(annotations: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """(N, 4) float boxes x0 y0 x1 y1 of annotations whose ``bbox`` is x, y, w, h."""
+    boxes = np.array([row["bbox"] for row in annotations], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 
