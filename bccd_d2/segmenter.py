@@ -24,6 +24,7 @@ from bccd_d2.inference.trust import Trust, assess
 from bccd_d2.inference.tta import parse_views
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.classes import Classes
+from bccd_d2.masks.labels import disc_diameter
 
 AUTO = "auto"  # for a diameter: estimated from the image
 CANDIDATES = 0.2  # score from which an outline counts as a candidate where trust is asked
@@ -134,7 +135,7 @@ class Segmenter:
             return assess(image, seen, threshold, self.diameter / options.scale, estimate)
         # It knows one size only, so what it finds is all there is to go by.
         areas = seen.above(threshold).areas
-        diameter = 2 * float(np.sqrt(np.median(areas) / np.pi)) if areas.any() else 1.0
+        diameter = float(disc_diameter(np.median(areas))) if areas.any() else 1.0
         return assess(image, seen, threshold, max(diameter, 1.0))
 
     def estimate_diameter(self, image: Any) -> DiameterEstimate:

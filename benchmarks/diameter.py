@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from bccd_d2.masks.labels import disc_diameter
+
 TRIED = (16.0, 23.0, 32.0, 45.0, 64.0, 90.0, 128.0)  # px, for points
 BEYOND = 1.4
 
@@ -67,7 +69,7 @@ def true_diameter(kind: str, truth: Any, image: np.ndarray, model: Any) -> float
         return _diameter_of_points(truth.cells, image, model)
     if kind == "masks":
         whole = ~truth.cells.touches_border()
-        sizes = 2 * np.sqrt(truth.cells.areas[whole] / np.pi)
+        sizes = disc_diameter(truth.cells.areas[whole])
     else:
         corners, (height, width) = truth.cells.boxes, truth.image_size
         whole = (corners[:, :2] > 1).all(1) & (corners[:, 2] < width - 1)
@@ -88,7 +90,7 @@ def _diameter_of_points(points: np.ndarray, image: np.ndarray, model: Any) -> fl
         alone = np.bincount(inside, minlength=len(cells) + 1)[1:] == 1
         areas = np.bincount(labels.ravel(), minlength=len(cells) + 1)[1:]
         if alone.sum() > most:
-            most, found = int(alone.sum()), float(np.median(2 * np.sqrt(areas[alone] / np.pi)))
+            most, found = int(alone.sum()), float(np.median(disc_diameter(areas[alone])))
     return found
 
 

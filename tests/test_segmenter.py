@@ -88,7 +88,7 @@ def test_half_precision_is_half_the_size_and_close(run, shipped, image, tmp_path
 
 def test_a_value_beyond_half_precision_is_refused(tmp_path):
     with pytest.raises(ValueError, match="tensor w has values beyond float16"):
-        model_files.write_model_file(tmp_path / "a", {"w": torch.tensor([1e6])}, {}, half=True)
+        model_files.stored_tensors({"w": torch.tensor([1e6])}, half=True)
 
 
 def test_scores_do_not_depend_on_threads_or_batch(shipped, image):

@@ -9,7 +9,7 @@ import numpy as np
 
 from bccd_d2.io.label_images import read_label_file
 from bccd_d2.masks.labels import cell_boxes
-from bccd_d2.models.file import describe, write_model_file
+from bccd_d2.models.file import describe, stored_tensors, write_model_file
 from bccd_d2.models.load import load_model
 from bccd_d2.models.preprocessing import Preprocessing
 from bccd_d2.synth.dataset import write_dataset
@@ -24,7 +24,7 @@ def sized_model(path: Path) -> Path:
     config.INPUT.IMAGE_SCALE = 0.5
     point = {"score_threshold": model.score_threshold, "origin": "a test"}
     described = describe("sized", config, point, Preprocessing.of(config).state_dict())
-    write_model_file(path, model.net.state_dict(), described)
+    write_model_file(path, stored_tensors(model.net.state_dict()), described)
     return path
 
 

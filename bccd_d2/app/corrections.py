@@ -22,6 +22,7 @@ from bccd_d2.export.table import Table
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
 from bccd_d2.io.label_images import write_label_map
 from bccd_d2.io.records import check
+from bccd_d2.masks.cell_types import usual_diameter
 from bccd_d2.masks.cells import Cells
 
 UNDO, REDO = "undo", "redo"
@@ -40,6 +41,7 @@ ACTIONS: dict[str, dict[str, Any]] = {  # what a page may ask for, and with what
     REDO: {},
 }
 STEPS = 500  # that can be undone
+_NO_CELLS = 50.0  # px: how large a cell is taken for where there is none yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,8 @@ def correct(findings: Findings, action: Mapping[str, Any], threshold: float) -> 
         else:
             kept = replace(kept, past=(*kept.past, cells), future=rest)
     else:
-        now = _apply(cells, action, _Context(image, kept.candidates, _diameter(cells)))
+        diameter = usual_diameter(cells) if len(cells) else _NO_CELLS
+        now = _apply(cells, action, _Context(image, kept.candidates, diameter))
         kept = replace(kept, past=(*kept.past, cells)[-STEPS:], future=())
     trail = (*kept.trail, {"when": _now(), **action})
     return replace(
@@ -128,13 +131,6 @@ def _measured(
 
 def _identity(cells: PredictedCells, place: int) -> tuple[bytes, int, float]:
     return cells.rles[place]["counts"], int(cells.class_ids[place]), float(cells.scores[place])
-
-
-def _diameter(cells: Cells) -> float:
-    """Of a typical cell; 50 px where there is none."""
-    inside = cells.areas[~cells.touches_border()]
-    areas = inside if len(inside) else cells.areas
-    return float(2 * np.sqrt(np.median(areas) / np.pi)) if len(areas) else 50.0
 
 
 def _now() -> str:

@@ -10,8 +10,9 @@ import numpy as np
 
 from bccd_d2.app.results import Findings
 from bccd_d2.evaluation.cell_kinds import CELL
+from bccd_d2.io.tables import PALLOR
 from bccd_d2.slide.count import CountedSample, CountOptions, count_sample
-from bccd_d2.slide.fields import PALLOR, Field, Sample
+from bccd_d2.slide.fields import Field, Sample
 from bccd_d2.slide.page import interval, number
 
 CORRECTED = (

@@ -127,11 +127,11 @@ class FineTune:
     def _taught(self, out: Path, record: Mapping[str, Any]) -> Taught:
         if record["kept"]:
             self.weights, self.config_file = str(out), ""
-        images = f"{record['train_images']} images taught"
+        images = f"images learned from: {record['train_images']}"
         if record["before"] is None or record["after"] is None:
             return Taught(str(out), record["kept"], f"{images}; none was left to check on")
         text = (
-            f"{images}; {record['score']} on {record['held_out_images']} held-out images "
+            f"{images}, held out: {record['held_out_images']}; {record['score']} "
             f"{record['before']:.3f} before, {record['after']:.3f} after"
         )
         if not record["kept"]:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from skimage.segmentation import watershed
 
 from bccd_d2.data.ignored import IGNORED, LEFT_OUT
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.labels import cell_boxes
-from bccd_d2.masks.overlap import box_iou
+from bccd_d2.masks.labels import cell_boxes, disc_diameter
+from bccd_d2.masks.overlap import box_iou, match
 
 DIAMETER_OVER_BOX = 0.97  # the disc of a cell's area is a little smaller than its box
 
@@ -66,17 +65,10 @@ class WeakLabels:
 
 
 def pair_boxes(candidates: np.ndarray, boxes: np.ndarray, least: float) -> np.ndarray:
-    """(M,) index of the candidate of each box, -1 for none; each candidate serves one box.
-
-    The pairs with the largest sum of IoUs, of those that reach ``least``.
-    """
+    """(M,) index of the candidate of each box, -1 for none; `overlap.match` of the boxes."""
     chosen = np.full(len(boxes), -1)
-    if not len(candidates) or not len(boxes):
-        return chosen
-    overlap = box_iou(candidates, boxes)
-    rows, columns = linear_sum_assignment(-np.where(overlap >= least, overlap, 0))
-    fits = overlap[rows, columns] >= least
-    chosen[columns[fits]] = rows[fits]
+    pairs = match(box_iou(candidates, boxes), least)
+    chosen[pairs.truth_index] = pairs.pred_index
     return chosen
 
 
@@ -214,7 +206,7 @@ def labels_from_points(
     labels = new[label_map]
     unknown = _opened(doubtful, cell_boxes(labels))
     unknown |= (label_map > 0) & (labels == 0)
-    radius = max(3, round(np.sqrt(typical / np.pi) * 1.2))
+    radius = max(3, round(disc_diameter(typical) * 0.6))
     spots = np.zeros(size, dtype=np.uint8)
     for x, y, cell in zip(columns, rows, owner, strict=True):
         if not new[cell]:

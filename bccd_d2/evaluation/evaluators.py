@@ -38,17 +38,11 @@ from bccd_d2.evaluation.points import (
 )
 from bccd_d2.evaluation.scores import ImageScores, dataset_scores, score_image
 from bccd_d2.evaluation.thresholds import THRESHOLDS, SweepTable, sweep_comparisons
-from bccd_d2.evaluation.truth import (
-    TrueImage,
-    check_image_size,
-    read_true_boxes,
-    read_true_points,
-    read_truth,
-)
+from bccd_d2.evaluation.truth import TrueImage, read_true_boxes, read_true_points, read_truth
 from bccd_d2.evaluation.typed import class_precisions
 from bccd_d2.evaluation.types import IOU, TypedImage
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.overlap import Matches, box_iou, candidate_pairs
+from bccd_d2.masks.overlap import Matches, box_iou, candidate_pairs, check_image_size
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from bccd_d2.masks.overlap import (
     Matches,
     best_pairs,
     candidate_pairs,
+    check_image_size,
     iou_matrix,
     resolve_overlaps,
 )
@@ -84,11 +86,7 @@ def compare(truth: Cells, predictions: Cells) -> Comparison:
     Raises:
         ValueError: the two are of different image sizes.
     """
-    if truth.image_size != predictions.image_size:
-        raise ValueError(
-            f"predictions must be of the truth's image size {truth.image_size}, got "
-            f"{predictions.image_size}; scale them to the original image first"
-        )
+    check_image_size(truth.image_size, predictions)
     visible = resolve_overlaps(predictions)
     pairs = candidate_pairs(iou_matrix(visible.rles, truth.rles), IOU_THRESHOLDS[0])
     return Comparison(
@@ -196,9 +194,7 @@ def instance_scores(images: Sequence[InstanceCounts]) -> dict[str, float | None]
     Raises:
         ValueError: no images.
     """
-    if not images:
-        raise ValueError("images is empty: there is nothing to score; check the dataset's split")
-    total = sum(images[1:], start=images[0])
+    total = summed(images)
     cells = {
         "truth": float(total.truth),
         "predicted": float(total.predicted),
@@ -207,6 +203,17 @@ def instance_scores(images: Sequence[InstanceCounts]) -> dict[str, float | None]
     known = total.truth > 0
     pooled = {k: value if known else None for k, value in pooled_scores(total).items()}
     return pooled | count_errors(images) | cells
+
+
+def summed(images: Sequence[Any]) -> Any:
+    """The counts of all images, of whichever class they are, added up.
+
+    Raises:
+        ValueError: no images.
+    """
+    if not images:
+        raise ValueError("images is empty: there is nothing to score; check the dataset's split")
+    return sum(images[1:], start=images[0])
 
 
 def ratio(numerator: float, denominator: float, otherwise: float) -> float:

@@ -20,6 +20,7 @@ from scipy import stats
 from bccd_d2.evaluation.counting import LEVEL, Estimate, share_of
 from bccd_d2.evaluation.slide_counts import Quantity
 from bccd_d2.io.records import read_yaml
+from bccd_d2.masks.labels import disc_diameter
 
 LIMITS = Path(__file__).with_name("morphology.yaml")
 _SHAPE = {
@@ -52,7 +53,7 @@ class RedCells:
     @property
     def diameters(self) -> np.ndarray:
         """(N,) of the discs of their areas, in micrometres, or px where the size is not known."""
-        return 2 * np.sqrt(self.areas / np.pi) * (self.pixel_size or 1.0)
+        return disc_diameter(self.areas) * (self.pixel_size or 1.0)
 
     @property
     def measured_pallor(self) -> np.ndarray:

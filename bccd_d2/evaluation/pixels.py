@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from bccd_d2.evaluation.instances import ratio
+from bccd_d2.evaluation.instances import ratio, summed
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.overlap import check_image_size
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,7 @@ def count_pixels(truth: Cells, predictions: Cells) -> PixelCounts:
     Raises:
         ValueError: the two are of different image sizes.
     """
-    if truth.image_size != predictions.image_size:
-        raise ValueError(
-            f"predictions must be of the truth's image size {truth.image_size}, got "
-            f"{predictions.image_size}; scale them to the original image first"
-        )
+    check_image_size(truth.image_size, predictions)
     shared = true_pixels = predicted_pixels = 0
     unions = [coco_mask.merge(cells.rles) for cells in (truth, predictions) if len(cells)]
     if len(truth):
@@ -109,8 +106,7 @@ def pixel_scores(images: Sequence[PixelCounts]) -> dict[str, float | None]:
     Raises:
         ValueError: no images.
     """
-    if not images:
-        raise ValueError("images is empty: there is nothing to score; check the dataset's split")
+    total = summed(images)
     each = [pixel_ratios(image) for image in images]
     spread = {}
     for name in each[0]:
@@ -118,6 +114,5 @@ def pixel_scores(images: Sequence[PixelCounts]) -> dict[str, float | None]:
         spread[f"{name}_image_mean"] = float(np.mean(ratios))
         for level, short in ((25, "q25"), (50, "median"), (75, "q75")):
             spread[f"{name}_image_{short}"] = float(np.percentile(ratios, level))
-    total = sum(images[1:], start=images[0])
     values = class_ratios(total) | spread
     return {k: value if total.truth else None for k, value in values.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bccd_d2.evaluation.instances import ratio
+from bccd_d2.evaluation.instances import ratio, summed
 from bccd_d2.masks.cells import Cells
 
 
@@ -104,9 +104,7 @@ def point_scores(images: Sequence[PointCounts], complete: bool = True) -> dict[s
     Raises:
         ValueError: no images.
     """
-    if not images:
-        raise ValueError("images is empty: there is nothing to score; check the dataset's split")
-    total = sum(images[1:], start=images[0])
+    total = summed(images)
     shares = {
         "recall": total.covered,
         "alone": total.alone,

@@ -18,6 +18,7 @@ from bccd_d2.evaluation.instances import (
     count_errors,
     count_instances,
     pooled_scores,
+    summed,
 )
 from bccd_d2.masks.cells import Cells
 
@@ -88,7 +89,7 @@ def sweep_comparisons(
     rows = []
     for threshold in ordered:
         images = [count_instances(c, threshold, iou_thresholds=(0.5,)) for c in comparisons]
-        rows.append(pooled_scores(sum(images[1:], start=images[0])) | count_errors(images))
+        rows.append(pooled_scores(summed(images)) | count_errors(images))
     keys = ("F1@.5", "precision@.5", "recall@.5", "PQ", "count_mae", "count_bias")
     return SweepTable(np.array(ordered), *(np.array([row[key] for row in rows]) for key in keys))
 

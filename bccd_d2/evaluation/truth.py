@@ -123,16 +123,3 @@ def _check_kind(json_file: str | Path, images: list[CocoImage], wanted: str) -> 
             f"{json_file}: this dataset has {kind}, no {wanted}; it serves `bccd train "
             f"--eval-only` and `bccd compare`, which score by what it has"
         )
-
-
-def check_image_size(size: tuple[int, int], predictions: Cells) -> None:
-    """Refuse predictions of another image size than the truth's.
-
-    Raises:
-        ValueError: they are.
-    """
-    if tuple(size) != predictions.image_size:
-        raise ValueError(
-            f"predictions must be of the truth's image size {tuple(size)}, got "
-            f"{predictions.image_size}; scale them to the original image first"
-        )

@@ -17,7 +17,13 @@ from detectron2.data import MetadataCatalog
 from torch import nn
 
 from bccd_d2.evaluation.coco import average_precision
-from bccd_d2.evaluation.instances import compare, count_errors, count_instances, pooled_scores
+from bccd_d2.evaluation.instances import (
+    compare,
+    count_errors,
+    count_instances,
+    pooled_scores,
+    summed,
+)
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.masks.decode import DecodeOptions
 from bccd_d2.modeling.dense.answer import AnswerOptions, to_cells
@@ -119,7 +125,7 @@ class DenseSearch:
         pairs = zip(self._truth, found, strict=True)
         counts = [count_instances(compare(t, f), 0.0, iou_thresholds=(0.5,)) for t, f in pairs]
         ap = average_precision(self._truth, found, self._cap)
-        pooled = pooled_scores(sum(counts[1:], start=counts[0]))
+        pooled = pooled_scores(summed(counts))
         return Trial(options, ap, pooled["F1@.5"], count_errors(counts)["count_mae"])
 
     def tune(

@@ -17,6 +17,7 @@ from detectron2.data import MetadataCatalog
 from bccd_d2.evaluation.coco import average_precision
 from bccd_d2.evaluation.truth import read_truth
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.labels import disc_diameter
 from bccd_d2.masks.otsu import OtsuOptions
 from bccd_d2.modeling.options import options_of
 from bccd_d2.modeling.otsu import OtsuWatershed
@@ -72,7 +73,7 @@ def tune(
     areas = np.concatenate([cells.areas for cells in truth])
     if not areas.size:
         raise ValueError(f"no image of {list(config.DATASETS.TRAIN)} has a cell to tune by")
-    diameter = 2 * np.sqrt(np.median(areas) / np.pi) * config.INPUT.IMAGE_SCALE
+    diameter = disc_diameter(np.median(areas)) * config.INPUT.IMAGE_SCALE
     usual = options_of(OtsuOptions, config.MODEL.OTSU)
     start = dataclasses.replace(usual, cell_diameter=round(float(diameter)))
     unknown = set(grid) - {field.name for field in dataclasses.fields(start)}

@@ -33,9 +33,10 @@ import cv2
 import numpy as np
 
 from bccd_d2.export.pallor import NOTHING, background_green, central_pallor
-from bccd_d2.io.tables import write_table
+from bccd_d2.io.tables import BOX, PALLOR, write_table
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.classes import Classes
+from bccd_d2.masks.labels import disc_diameter
 
 if TYPE_CHECKING:
     import pandas
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 Table = dict[str, np.ndarray]
 SHAPE = ("centroid_x", "centroid_y", "perimeter", "eccentricity", "solidity")
 COLOUR = ("mean_red", "mean_green", "mean_blue", "mean_intensity")
-PALLOR = ("pallor_area", "pallor_contrast")
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -85,11 +85,10 @@ def measure(
     shape = np.array([_shape(*crop) for crop in cells.crops()]).reshape(-1, len(SHAPE))
     columns = dict(zip(SHAPE, shape.T, strict=True))
     table["centroid_x"], table["centroid_y"] = columns["centroid_x"], columns["centroid_y"]
-    names = ("box_x0", "box_y0", "box_x1", "box_y1")
-    table.update(zip(names, cells.boxes.astype(np.int64).T, strict=True))
+    table.update(zip(BOX, cells.boxes.astype(np.int64).T, strict=True))
     area = table["area"] = cells.areas
     perimeter = table["perimeter"] = columns["perimeter"]
-    table["equivalent_diameter"] = np.sqrt(4 * area / np.pi)
+    table["equivalent_diameter"] = disc_diameter(area)
     table["circularity"] = np.minimum(4 * np.pi * area / perimeter**2, 1)
     table["eccentricity"], table["solidity"] = columns["eccentricity"], columns["solidity"]
     if image is not None:

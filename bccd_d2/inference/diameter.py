@@ -20,6 +20,7 @@ import numpy as np
 
 from bccd_d2.inference.predictor import Answer, check_image
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.labels import disc_diameter
 
 FIRST = (46.0, 95.0)  # px that a cell may have; each look sees about half to twice of it
 AGAINST = 200.0  # px; granules of a large cell convince the first looks, the cell itself this one
@@ -215,7 +216,7 @@ def _evidence(cells: Cells, size: float, least: float) -> tuple[np.ndarray, np.n
     assumed size is believed more than one at the edge of what the model bears.
     """
     whole = (cells.scores >= least) & ~cells.touches_border(2)
-    diameters = 2 * np.sqrt(cells.areas[whole] / np.pi)
+    diameters = disc_diameter(cells.areas[whole])
     scores = cells.scores[whole]
     kept = (diameters >= BEARS[0] * size) & (diameters <= BEARS[1] * size)
     diameters, scores = diameters[kept], scores[kept]

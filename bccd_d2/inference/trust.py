@@ -28,6 +28,7 @@ import numpy as np
 from bccd_d2.inference.diameter import DiameterEstimate
 from bccd_d2.inference.predictor import check_image
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.labels import disc_diameter
 
 CHECKS = ("unexplained", "unstained", "doubt", "faint", "size", "spread", "unsized", "blur",
           "crowding")  # fmt: skip
@@ -134,7 +135,7 @@ def measure(
     labels = _reduced(cells, small.shape[:2])
     covered = cv2.dilate((labels > 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     stained = max(int(stain.sum()), 0.005 * stain.size)
-    sizes = 2 * np.sqrt(cells.areas[~cells.touches_border()] / np.pi)
+    sizes = disc_diameter(cells.areas[~cells.touches_border()])
     values = {
         "unexplained": float((stain & ~covered).sum() / stained),
         "unstained": _unstained(labels, stain),

@@ -129,6 +129,9 @@ def open_picture(stream: BinaryIO) -> Iterator[Image.Image]:
             ) from error
         with picture:
             check_size(*picture.size, len(picture.getbands()))
+            frames = getattr(picture, "n_frames", 1)
+            if frames > 1 and picture.format in ("PNG", "WEBP"):
+                raise UnreadableError(f"it is a film of {frames} pictures: save each as a PNG")
             _check_not_cut(stream, picture)
             yield picture
 
@@ -183,8 +186,6 @@ def _pillow_rgb(
     if turned.mode.startswith("I") or turned.mode == "F":
         pixels = np.asarray(turned)
         return _to_rgb(pixels.astype(np.uint16) if _fits_16(turned, pixels) else pixels, max_value)
-    if turned.mode == "LAB":
-        return cv2.cvtColor(np.asarray(turned), cv2.COLOR_LAB2RGB), ValueRange()
     return np.asarray(turned if turned.mode == "RGB" else turned.convert("RGB")), ValueRange()
 
 

@@ -83,6 +83,11 @@ def plain_stem(stem: str) -> str:
     return found[1] if found else stem
 
 
+def names_masks(folder: str) -> bool:
+    """Whether a folder's name says that it holds masks or label images, such as ``labels``."""
+    return re.fullmatch(_WORDS, folder, re.IGNORECASE) is not None
+
+
 def same_name(stem: str) -> str:
     """A stem as it is compared: one unicode spelling."""
     return unicodedata.normalize("NFC", stem)

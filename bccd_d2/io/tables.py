@@ -11,6 +11,10 @@ from typing import Any
 from bccd_d2.io.atomic import write_text_atomic
 from bccd_d2.io.text import csv_text
 
+# Columns of the table of cells that those who count a sample's cells read again.
+BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
+PALLOR = ("pallor_area", "pallor_contrast")
+
 
 def write_table(
     path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.labels import disc_diameter
 
 MEASURES = ("size", "elongation", "solidity", "filled", "border")
 
@@ -110,6 +111,6 @@ def _shape(mask: np.ndarray, diameter: float) -> tuple[float, float, float, floa
         points = cv2.convexHull(np.concatenate(outlines))
         # Contours run through pixel centres: half a pixel all round is missing.
         hull = max(cv2.contourArea(points) + cv2.arcLength(points, True) / 2 + 1, hull)
-    size = np.log2(2 * np.sqrt(area / np.pi) / diameter)
+    size = np.log2(disc_diameter(area) / diameter)
     longer = np.log2(max(height, width) / min(height, width))
     return float(size), float(longer), area / hull, area / (height * width)

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 
 from bccd_d2.masks.cell_crops import CropOptions, look_at
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.labels import disc_diameter
 from bccd_d2.masks.rle import Rle, encode_crop
 
 
@@ -130,7 +131,7 @@ def usual_diameter(cells: Cells) -> float:
     """
     areas, whole = cells.areas, ~cells.touches_border()
     areas = areas[whole] if whole.any() else areas
-    return float(max(2 * np.sqrt(np.median(areas) / np.pi), 1.0)) if len(areas) else 1.0
+    return float(max(disc_diameter(np.median(areas)), 1.0)) if len(areas) else 1.0
 
 
 def together(first: Cells, second: Cells) -> Cells:

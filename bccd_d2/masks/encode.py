@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from bccd_d2.masks.flows import cell_centres, encode_flow
-from bccd_d2.masks.labels import cell_areas, cell_boxes, check_label_map
+from bccd_d2.masks.labels import cell_areas, cell_boxes, check_label_map, disc_diameter
 
 TARGETS = ("cell", "boundary", "centre", "distance", "flow")
 CHANNELS = {name: 2 if name == "flow" else 1 for name in TARGETS}
@@ -145,7 +145,7 @@ def encode_centre(label_map: np.ndarray, options: EncodeOptions | None = None) -
     owner = label_map[rows, columns] - 1
     size = np.full(len(centres), options.centre_size)
     if options.centre_relative:
-        size *= np.sqrt(cell_areas(label_map) * 4 / np.pi)
+        size *= disc_diameter(cell_areas(label_map))
     distance = ((rows - centres[owner, 0]) ** 2 + (columns - centres[owner, 1]) ** 2) / (
         np.maximum(size[owner], 1e-6) ** 2
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
@@ -16,6 +18,11 @@ def relabel(label_map: np.ndarray) -> np.ndarray:
 def cell_areas(label_map: np.ndarray) -> np.ndarray:
     """(N,) int64 pixels a cell, N the largest label; 0 for a label that is not there."""
     return np.bincount(check_label_map(label_map).ravel(), minlength=1)[1:].astype(np.int64)
+
+
+def disc_diameter(area: Any) -> Any:
+    """px, float64: across the disc of an area, a number or an array of them; 0 of no area."""
+    return 2 * np.sqrt(np.asarray(area) / np.pi)
 
 
 def cell_boxes(label_map: np.ndarray) -> np.ndarray:

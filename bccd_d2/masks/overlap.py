@@ -45,6 +45,19 @@ class Matches:
         return Matches(self.pred_index[index], self.truth_index[index], self.iou[index])
 
 
+def check_image_size(size: tuple[int, int], predictions: Cells) -> None:
+    """Refuse predictions of another image size than the truth's.
+
+    Raises:
+        ValueError: they are.
+    """
+    if tuple(size) != predictions.image_size:
+        raise ValueError(
+            f"predictions must be of the truth's image size {tuple(size)}, got "
+            f"{predictions.image_size}; scale them to the original image first"
+        )
+
+
 def iou_matrix(predictions: Sequence[Rle], truth: Sequence[Rle]) -> np.ndarray:
     """(N, M) float64 intersection over union of masks of one image size.
 

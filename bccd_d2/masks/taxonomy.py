@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,12 @@ class Taxonomy:
 
     def node(self, label: str) -> str:
         """The name in the tree that a label means; the label itself where there is none."""
-        known = {plain(name): name for name in (CELL, *self.parents)}
-        return known.get(plain(label)) or self.aliases.get(plain(label)) or label
+        return self._known.get(plain(label), label)
+
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        """The name that each name and alias means, by the form of `plain`."""
+        return {**self.aliases, **{plain(name): name for name in (CELL, *self.parents)}}
 
     def path(self, label: str) -> tuple[str, ...]:
         """The names from the root down to what a label means."""

@@ -75,23 +75,17 @@ def write_model_file(
     path: str | Path,
     tensors: Mapping[str, torch.Tensor],
     description: Mapping[str, Any],
-    *,
-    half: bool = False,
 ) -> str:
     """Write a model file, whole or not at all; its SHA-256.
 
     Args:
-        tensors: the model's state dict.
+        tensors: the model's state dict, of `stored_tensors` where it is not as a file holds it.
         description: of `describe`.
-        half: floating point tensors as float16.
-
-    Raises:
-        ValueError: a tensor does not fit into float16.
     """
     from safetensors.torch import save
 
     text = json.dumps({"format": FORMAT, **description}, allow_nan=False)
-    content = save(stored_tensors(tensors, half=half), {HEADER: text})
+    content = save(dict(tensors), {HEADER: text})
     write_bytes_atomic(path, content)
     return hashlib.sha256(content).hexdigest()
 

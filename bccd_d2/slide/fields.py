@@ -12,11 +12,11 @@ from bccd_d2.evaluation.cell_kinds import CELL
 from bccd_d2.evaluation.counting import in_counting_frame
 from bccd_d2.io.images import planes, read_image
 from bccd_d2.io.records import read_json, read_rows
+from bccd_d2.io.tables import BOX, PALLOR
 from bccd_d2.io.tiff_pages import Plane
+from bccd_d2.masks.labels import disc_diameter
 
 REMEDY = "predict again: bccd predict --images ... --out ... (--save csv at least)"
-BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
-PALLOR = ("pallor_area", "pallor_contrast")  # columns of `export.table`
 _CELLS = {"id": int, **dict.fromkeys(BOX, int), "area": int, "score": float}
 _COUNTS = {"image": str, "file": str, "page": int, "height": int, "width": int}
 _RUN = {"models": [dict], "looked_at": dict, "options": dict}
@@ -58,7 +58,7 @@ class Field:
     @property
     def diameter(self) -> float | None:
         """Median px across the cells; None without any."""
-        return float(2 * np.sqrt(np.median(self.areas) / np.pi)) if len(self.areas) else None
+        return float(disc_diameter(np.median(self.areas))) if len(self.areas) else None
 
     def image(self) -> np.ndarray:
         """The image, (H, W, 3) uint8 RGB.

@@ -23,6 +23,7 @@ from bccd_d2.data.weak_labels import (
     labels_from_points,
 )
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.labels import disc_diameter
 from bccd_d2.modeling.dense.answer import to_cells
 
 SCALES = (1.0, 0.6, 1.4)  # of the size the model likes: larger cells want the smaller ones
@@ -126,7 +127,7 @@ def _measured(cells: Cells, points: np.ndarray) -> float | None:
         height, width = cells.image_size
         owner = cells.to_label_map()[rows.clip(0, height - 1), columns.clip(0, width - 1)]
         good &= np.bincount(owner, minlength=len(cells) + 1)[1:] == 1
-    return float(np.median(2 * np.sqrt(cells.areas[good] / np.pi))) if good.any() else None
+    return float(np.median(disc_diameter(cells.areas[good]))) if good.any() else None
 
 
 def _joined(parts: Sequence[Cells]) -> Cells:

@@ -92,7 +92,8 @@ class PatientTeacher:
         for share in (0.2, 0.5, 0.8):
             yield Progress(share, f"training, {minutes:g} min")
             time.sleep(0.1)
-        yield Taught("folder", True, "F1@.5 on 1 held-out images 0.800 before, 0.900 after")
+        text = "images learned from: 2, held out: 1; F1@.5 0.800 before, 0.900 after"
+        yield Taught("folder", True, text)
 
     def load(self, folder: str):
         return Taller

@@ -67,7 +67,7 @@ def test_a_lesson_mends_three_kinds_of_fault(browser, tmp_path):
     assert (record["train_images"], record["held_out_images"], record["kept"]) == (2, 1, True)
     assert record["before"] < 0.8 and record["after"] > 0.9, record
     assert record["minutes"] <= float(MINUTES)
-    scores = re.search(r"F1@.5 on 1 held-out images (\S+) before, (\S+) after", text)
+    scores = re.search(r"held out: 1; F1@.5 (\S+) before, (\S+) after", text)
     assert [float(one) for one in scores.groups()] == [
         round(record[when], 3) for when in ("before", "after")
     ]

@@ -97,7 +97,18 @@ def lab(folder: Path, rgb: np.ndarray) -> tuple[Path, np.ndarray]:
     profiles = [ImageCms.createProfile(name) for name in ("sRGB", "LAB")]
     picture = ImageCms.profileToProfile(Image.fromarray(rgb), *profiles, outputMode="LAB")
     picture.save(folder / "a.tif")
-    return folder / "a.tif", cv2.cvtColor(np.asarray(picture), cv2.COLOR_LAB2RGB)
+    want = np.asarray(picture.convert("RGB"))
+    assert np.abs(want.astype(int) - rgb).mean() < 3
+    return folder / "a.tif", want
+
+
+def film(kind: str) -> Callable:
+    def write(folder: Path, rgb: np.ndarray) -> tuple[Path, np.ndarray]:
+        frames = [Image.fromarray(rgb), Image.fromarray(255 - rgb)]
+        frames[0].save(folder / f"a.{kind}", save_all=True, append_images=frames[1:])
+        return folder / f"a.{kind}", rgb
+
+    return write
 
 
 def channels_first(folder: Path, rgb: np.ndarray) -> tuple[Path, np.ndarray]:
@@ -176,6 +187,8 @@ GOOD = {
 }  # fmt: skip
 PAGES = tiff(lambda rgb: np.stack([rgb, rgb]))
 BAD = {
+    "animated PNG": (film("png"), "a film of 2 pictures: save each"),
+    "animated WebP": (film("webp"), "a film of 2 pictures: save each"),
     "two channels": (tiff(lambda rgb: rgb[..., :2], planarconfig="contig", **GREY), "grey, RGB"),
     "float to 4000": (tiff(lambda rgb: rgb.astype(np.float32) * 16), "--max-value 4095"),
     "float to 1.02": (tiff(lambda rgb: rgb.astype(np.float32) / 250), "neither 0 to 1 nor"),

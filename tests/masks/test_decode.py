@@ -12,6 +12,8 @@ from bccd_d2.masks.encode import TARGETS, EncodeOptions, encode
 from bccd_d2.masks.labels import relabel
 from bccd_d2.masks.overlap import label_iou, match
 
+from .discs import disc
+
 WAYS = {
     "boundary": DecodeOptions(method="boundary", min_seed_area=16),
     "watershed, shape": DecodeOptions(method="watershed"),
@@ -20,11 +22,6 @@ WAYS = {
     "watershed, peaks": DecodeOptions(method="watershed", landscape="distance", seed_distance=6),
     "flow": DecodeOptions(method="flow"),
 }
-
-
-def disc(shape, y, x, radius):
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
 
 
 def crowd(seed: int = 0) -> np.ndarray:

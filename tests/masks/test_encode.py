@@ -15,10 +15,7 @@ from bccd_d2.masks.encode import (
     encode_distance,
 )
 
-
-def disc(shape, y, x, radius):
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+from .discs import disc
 
 
 @pytest.fixture

@@ -15,10 +15,7 @@ from bccd_d2.masks.flows import (
     follow_flows,
 )
 
-
-def disc(shape, y, x, radius):
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+from .discs import disc
 
 
 def diffused(inside: np.ndarray, centre: tuple[int, int]) -> np.ndarray:

@@ -14,12 +14,9 @@ from bccd_d2.masks.otsu import (
     typicality,
 )
 
+from .discs import disc
+
 OPTIONS = OtsuOptions(blur=0.0, seed_distance=8, seed_blur=1.0, min_area=50, cell_diameter=40)
-
-
-def disc(shape, y, x, radius):
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
 
 
 def smear(mask):

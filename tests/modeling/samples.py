@@ -17,3 +17,13 @@ def sample(cells: int) -> dict:
     truth.gt_classes = torch.zeros(cells, dtype=torch.int64)
     image = torch.randint(0, 255, (3, 70, 75), dtype=torch.uint8)
     return {"image": image, "instances": truth, "height": 140, "width": 150}
+
+
+def check_batches(model: torch.nn.Module, inputs: list[dict]) -> None:
+    """Each input's answer is the same alone as beside the others."""
+    with torch.no_grad():
+        together = model(inputs)
+        alone = [model([one])[0] for one in inputs]
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one["instances"].scores, other["instances"].scores)
+        assert one["instances"].pred_rles == other["instances"].pred_rles

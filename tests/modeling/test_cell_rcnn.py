@@ -14,7 +14,7 @@ from bccd_d2.modeling.backbones.vit import layer_index
 from bccd_d2.modeling.build import build_model
 
 from ..small import SMALL_DETECTOR
-from .samples import sample
+from .samples import check_batches, sample
 
 SMALL = [*SMALL_DETECTOR, "MODEL.VIT.DEPTH", "3", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
 
@@ -53,13 +53,7 @@ def test_answers_are_rles_of_the_original_size(model) -> None:
 
 def test_an_answer_does_not_depend_on_its_batch(model) -> None:
     model.eval()
-    inputs = [sample(2), sample(2)]
-    with torch.no_grad():
-        together = model(inputs)
-        alone = [model([x])[0] for x in inputs]
-    for one, other in zip(together, alone, strict=True):
-        torch.testing.assert_close(one["instances"].scores, other["instances"].scores)
-        assert one["instances"].pred_rles == other["instances"].pred_rles
+    check_batches(model, [sample(2), sample(2)])
 
 
 @pytest.mark.parametrize(

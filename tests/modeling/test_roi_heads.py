@@ -16,7 +16,7 @@ from bccd_d2.modeling.rcnn.mask_head import MaskIoUHead, mask_iou, mask_targets
 from bccd_d2.modeling.rcnn.roi_heads import enlarge_boxes
 
 from ..small import SMALL_DETECTOR
-from .samples import sample
+from .samples import check_batches, sample
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SMALL = [*SMALL_DETECTOR, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
@@ -68,13 +68,7 @@ def test_all_switches_together_in_the_shipped_config() -> None:
     wanted = {"loss_mask_iou", "loss_outline_cell", "loss_outline_boundary", "loss_outline_centre"}
     assert wanted < set(losses) and all(torch.isfinite(v) for v in losses.values())
     model.eval()
-    inputs = [sample(2), sample(2)]
-    with torch.no_grad():
-        together = model(inputs)
-        alone = [model([x])[0] for x in inputs]
-    for one, other in zip(together, alone, strict=True):
-        torch.testing.assert_close(one["instances"].scores, other["instances"].scores)
-        assert one["instances"].pred_rles == other["instances"].pred_rles
+    check_batches(model, [sample(2), sample(2)])
 
 
 def test_the_mask_loss_moves_with_its_switches() -> None:

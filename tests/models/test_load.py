@@ -17,7 +17,7 @@ from bccd_d2.modeling.backbones import weights
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.models.export import export_run
-from bccd_d2.models.file import STARTS, read_description, write_model_file
+from bccd_d2.models.file import STARTS, read_description, stored_tensors, write_model_file
 from bccd_d2.models.load import without_starts
 from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import Preprocessing
@@ -74,7 +74,7 @@ def test_a_model_file_of_before_that_still_names_them_is_loaded(run, tmp_path) -
     description = read_description(file)
     description["config"] |= dict.fromkeys(STARTS, "timm:resnet50.tv_in1k")
     model = load_pretrained(file, device="cpu").models[0]
-    write_model_file(file, model.net.state_dict(), description)
+    write_model_file(file, stored_tensors(model.net.state_dict()), description)
     again = load_pretrained(file, device="cpu")
     again.predict(np.zeros((64, 64, 3), np.uint8))
     assert [again.models[0].config.MODEL[key.split(".")[1]].WEIGHTS for key in STARTS] == ["", ""]
@@ -94,6 +94,6 @@ def test_a_model_file_that_describes_itself_wrongly_is_named(
     looks = Preprocessing.of(config).state_dict()
     says = describe("a", config, OperatingPoint().state_dict(), looks)
     file = tmp_path / "a.safetensors"
-    write_model_file(file, build_model(config).state_dict(), says | {part: value})
+    write_model_file(file, stored_tensors(build_model(config).state_dict()), says | {part: value})
     with pytest.raises(ValueError, match=r"a\.safetensors"):
         load_pretrained(file, device="cpu")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from bccd_d2.data.augment.photometric import turn_and_flip
-from bccd_d2.masks.labels import cell_boxes
+from bccd_d2.masks.labels import cell_boxes, disc_diameter
 
 _RIM = 2  # px around a copied cell that its soft edge needs
 _NEAR, _FAR = 0.7, 1.0  # distance of two neighbours, in sums of their radii
@@ -104,7 +104,7 @@ def copy_paste(
     if count == 0 or len(donors) == 0:
         return image, labels, areas, []
     new_image, new_labels, new_areas = image.copy(), labels.copy(), list(areas)
-    radii = np.sqrt(areas / np.pi)
+    radii = disc_diameter(areas) / 2
     first = rng.choice(donors)
     copied: list[int] = []
     cluster = [((boxes[first - 1, :2] + boxes[first - 1, 2:])[::-1] / 2, radii[first])]

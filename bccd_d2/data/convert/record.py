@@ -11,6 +11,7 @@ import numpy as np
 from bccd_d2.data.convert.pairing import Pair
 from bccd_d2.data.weak_labels import DIAMETER_OVER_BOX
 from bccd_d2.io.value_range import ValueRange
+from bccd_d2.masks.labels import disc_diameter
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,9 @@ class ImageRecord:
         if self.kind == "points" or not self.cells:
             return None
         areas = self.areas if self.border.all() else self.areas[~self.border]
-        across = DIAMETER_OVER_BOX if self.kind == "boxes" else 2 / np.sqrt(np.pi)
-        return round(float(across * np.sqrt(np.median(areas))), 2)
+        area = np.median(areas)
+        box = self.kind == "boxes"
+        return round(float(DIAMETER_OVER_BOX * np.sqrt(area) if box else disc_diameter(area)), 2)
 
     @property
     def covered(self) -> float:

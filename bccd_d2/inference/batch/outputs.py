@@ -22,6 +22,7 @@ from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import ValueRange
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.classes import UNSURE, Classes
+from bccd_d2.masks.labels import disc_diameter
 from bccd_d2.masks.overlap import resolve_overlaps
 from bccd_d2.masks.rle import rle_to_polygons
 from bccd_d2.report.draw import (
@@ -188,7 +189,7 @@ def counts(job: Job, cells: Cells, pixel_size: PixelSize | None = None) -> dict[
     if pixel_size is not None:
         row |= {"pixel_size": size, "pixel_size_from": pixel_size.source}
     if size is not None and inside.any():
-        diameters = 2 * np.sqrt(cells.areas[inside] / np.pi)
+        diameters = disc_diameter(cells.areas[inside])
         row["median_diameter_um"] = float(np.median(diameters)) * size
     return row
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from bccd_d2.inference.batch.own_files import OwnFolders
 from bccd_d2.io.files import is_utf8
 from bccd_d2.io.images import SUFFIXES, UNREAD_SUFFIXES, planes
-from bccd_d2.io.label_images import image_stem, plain_stem
+from bccd_d2.io.label_images import image_stem, names_masks, plain_stem
 from bccd_d2.io.text import printable
 from bccd_d2.io.tiff_pages import Plane
 
@@ -64,7 +64,8 @@ def find_images(inputs: Iterable[str | Path], leave_out: str | Path | None = Non
 
     Folders are searched with all below them, links to folders too, by the suffixes of
     `io.images.SUFFIXES`; a file named itself is taken whatever it is called. Left out are hidden
-    files, results of earlier runs, and files whose names say that they are masks of others.
+    files, results of earlier runs, and files and folders whose names say that they are masks of
+    other files found beside them.
 
     Args:
         leave_out: the folder of the results; nothing in it is an input.
@@ -159,6 +160,8 @@ class _Search:
             self._leave_out(folder, "the folder of these results")
         elif self._own.holds(folder):
             self._leave_out(folder, "results of an earlier run")
+        elif (images := _masked_by(folder)) is not None:
+            self._leave_out(folder, f"by its name and its files' the masks of {printable(images)}")
         else:
             self._walk(folder)
 
@@ -189,6 +192,23 @@ class _Search:
                 yield path
             else:
                 yield path
+
+
+def _masked_by(folder: Path) -> Path | None:
+    """Where the images lie whose masks a folder's files are, by all names; None = it has images."""
+    if not names_masks(folder.name):
+        return None
+    beside = [path for path in sorted(folder.parent.iterdir()) if path.is_dir()]
+    stems = _stems(folder.rglob("*"))
+    places = [(folder.parent, folder.parent.glob("*"))]
+    places += [(path, path.rglob("*")) for path in beside if not names_masks(path.name)]
+    return next((path for path, files in places if stems & _stems(files)), None)
+
+
+def _stems(files: Iterable[Path]) -> set[str]:
+    """Of pictures, without what says that they are images or masks."""
+    stems = {path.stem for path in files if path.suffix.lower() in SUFFIXES}
+    return {image_stem(stem) or plain_stem(stem) for stem in stems}
 
 
 def plan_jobs(inputs: Inputs) -> list[Job]:

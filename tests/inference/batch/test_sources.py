@@ -83,6 +83,22 @@ def test_what_is_no_input_is_listed(tmp_path):
     assert find_images([tmp_path / "s0_mask.png"]).images == [tmp_path / "s0_mask.png"]
 
 
+def test_a_folder_of_masks_beside_its_images_is_no_input(tmp_path):
+    """The layout of the BCCD dataset with masks, and that of most others."""
+    for place in ("train/original/a", "train/mask/a", "images/val/b", "labels/val/b", "c/d",
+                  "c/masks/d_mask", "labels2/e", "masks/f"):  # fmt: skip
+        draw(tmp_path / f"{place}.png")
+    found = find_images([tmp_path])
+    kept = ["c/d", "images/val/b", "labels2/e", "masks/f", "train/original/a"]
+    assert [p.relative_to(tmp_path).as_posix() for p in found.images] == [f"{k}.png" for k in kept]
+    left = "; ".join(found.left_out)
+    pairs = {"train/mask": "train/original", "labels": "images", "c/masks": "c"}
+    for folder, images in pairs.items():
+        said = f"{tmp_path / folder}: by its name and its files' the masks of {tmp_path / images}"
+        assert said in left
+    assert len(find_images([tmp_path / "train" / "mask"]).images) == 1
+
+
 def test_links_are_followed_once_and_dangling_ones_fail(tmp_path):
     draw(tmp_path / "elsewhere" / "a.png")
     folder = tmp_path / "in"
