@@ -2,12 +2,15 @@
 
     python benchmarks/inference.py --config-file cpu_tiny_maskrcnn
     python benchmarks/inference.py --config-file cpu_joint --split
+    python benchmarks/inference.py --config-file dinov2s_cpu_maskrcnn --device cuda --batch 8
 
 A 1600 x 1200 image of drawn cells; both models see it at INPUT.IMAGE_SCALE and answer in its own
 frame, ours with RLEs, detectron2's with the bitmaps that it makes. Both must draw the same number
 of masks (--cells): thresholds are off and the cap decides, so that weights, random by default, do
 not. Variants take turns in rounds, so that a busy machine slows all of them, and the least time of
-each counts. Where torch.compile fails, the line says why.
+each counts. Where torch.compile fails, the line says why. On a GPU the time is the clock's with
+the GPU's work done, --batch copies of the image go together, and TFLOP/s are those of products and
+convolutions (`cost.operations`) with their share of what the GPU's data sheet says.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ def get_parser() -> argparse.ArgumentParser:
     add("--weights", default="", help="a checkpoint of that config; random weights without")
     add("--cells", type=int, default=100, help="masks that every model draws")
     add("--rounds", type=int, default=3, help="rounds that count, after one that does not")
-    add("--threads", type=int, nargs="+", default=[1, 2])
+    add("--threads", type=int, nargs="+", default=[1, 2], help="of torch; on a GPU only the first")
+    add("--device", default="cpu", help="cpu or cuda")
+    add("--batch", type=int, default=1, help="images a call")
     add("--no-compile", action="store_true", help="leave torch.compile out")
     add("--no-peer", action="store_true", help="leave R50-FPN out")
     add("--split", action="store_true", help="only the parts of the time, eager, one thread")
@@ -48,7 +53,8 @@ class Variant:
     name: str
     model: Any
     precision: str = "fp32"
-    channels_last: bool = False
+    device: str = "cpu"
+    operations: float = 0.0  # of a call
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     failure: str = ""
@@ -58,11 +64,15 @@ class Variant:
         """Answer once; a failure is kept and ends the variant."""
         import torch
 
-        autocast = torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16")
+        from bccd_d2.experiments.cost import wait_for_gpu
+
+        autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
         try:
             with torch.inference_mode(), autocast:
+                wait_for_gpu()
                 start, start_cpu = time.perf_counter(), time.process_time()
-                (answer,) = self.model(inputs)
+                answer = self.model(inputs)[0]
+                wait_for_gpu()
                 self.wall.append(time.perf_counter() - start)
                 self.cpu.append(time.process_time() - start_cpu)
             self.masks = len(answer["instances"])
@@ -77,7 +87,7 @@ def our_model(args: argparse.Namespace) -> Any:
     from bccd_d2.modeling.build import build_model
     from bccd_d2.models.checkpoint import CellCheckpointer
 
-    fixed = ["MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", str(args.cells)]
+    fixed = ["MODEL.DEVICE", args.device, "TEST.DETECTIONS_PER_IMAGE", str(args.cells)]
     if not args.weights:
         fixed += ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0", "MODEL.VIT.WEIGHTS", ""]
     config = finalize(load_config(args.config_file, [*args.options, *fixed]))
@@ -87,7 +97,7 @@ def our_model(args: argparse.Namespace) -> Any:
     return model
 
 
-def peer_model(cells: int) -> Any:
+def peer_model(cells: int, device: str) -> Any:
     """detectron2's R50-FPN Mask R-CNN as its COCO configs set it up; one class, random weights."""
     from detectron2.config import get_cfg
 
@@ -95,7 +105,7 @@ def peer_model(cells: int) -> Any:
 
     config = get_cfg()
     config.merge_from_list([
-        "MODEL.DEVICE", "cpu", "MODEL.MASK_ON", True, "MODEL.WEIGHTS", "",
+        "MODEL.DEVICE", device, "MODEL.MASK_ON", True, "MODEL.WEIGHTS", "",
         "MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone",
         "MODEL.RESNETS.OUT_FEATURES", ["res2", "res3", "res4", "res5"],
         "MODEL.FPN.IN_FEATURES", ["res2", "res3", "res4", "res5"],
@@ -133,8 +143,10 @@ def picture(scale: float) -> list[dict]:
 
 
 @contextlib.contextmanager
-def timed_parts(model: Any) -> Any:
+def timed_parts(model: Any, clock: Callable[[], float]) -> Any:
     """Seconds by part of one or more calls, in the dict that it yields."""
+    from bccd_d2.experiments.cost import wait_for_gpu
+
     seconds: dict[str, float] = {}
     handles = []
     for name in PARTS:
@@ -144,10 +156,12 @@ def timed_parts(model: Any) -> Any:
         began: list[float] = []
 
         def before(*_: Any, began: list[float] = began) -> None:
-            began.append(time.process_time())
+            wait_for_gpu()
+            began.append(clock())
 
         def after(*_: Any, name: str = name, began: list[float] = began) -> None:
-            seconds[name] = seconds.get(name, 0.0) + time.process_time() - began.pop()
+            wait_for_gpu()
+            seconds[name] = seconds.get(name, 0.0) + clock() - began.pop()
 
         handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
     try:
@@ -158,15 +172,21 @@ def timed_parts(model: Any) -> Any:
 
 
 def split(variants: Sequence[Variant], inputs: list[dict], rounds: int) -> None:
-    """Print the processor time of each part, the least of the rounds; "rest" is drawing masks."""
+    """Print the time of each part, the least of the rounds; "rest" is drawing masks.
+
+    Processor time; the clock's on a GPU.
+    """
+    on_gpu = variants[0].device != "cpu"
+    clock = time.perf_counter if on_gpu else time.process_time
     best: dict[str, dict[str, float]] = {}
     for number in range(rounds + 1):
         for variant in variants:
-            with timed_parts(variant.model) as seconds:
+            with timed_parts(variant.model, clock) as seconds:
                 variant.run(inputs)
             if number == 0 or variant.failure:
                 continue
-            seconds["rest"] = variant.cpu[-1] - sum(seconds.values())
+            whole = variant.wall[-1] if on_gpu else variant.cpu[-1]
+            seconds["rest"] = whole - sum(seconds.values())
             kept = best.setdefault(variant.name, {})
             for part, value in seconds.items():
                 kept[part] = min(value, kept.get(part, value))
@@ -174,7 +194,7 @@ def split(variants: Sequence[Variant], inputs: list[dict], rounds: int) -> None:
         parts = ", ".join(f"{part} {value:.3f}" for part, value in seconds.items())
         masks = next(v.masks for v in variants if v.name == name)
         total = sum(seconds.values())
-        print(f"{name}, {masks} masks: {parts}; together {total:.3f} CPU s")
+        print(f"{name}, {masks} masks: {parts}; together {total:.3f} {'s' if on_gpu else 'CPU s'}")
     for variant in variants:
         if variant.failure:
             print(f"{variant.name} skipped: {variant.failure}")
@@ -188,12 +208,14 @@ def variants_of(make: Callable[[], Any], args: argparse.Namespace) -> list[Varia
     last.backbone.register_forward_pre_hook(_to_channels_last)
     listed = []
     for precision in ("fp32", "bf16"):
-        listed += [Variant(f"ours {precision}", plain, precision),
-                   Variant(f"ours {precision} channels-last", last, precision)]  # fmt: skip
+        models = {"": plain, " channels-last": last}
         if not args.no_compile:
-            compiled = make()
-            compiled.backbone.compile()
-            listed.append(Variant(f"ours {precision} compiled", compiled, precision))
+            models[" compiled"] = make()
+            models[" compiled"].backbone.compile()
+        listed += [
+            Variant(f"ours {precision}{way}", model, precision, device=args.device)
+            for way, model in models.items()
+        ]
     return listed
 
 
@@ -203,11 +225,28 @@ def _to_channels_last(module: Any, given: tuple) -> tuple:
     return (given[0].contiguous(memory_format=torch.channels_last),)
 
 
+def count_operations(variants: Sequence[Variant], inputs: list[dict]) -> None:
+    """Give each variant the operations of a call: those of its model before it was compiled."""
+    from bccd_d2.experiments.cost import operations
+
+    known: dict[str, float] = {}
+    for variant in variants:
+        kind = variant.name.split()[0]
+        if kind not in known:
+            known[kind] = operations(lambda one=variant: one.run(inputs))
+        variant.operations = known[kind]
+        variant.wall.clear()
+        variant.cpu.clear()
+
+
 def compare(variants: Sequence[Variant], inputs: list[dict], rounds: int, threads: int) -> None:
     """Print a line a variant; ratios are to the first R50-FPN's wall time."""
     import torch
 
+    from bccd_d2.experiments.cost import share_of_peak
+
     torch.set_num_threads(threads)
+    count_operations(variants, inputs)
     for number in range(rounds + 1):
         for variant in variants:
             if not variant.failure:
@@ -224,8 +263,11 @@ def compare(variants: Sequence[Variant], inputs: list[dict], rounds: int, thread
         wall, cpu = min(variant.wall), min(variant.cpu)
         ratio = f"{min(peer.wall) / wall:.2f}" if peer and peer.wall else ""
         ratio_cpu = f"{min(peer.cpu) / cpu:.2f}" if peer and peer.cpu else ""
-        print(f"{head} {variant.masks} | {1 / wall:.2f} | {wall:.3f} | {cpu:.3f} | {ratio} | "
-              f"{ratio_cpu} |", flush=True)  # fmt: skip
+        speed = variant.operations / wall
+        share = share_of_peak(speed, variant.precision) if variant.device != "cpu" else None
+        used = f"{speed / 1e12:.3g}" + ("" if share is None else f" ({100 * share:.1f}%)")
+        print(f"{head} {variant.masks} | {len(inputs) / wall:.2f} | {wall:.3f} | {cpu:.3f} | "
+              f"{ratio} | {ratio_cpu} | {used} |", flush=True)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -236,22 +278,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     from bccd_d2.config.load import load_config
 
     scale = load_config(args.config_file, args.options).INPUT.IMAGE_SCALE
-    inputs = picture(scale)
-    peer = None if args.no_peer else peer_model(args.cells)
+    inputs = picture(scale) * args.batch
+    peer = None if args.no_peer else peer_model(args.cells, args.device)
+    if args.device != "cpu":
+        args.threads = args.threads[:1]
+        print(f"{torch.cuda.get_device_name()}, batches of {args.batch}")
     if args.split:
         torch.set_num_threads(1)
         sides = [
-            Variant("ours fp32", our_model(args)),
-            Variant("ours bf16", our_model(args), "bf16"),
+            Variant("ours fp32", our_model(args), device=args.device),
+            Variant("ours bf16", our_model(args), "bf16", device=args.device),
         ]
-        split([*sides, *([Variant("R50-FPN fp32", peer)] if peer else [])], inputs, args.rounds)
+        peers = [Variant("R50-FPN fp32", peer, device=args.device)] if peer else []
+        split([*sides, *peers], inputs, args.rounds)
         return 0
-    print("| threads | | masks | images a second | s | CPU s | ratio | ratio of CPU s |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| threads | | masks | images a second | s | CPU s | ratio | ratio of CPU s | TFLOP/s |")
+    print("| --- " * 9 + "|")
     for threads in args.threads:
         listed = variants_of(lambda: our_model(args), args)
         if peer is not None:
-            listed = [Variant("R50-FPN fp32", peer), Variant("R50-FPN bf16", peer, "bf16"), *listed]
+            peers = [Variant(f"R50-FPN {precision}", peer, precision, device=args.device)
+                     for precision in ("fp32", "bf16")]  # fmt: skip
+            listed = [*peers, *listed]
         compare(listed, inputs, args.rounds, threads)
     return 0
 

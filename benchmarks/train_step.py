@@ -8,6 +8,8 @@ bare loop is forward, backward, clipping and the optimizer's step, nothing else.
 short rounds, so that a machine that slows down slows both; the ratio is the median over rounds. On
 a CPU processor time is compared, which other programs hardly change, on a GPU wall time. The data
 loader is measured apart, with the trainer: the share of a step's wall time that waits for data.
+The operations of a step (`cost.operations`) over the bare loop's time are its TFLOP/s, on a known
+GPU with their share of what the data sheet says.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--batches", type=int, default=8, help="different batches, made beforehand")
     add("--loader-steps", type=int, default=40, help="steps with the real loader; 0 = none")
     add("--threads", type=int, default=0, help="torch threads; 0 = torch's own choice")
+    add("--compile", action="store_true", help="the backbone by torch.compile")
     add("options", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
     return parser
 
@@ -70,9 +73,17 @@ def advance(trainer: Any, steps: int) -> None:
         trainer.iter += 1
 
 
-def compare(config: Any, trainer: Any, batches: list, args: argparse.Namespace) -> list[float]:
-    """Trainer's time over the bare loop's, one ratio a round."""
-    clip = config.SOLVER.CLIP_GRADIENTS.CLIP_VALUE if config.SOLVER.CLIP_GRADIENTS.ENABLED else 0
+def clip_of(config: Any) -> float:
+    """The largest norm of the gradient that the config allows; 0 = any."""
+    given = config.SOLVER.CLIP_GRADIENTS
+    return given.CLIP_VALUE if given.ENABLED else 0
+
+
+def compare(
+    config: Any, trainer: Any, batches: list, args: argparse.Namespace
+) -> tuple[list[float], float]:
+    """Trainer's time over the bare loop's, one ratio a round; the bare loop's least s a step."""
+    clip = clip_of(config)
     clock = time.perf_counter if config.MODEL.DEVICE.startswith("cuda") else time.process_time
     chosen = list(itertools.islice(itertools.cycle(batches), args.steps))
 
@@ -84,7 +95,7 @@ def compare(config: Any, trainer: Any, batches: list, args: argparse.Namespace) 
         trainer.set_loader(chosen)
         advance(trainer, args.steps)
 
-    ratios = []
+    ratios, bares = [], []
     for number in range(args.rounds + 1):
         pair = (bare, ours) if number % 2 else (ours, bare)
         seconds = {side: timed(side, clock) / args.steps for side in pair}
@@ -93,7 +104,8 @@ def compare(config: Any, trainer: Any, batches: list, args: argparse.Namespace) 
         print(f"round {number}: bare {seconds[bare]:.4f} s a step, trainer {seconds[ours]:.4f}, "
               f"ratio {ratio:.3f}{kept}", flush=True)  # fmt: skip
         ratios += [ratio] if number else []
-    return ratios
+        bares += [seconds[bare]] if number else []
+    return ratios, min(bares)
 
 
 def idle_share(config: Any, trainer: Any, steps: int) -> float:
@@ -109,6 +121,18 @@ def idle_share(config: Any, trainer: Any, steps: int) -> float:
     return sum(value for value, iteration in history if iteration >= first) / seconds
 
 
+def speed(config: Any, work: float, seconds: float) -> str:
+    """Images and operations a second of steps of ``work`` operations that take ``seconds``."""
+    from bccd_d2.experiments.cost import share_of_peak
+
+    images = config.SOLVER.IMS_PER_BATCH / seconds
+    text = f"{images:.1f} images a second, {work / seconds / 1e12:.3g} TFLOP/s"
+    if not config.MODEL.DEVICE.startswith("cuda"):
+        return text
+    share = share_of_peak(work / seconds, config.SOLVER.PRECISION)
+    return text + ("" if share is None else f", {100 * share:.1f}% of the GPU's peak")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the ratio of each round, their median, and the share of time without data."""
     args = get_parser().parse_args(argv)
@@ -116,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from detectron2.utils.events import EventStorage
 
     from bccd_d2.config.load import load_config
+    from bccd_d2.experiments.cost import operations
     from bccd_d2.training import loaders
     from bccd_d2.training.build import assemble
     from bccd_d2.training.run import prepare
@@ -137,7 +162,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         trainer.max_iter = config.SOLVER.MAX_ITER
         with EventStorage(0) as trainer.storage:
             trainer.before_train()
-            ratios = compare(config, trainer, batches, args)
+            work = operations(lambda: bare_step(trainer, batches[0], clip_of(config)))
+            if args.compile:
+                trainer.model.backbone.compile()
+            ratios, least = compare(config, trainer, batches, args)
+            print(f"bare loop: {speed(config, work, least)}")
             print(f"trainer over bare loop: {statistics.median(ratios):.3f} "
                   f"(from {min(ratios):.3f} to {max(ratios):.3f})")  # fmt: skip
             if args.loader_steps:

@@ -58,6 +58,9 @@ def test_train_step(tiny_dataset):
     small = [*SMALL_DETECTOR, "INPUT.CROP_SIZE", 64, "DATASETS.ROOT", tiny_dataset]
     printed = run("train_step.py", "--config-file", config, *options, *small)
     assert "ratio" in printed
+    [line] = [one for one in printed.splitlines() if one.startswith("bare loop: ")]
+    images, operations = (float(part.split()[0]) for part in line[11:].split(", "))
+    assert images > 0 and operations > 0
 
 
 @pytest.mark.parametrize("config", ["configs/otsu_watershed.yaml", ""])
@@ -93,3 +96,24 @@ def test_pretraining(tiny_dataset, tmp_path):
 
 def test_counts():
     assert "mean" in run("counts.py", "shares", "--draws", 2)
+
+
+def test_annotators(tiny_dataset, tmp_path):
+    """Cells of one image score below the threshold: its own threshold finds them all the same."""
+    described = json.loads((tiny_dataset / "dataset.json").read_text())["splits"]["train"]
+    truth = json.loads((tiny_dataset / described["json"]).read_text())
+    first = truth["images"][0]["id"]
+    low = sum(cell["image_id"] == first for cell in truth["annotations"])
+    high = len(truth["annotations"]) - low
+    assert low and high
+    results = [
+        {key: cell[key] for key in ("image_id", "category_id", "segmentation")}
+        | {"score": 0.6 if cell["image_id"] == first else 0.9}
+        for cell in truth["annotations"]
+    ]
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(results))
+    options = ["--predictions", file, "--dataset", tiny_dataset, "--split", "train"]
+    printed = run("annotators.py", *options)
+    assert f"threshold 0.75: {2 * high / (2 * high + low):.3f}" in printed
+    assert "its annotations: 1.000" in printed

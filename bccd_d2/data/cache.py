@@ -9,6 +9,8 @@ import numpy as np
 from bccd_d2.io.images import read_image
 from bccd_d2.io.label_images import read_label_file
 
+Pair = tuple[np.ndarray, np.ndarray]
+
 
 class PairReader:
     """Reads pairs of image and label map, keeping the last used ones decoded.
@@ -25,7 +27,7 @@ class PairReader:
         if cache_mb < 0:
             raise ValueError(f"cache_mb must be at least 0, got {cache_mb}")
         self.cache_mb = cache_mb
-        self._pairs: OrderedDict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._pairs: OrderedDict[tuple[str, str | None], Pair] = OrderedDict()
         self._bytes = 0
 
     def __getstate__(self) -> dict[str, float]:
@@ -40,11 +42,12 @@ class PairReader:
         return self._bytes
 
     def read(
-        self, image_file: str, label_file: str, max_value: float | None = None
+        self, image_file: str, label_file: str | None, max_value: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The image (H, W, 3) uint8 RGB and its label map (H, W) uint16, both read-only.
 
         Args:
+            label_file: None gives a label map without cells.
             max_value: see `bccd_d2.io.images.read_plane`.
 
         Raises:
@@ -57,7 +60,9 @@ class PairReader:
             return self._pairs[key]
         try:
             image = read_image(image_file, max_value=max_value)
-            label_map = read_label_file(label_file, compact=False).astype(np.uint16)
+            label_map = np.zeros(image.shape[:2], dtype=np.uint16)
+            if label_file is not None:
+                label_map = read_label_file(label_file, compact=False).astype(np.uint16)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{error}; were images moved without the dataset? Convert it again"
@@ -72,7 +77,7 @@ class PairReader:
         self._keep(key, (image, label_map))
         return image, label_map
 
-    def _keep(self, key: tuple[str, str], pair: tuple[np.ndarray, np.ndarray]) -> None:
+    def _keep(self, key: tuple[str, str | None], pair: Pair) -> None:
         size = sum(array.nbytes for array in pair)
         if size > self.cache_mb * 1e6:
             return

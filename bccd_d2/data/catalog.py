@@ -76,9 +76,9 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
         ``category_id`` (its place in the metadata's ``thing_classes``), ``category`` (that name),
         ``iscrowd``, ``area``, ``label`` (the cell's value in the label map) and
         ``touches_border``. Images without cells stay in, with an empty list. Crowds and difficult
-        cells are left out. In a dataset of boxes or points ``label_file`` is None; points have
-        ``point`` (x, y) in place of ``bbox``. ``diameter``, px across a typical cell, where the
-        json has it.
+        cells are left out. ``kind``: what the annotations are, "masks", "boxes" or "points"; with
+        the latter two ``label_file`` may be None, and points have ``point`` (x, y), no ``bbox``.
+        ``diameter``, px across a typical cell, where the json has it.
 
     Raises:
         KeyError: the dataset has no such split.
@@ -103,6 +103,7 @@ def load_split(folder: str | Path, split: str) -> list[dict[str, Any]]:
             "image_id": entry["id"],
             "max_value": white,
             "diameter": entry.get("diameter"),
+            "kind": kind,
             "annotations": [
                 _annotation(a, places) for a in image.annotations if not a.get("iscrowd", 0)
             ],

@@ -1,4 +1,4 @@
-"""A crop's label map as the cells that a detector learns from, with the classes they may be of."""
+"""The cells of a crop that a detector learns from, out of its label map or of annotated boxes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,40 @@ from detectron2.structures import BitMasks, Boxes, Instances
 
 from bccd_d2.masks.labels import cell_boxes
 from bccd_d2.masks.taxonomy import Types
+
+
+def is_boxed(record: Mapping[str, Any]) -> bool:
+    """Whether boxes say where the cells of a dataset dict are: of all of them, outlines of some."""
+    return record.get("kind", "masks") == "boxes"
+
+
+def boxes_of(record: Mapping[str, Any]) -> np.ndarray:
+    """(N, 4) float boxes x0 y0 x1 y1 of the annotations ("bbox" x, y, w, h) of a dataset dict."""
+    boxes = np.array([a["bbox"] for a in record["annotations"]], dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
+
+
+def areas_by_label(record: Mapping[str, Any], largest: int) -> np.ndarray:
+    """(largest + 1,) float areas of an image's cells by label, without touching its pixels.
+
+    Args:
+        record: a dataset dict whose annotations have ``label`` and ``area``.
+        largest: the largest label of the image's label map.
+
+    Raises:
+        ValueError: annotations and label map do not agree.
+    """
+    annotations: Sequence[Mapping[str, Any]] = record["annotations"]
+    labels = np.array([a["label"] for a in annotations], dtype=np.int64)
+    if len(labels) != largest or (len(labels) and labels.max() != largest):
+        raise ValueError(
+            f"{record['label_file']} holds labels up to {largest}, its annotations name "
+            f"{len(labels)} cells; one of the two is stale, convert the dataset again"
+        )
+    areas = np.zeros(largest + 1)
+    areas[labels] = [a["area"] for a in annotations]
+    return areas
 
 
 def allowed_by_label(
@@ -68,3 +102,59 @@ def make_instances(
         instances.gt_classes = torch.from_numpy(allowed[labels].argmax(axis=1))
     instances.gt_masks = BitMasks(masks)
     return instances
+
+
+def box_instances(
+    boxes: np.ndarray,
+    size: tuple[int, int],
+    *,
+    min_visible: float = 0.0,
+    min_pixels: int = 1,
+    labels: np.ndarray | None = None,
+    label_map: np.ndarray | None = None,
+    allowed: np.ndarray | None = None,
+) -> Instances:
+    """Ground truth of a crop whose cells have boxes, which may overlap.
+
+    A cell's mask is its outline where a label map has one, else the ellipse that fills its box. The
+    box is the annotated one; of a cell that the crop cuts it is that of what shows of the mask.
+
+    Args:
+        boxes: (N, 4) x0 y0 x1 y1 in the crop's frame; they may reach out of it.
+        size: height and width of the crop.
+        min_visible, min_pixels: see `make_instances`; shares are of the box's area.
+        labels: (N,) the cell's value in ``label_map`` (H, W), 0 where it has no outline; None = all
+            are ellipses.
+        allowed: (N, K) bool, see `make_instances`.
+
+    Returns:
+        As `make_instances`, in the order of the boxes.
+    """
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    masks = ellipses(boxes, size)
+    if labels is not None and label_map is not None:
+        drawn = np.flatnonzero(labels > 0)
+        masks[drawn] = label_map[None] == labels[drawn, None, None]
+    clipped = np.clip(boxes, 0, np.tile(size[::-1], 2))
+    whole, seen = ((b[:, 2:] - b[:, :2]).prod(axis=1) for b in (boxes, clipped))
+    pixels = masks.sum(axis=(1, 2))
+    kept = (pixels >= max(min_pixels, 1)) & (seen >= min_visible * whole)
+    boxes, clipped, shown = boxes[kept], clipped[kept], BitMasks(torch.from_numpy(masks[kept]))
+    cut = (np.abs(boxes - clipped) > 0.5).any(axis=1)
+    clipped[cut] = shown[torch.from_numpy(cut)].get_bounding_boxes().tensor.numpy()
+    instances = Instances(size)
+    instances.gt_boxes = Boxes(torch.from_numpy(clipped.astype(np.float32)))
+    instances.gt_classes = torch.zeros(len(boxes), dtype=torch.int64)
+    if allowed is not None:
+        instances.gt_allowed = torch.from_numpy(allowed[kept])
+        instances.gt_classes = torch.from_numpy(allowed[kept].argmax(axis=1))
+    instances.gt_masks = shown
+    return instances
+
+
+def ellipses(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(N, H, W) bool: of each box (N, 4) the ellipse that fills it, by pixel centres."""
+    x0, y0, x1, y1 = (side[:, None] for side in boxes.T)
+    across = (2 * (np.arange(size[1]) + 0.5) - x0 - x1) / np.maximum(x1 - x0, 1e-9)
+    down = (2 * (np.arange(size[0]) + 0.5) - y0 - y1) / np.maximum(y1 - y0, 1e-9)
+    return down[:, :, None] ** 2 + across[:, None] ** 2 <= 1

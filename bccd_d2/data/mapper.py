@@ -18,11 +18,23 @@ from detectron2.structures import Instances
 
 from bccd_d2.data.augment.extras import ExtraOptions, augment_pair
 from bccd_d2.data.augment.microscope import MicroscopeOptions, microscope
-from bccd_d2.data.augment.photometric import PhotometricOptions, photometric, turn_and_flip
+from bccd_d2.data.augment.photometric import (
+    PhotometricOptions,
+    photometric,
+    turn_and_flip,
+    turn_boxes,
+)
 from bccd_d2.data.augment.stain_jitter import stain_jitter
 from bccd_d2.data.cache import PairReader
 from bccd_d2.data.ignored import largest_label, refuse_ignored, split_ignored
-from bccd_d2.data.instances import allowed_by_label, make_instances
+from bccd_d2.data.instances import (
+    allowed_by_label,
+    areas_by_label,
+    box_instances,
+    boxes_of,
+    is_boxed,
+    make_instances,
+)
 from bccd_d2.data.preprocess import PreprocessOptions, Preprocessor, resize_image, scaled_size
 from bccd_d2.data.targets import DenseTargets
 from bccd_d2.io.images import read_image
@@ -238,7 +250,9 @@ class LabelMapMapper:
     def _training_crop(self, record: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
         options, rng = self.options, self._generator()
         image, label_map = self._read(record)
-        boxes, areas = cell_table(record, largest_label(label_map))
+        boxed = is_boxed(record)
+        boxes = boxes_of(record)
+        areas = np.zeros(1) if boxed else areas_by_label(record, largest_label(label_map))
         low, high = np.log(options.scale_range)
         scale = self._scale(record, image) * float(np.exp(rng.uniform(low, high)))
         turns = int(rng.integers(4)) if options.rotate90 else 0
@@ -254,9 +268,15 @@ class LabelMapMapper:
         labels = turn_and_flip(resize_labels(label_map[here], size), turns, mirror)
         areas = areas * (size[0] / window[0]) * (size[1] / window[1])
         crop = self._preprocess(crop, image, record["file_name"])
-        crop, labels, areas, copied = augment_pair(crop, labels, areas, rng, options.extras)
+        copied: list[int] = []
+        if not boxed:
+            crop, labels, areas, copied = augment_pair(crop, labels, areas, rng, options.extras)
         truth: dict[str, Any] = {}
-        if options.dense is not None:
+        if boxed:
+            moved = (boxes - [x0, y0, x0, y0]) * np.tile(np.divide(size, window)[::-1], 2)
+            moved = turn_boxes(moved, size, turns, mirror)
+            truth["instances"] = self._boxed(record, moved, labels)
+        elif options.dense is not None:
             truth["dense"] = options.dense(labels)
         else:
             refuse_ignored(labels, record["label_file"])
@@ -266,6 +286,18 @@ class LabelMapMapper:
         crop = stain_jitter(crop, rng, options.extras.stain_jitter)
         crop = microscope(crop, rng, options.microscope)
         return photometric(crop, rng, options.photometric), truth
+
+    def _boxed(
+        self, record: Mapping[str, Any], boxes: np.ndarray, labels: np.ndarray
+    ) -> Instances:
+        """The cells of a crop or image whose annotations are boxes, given in its frame."""
+        rows, types = record["annotations"], self.options.types
+        allowed = None if types is None else types.allowed([row["category"] for row in rows])
+        return box_instances(
+            boxes, labels.shape, min_visible=self.options.min_visible,
+            min_pixels=self.options.min_pixels, label_map=labels, allowed=allowed,
+            labels=np.array([row.get("label", 0) for row in rows], dtype=np.int64),
+        )  # fmt: skip
 
     def _read(self, record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         files = record["file_name"], record["label_file"]
@@ -288,6 +320,10 @@ class LabelMapMapper:
         image, label_map = self._read(record)
         size = scaled_size(label_map.shape, self._scale(record, image))
         labels = split_ignored(resize_labels(label_map, size))[0]
+        if is_boxed(record):
+            scale = np.tile(np.divide(size, label_map.shape)[::-1], 2)
+            found = self._boxed(record, boxes_of(record) * scale, labels)
+            return self._preprocess(resize_image(image, size), image, record["file_name"]), found
         nothing_cut = np.zeros(largest_label(label_map) + 1)
         allowed = self._allowed(record, len(nothing_cut))
         instances = make_instances(labels, nothing_cut, 0.0, self.options.min_pixels, allowed)
@@ -297,30 +333,3 @@ class LabelMapMapper:
 def _smaller(size: Sequence[int], other: Sequence[int]) -> tuple[int, int]:
     """The smaller height and the smaller width of two sizes."""
     return min(size[0], other[0]), min(size[1], other[1])
-
-
-def cell_table(record: Mapping[str, Any], largest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes and areas of an image's cells from its annotations, without touching its pixels.
-
-    Args:
-        record: a dataset dict whose annotations have ``label``, ``bbox`` (x, y, w, h) and ``area``.
-        largest: the largest label of the image's label map.
-
-    Returns:
-        (N, 4) float boxes x0 y0 x1 y1 of the annotations; (largest + 1,) float areas by label.
-
-    Raises:
-        ValueError: annotations and label map do not agree.
-    """
-    annotations: Sequence[Mapping[str, Any]] = record["annotations"]
-    labels = np.array([a["label"] for a in annotations], dtype=np.int64)
-    if len(labels) != largest or (len(labels) and labels.max() != largest):
-        raise ValueError(
-            f"{record['label_file']} holds labels up to {largest}, its annotations name "
-            f"{len(labels)} cells; one of the two is stale, convert the dataset again"
-        )
-    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    areas = np.zeros(largest + 1)
-    areas[labels] = [a["area"] for a in annotations]
-    return boxes, areas

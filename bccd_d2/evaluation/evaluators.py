@@ -246,6 +246,13 @@ class BoxEvaluator(Evaluator):
             self.curves["bbox"] = coco.precision
         return OrderedDict(bbox=coco.values, boxes=boxes)
 
+    def sweep(self, thresholds: Sequence[float] = THRESHOLDS) -> SweepTable | None:
+        """As that of `CellEvaluator`, at box IoU .5."""
+        if not self.complete or not any(len(f.truth.boxes) for f in self._found.values()):
+            return None
+        compared = [compare_boxes(f.truth, f.boxes, f.cells.scores) for f in self._found.values()]
+        return sweep_comparisons(compared, thresholds)
+
     def _typed(self, true: TrueImage, found: _FoundBoxes, allowed: np.ndarray) -> TypedImage:
         kept = counted_boxes(found.truth, found.boxes)
         pairs = candidate_pairs(box_iou(found.boxes[kept], found.truth.boxes), IOU)

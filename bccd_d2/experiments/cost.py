@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-adds, seconds and memory an image, time a step."""
+"""What a model costs: parameters, operations, seconds and memory an image, time a step."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import torch
 from detectron2.utils.analysis import FlopCountAnalysis
 from detectron2.utils.events import EventStorage
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.preprocessing import with_reference
@@ -29,6 +30,10 @@ from bccd_d2.training.trainer import CellTrainer
 
 logger = logging.getLogger(__name__)
 
+# TFLOP/s of dense matrix products, by a part of the GPU's name: NVIDIA's data sheets. fp32 without
+# TF32, as torch has it unless it is told otherwise.
+_PEAKS = {"H100": {"fp32": 67.0, "bf16": 989.0}, "H200": {"fp32": 67.0, "bf16": 989.0},
+          "A100": {"fp32": 19.5, "bf16": 312.0}}  # fmt: skip
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -47,10 +52,10 @@ class Timed(nn.Module):
         self.processor: list[float] = []
 
     def forward(self, inputs: Any) -> Any:
-        _wait()
+        wait_for_gpu()
         start, worked = time.perf_counter(), time.process_time()
         outputs = self.model(inputs)
-        _wait()
+        wait_for_gpu()
         self.seconds.append(time.perf_counter() - start)
         self.processor.append(time.process_time() - worked)
         return outputs
@@ -123,6 +128,32 @@ def _attention_flops(inputs: list[Any], outputs: list[Any]) -> Counter:
     query, key, value = (list(one.type().sizes()) for one in inputs[:3])
     products = math.prod(query) * key[-2] + math.prod(query[:-1]) * key[-2] * value[-1]
     return Counter({"attention": products})
+
+
+def operations(function: Callable[[], Any]) -> float:
+    """Floating-point operations of one call, a multiply-add as two, gradients with it.
+
+    Matrix products, convolutions and attention as torch runs them; nothing that is compiled, and no
+    pooling or suppression. Unlike `gflops` it needs no trace, so a training step has one too.
+    """
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return float(counter.get_total_flops())
+
+
+def share_of_peak(operations_a_second: float, precision: str, gpu: str = "") -> float | None:
+    """The part of what a GPU can do at most, in [0, 1]; None for a machine whose peak is unknown.
+
+    Args:
+        precision: "fp32" or "bf16".
+        gpu: its name as torch gives it; "" = the one in use.
+    """
+    if not gpu:
+        if not torch.cuda.is_available():
+            return None
+        gpu = torch.cuda.get_device_name()
+    peak = next((rates.get(precision) for part, rates in _PEAKS.items() if part in gpu), None)
+    return operations_a_second / (peak * 1e12) if peak else None
 
 
 class PeakMemory:
@@ -206,12 +237,13 @@ def seconds_per_step(
         for trainer.iter in range(steps):
             start = clock()
             trainer.run_step()
-            _wait()
+            wait_for_gpu()
             times.append(clock() - start)
     torch.set_num_threads(threads)
     return float(np.median(times[1:] or times))
 
 
-def _wait() -> None:
+def wait_for_gpu() -> None:
+    """Return when the GPU, if there is one, has done all that it was told."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -38,7 +38,7 @@ def check_datasets(config: Any, keys: Sequence[str]) -> None:
         for name in config.DATASETS[key]:
             if name in known:
                 if key != "TEST":
-                    _check_trainable(name, key)
+                    _check_trainable(config, name, key)
                 continue
             prefix = name.rpartition("_")[0] + "_"
             there = [one for one in known if one.startswith(prefix)]
@@ -56,13 +56,15 @@ def check_datasets(config: Any, keys: Sequence[str]) -> None:
             )
 
 
-def _check_trainable(name: str, key: str) -> None:
+def _check_trainable(config: Any, name: str, key: str) -> None:
     """Raise ValueError for a dataset to learn nothing from, or to choose no threshold on."""
     metadata = MetadataCatalog.get(name)
     root = getattr(metadata, "dataset_root", name)
     kind = getattr(metadata, "annotations", "masks")
     serves = "it serves `bccd train --eval-only` and `bccd compare`, which score by what it has"
-    if kind != "masks":
+    if kind == "boxes" and config.MODEL.META_ARCHITECTURE == "CellRCNN":
+        _check_boxes(config, name)
+    elif kind != "masks":
         raise ValueError(
             f"DATASETS.{key} names {name!r}, and this dataset has {kind}, no masks: {root} cannot "
             f"train a model by itself. {WEAK}; {serves}"
@@ -85,6 +87,21 @@ def _check_trainable(name: str, key: str) -> None:
             remedy += ", or add DATASETS.VALIDATION \"()\" to train without validation"
         raise ValueError(
             f"DATASETS.{key} names {name!r}, and this split of {root} has no cells: {remedy}"
+        )
+
+
+def _check_boxes(config: Any, name: str) -> None:
+    """Raise ValueError for settings that a Mask R-CNN cannot learn boxes with."""
+    warps = [key for key in ("COPY_PASTE", "AFFINE", "ELASTIC", "ERASE") if config.INPUT.EXTRA[key]]
+    given = [f"INPUT.EXTRA.{key} 0" for key in warps]
+    if config.MODEL.OUTLINE.ENABLED or config.MODEL.REDRAW.METHOD:
+        given += ["MODEL.OUTLINE.ENABLED False", "MODEL.REDRAW.METHOD ''"]
+    if config.DATASETS.VALIDATION and config.SOLVER.BEST_METRIC.startswith("segm/"):
+        given += ["SOLVER.BEST_METRIC bbox/AP50"]
+    if given:
+        raise ValueError(
+            f"{name!r} has boxes, which may overlap, and no outlines: to learn from them add "
+            f"{' '.join(given)}. {WEAK}"
         )
 
 

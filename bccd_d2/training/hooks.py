@@ -194,11 +194,14 @@ class Checkpoints(HookBase):
     """Saves a resumable checkpoint every ``period`` iterations and ``model_final`` at the end.
 
     Only the newest ``keep`` periodic ones stay on disk.
+
+    Attributes:
+        period: may be changed on the way.
     """
 
     def __init__(self, checkpointer: CellCheckpointer, period: int, keep: int = 2) -> None:
         self._checkpointer = checkpointer
-        self._period = period
+        self.period = period
         self._keep = keep
         self._saved: list[str] = []
 
@@ -206,7 +209,7 @@ class Checkpoints(HookBase):
         done = self.trainer.iter + 1
         if done == self.trainer.max_iter:
             self._checkpointer.save("model_final", iteration=self.trainer.iter)
-        elif self._period > 0 and done % self._period == 0:
+        elif self.period > 0 and done % self.period == 0:
             name = f"model_{self.trainer.iter:07d}"
             self._checkpointer.save(name, iteration=self.trainer.iter)
             self._saved.append(name)
@@ -229,14 +232,17 @@ class LogWriters(hooks.PeriodicWriter):
     Args:
         writers: of detectron2.
         checkpoint_period: iterations, 0 = none before the last.
+
+    Attributes:
+        checkpoint_period: may be changed on the way, with that of `Checkpoints`.
     """
 
     def __init__(self, writers: Sequence[EventWriter], checkpoint_period: int) -> None:
         super().__init__(writers, period=20)
-        self._checkpoint_period = checkpoint_period
+        self.checkpoint_period = checkpoint_period
 
     def after_step(self) -> None:
-        if _due(self.trainer, self._period) or _due(self.trainer, self._checkpoint_period):
+        if _due(self.trainer, self._period) or _due(self.trainer, self.checkpoint_period):
             for writer in self._writers:
                 writer.write()
 

@@ -131,7 +131,7 @@ def test_training_on_boxes_or_points_is_refused_before_any_work(kinds, tmp_path,
     import train_net
 
     out = tmp_path / "run"
-    call = ["--config-file", "cpu_tiny_maskrcnn", "--dataset", str(kinds[kind]), "--out", str(out)]
+    call = ["--config-file", "cpu_best", "--dataset", str(kinds[kind]), "--out", str(out)]
     call += ["DATASETS.TRAIN", '("bccd_val",)']
     assert train_net.main(call) == 2
     error = capsys.readouterr().err

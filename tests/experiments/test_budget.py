@@ -16,6 +16,7 @@ from bccd_d2.experiments.budget import Budget, clock_of, plan, threads_for, trai
 from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.training import run
 from bccd_d2.training.build import build_schedule
+from bccd_d2.training.hooks import Checkpoints, LogWriters
 
 
 class Clock:
@@ -97,6 +98,28 @@ def test_the_schedule_ends_with_the_run(small_config, tmp_path: Path) -> None:
     steps = Trainer(hook, clock, seconds, schedule).train(0, 100)
     assert steps == len(rates) and 48 <= steps <= 50
     assert max(rates) > 0.9 and rates[-1] < 0.01 and rates[0] < 0.1
+
+
+def test_a_run_that_becomes_faster_writes_no_more_checkpoints(tmp_path: Path) -> None:
+    """Ten were planned for 40 steps; 400 steps have hardly more, each with its lines before it."""
+    clock, saved = Clock(), []
+
+    class Checkpointer:
+        def save(self, name: str, **_: object) -> None:
+            saved.append(name)
+
+        def remove(self, _: str) -> None: ...
+
+    hook = Budget(100.0, clock, "wall", tmp_path / "budget.json")
+    kept, lines = Checkpoints(Checkpointer(), period=4), LogWriters([], checkpoint_period=4)
+    trainer = Trainer(hook, clock, lambda i: 2.0 if i < 10 else 0.2)
+    trainer._hooks += [lines, kept]
+    kept.trainer = trainer
+    after = hook.after_step
+    hook.after_step = lambda: (kept.after_step(), after())
+    assert trainer.train(0, 40) > 300
+    assert 8 <= len(saved) <= 20 and saved[-1] == "model_final"
+    assert kept.period == lines.checkpoint_period > 20
 
 
 def test_the_plan_keeps_shares_and_is_measured_once(

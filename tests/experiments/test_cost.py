@@ -12,7 +12,18 @@ pytest.importorskip("detectron2")
 import torch
 from torch import nn
 
-from bccd_d2.experiments.cost import PeakMemory, Timed, gflops, parameters
+from bccd_d2.config.load import finalize, load_config
+from bccd_d2.experiments.cost import (
+    PeakMemory,
+    Timed,
+    gflops,
+    operations,
+    parameters,
+    share_of_peak,
+)
+from bccd_d2.modeling.build import build_model
+
+from ..small import SMALL_DETECTOR
 
 
 class Sleeper(nn.Module):
@@ -70,3 +81,30 @@ def test_multiply_adds_by_hand() -> None:
     assert gflops(Answer(), [{"image": torch.zeros(1, 3, 10, 20)}]) == gflops(
         model, [{"image": torch.zeros(1, 3, 10, 20)}]
     )
+
+
+def test_multiply_adds_of_a_detector_that_draws_its_masks_anew() -> None:
+    """The outline head is run for the redrawing alone, and counts."""
+
+    def counted(method: str) -> float:
+        options = [*SMALL_DETECTOR, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
+        options += ["MODEL.REDRAW.METHOD", method]
+        model = build_model(finalize(load_config("cpu_joint", options)))
+        image = torch.zeros(3, 64, 96, dtype=torch.uint8)
+        return gflops(model, [{"image": image, "height": 128, "width": 192}])
+
+    assert counted("watershed") > counted("") > 0
+
+
+def test_operations_of_a_training_step_by_hand() -> None:
+    layer = nn.Linear(10, 20)
+    given = torch.zeros(4, 10)
+    assert operations(lambda: layer(given)) == 2 * 4 * 10 * 20
+    # The gradient of the weights costs as much again; the input wants none.
+    assert operations(lambda: layer(given).sum().backward()) == 2 * 2 * 4 * 10 * 20
+
+
+def test_the_share_of_a_peak() -> None:
+    assert share_of_peak(98.9e12, "bf16", "NVIDIA H100 80GB HBM3") == pytest.approx(0.1)
+    assert share_of_peak(6.7e12, "fp32", "NVIDIA H200") == pytest.approx(0.1)
+    assert share_of_peak(1e12, "bf16", "some other GPU") is None

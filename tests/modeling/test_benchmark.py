@@ -33,7 +33,17 @@ def test_the_table_has_a_line_a_variant(benchmark, capsys) -> None:
     assert benchmark.main([*COMMON, *options, *SMALL]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 1 |")]
     assert len(lines) == 4 and all("skipped" not in line for line in lines)
-    assert all(line.split("|")[3].strip() == "5" for line in lines)
+    cells = [line.strip("|").split("|") for line in lines]
+    assert all(row[2].strip() == "5" and float(row[8]) > 0 for row in cells)
+
+
+def test_two_images_a_call_are_twice_the_operations(benchmark) -> None:
+    model = benchmark.our_model(benchmark.get_parser().parse_args([*COMMON, *SMALL]))
+    variants = [benchmark.Variant("ours fp32", model), benchmark.Variant("ours bf16", model)]
+    benchmark.count_operations(variants, benchmark.picture(0.1))
+    one, same = (variant.operations for variant in variants)
+    benchmark.count_operations(variants, benchmark.picture(0.1) * 2)
+    assert one > 0 and same == one and variants[0].operations == pytest.approx(2 * one)
 
 
 def test_the_split_adds_up(benchmark, capsys) -> None:

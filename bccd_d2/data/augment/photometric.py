@@ -148,3 +148,17 @@ def turn_and_flip(array: np.ndarray, quarter_turns: int, mirror: bool) -> np.nda
     """
     turned = array[:, ::-1] if mirror else array
     return np.ascontiguousarray(np.rot90(turned, quarter_turns % 4))
+
+
+def turn_boxes(
+    boxes: np.ndarray, size: tuple[int, int], quarter_turns: int, mirror: bool
+) -> np.ndarray:
+    """(N, 4) boxes x0 y0 x1 y1 where `turn_and_flip` takes them in an image of (height, width)."""
+    x0, y0, x1, y1 = np.asarray(boxes, dtype=np.float64).reshape(-1, 4).T
+    height, width = size
+    if mirror:
+        x0, x1 = width - x1, width - x0
+    for _ in range(quarter_turns % 4):
+        x0, y0, x1, y1 = y0, width - x1, y1, width - x0
+        height, width = width, height
+    return np.stack([x0, y0, x1, y1], axis=1)

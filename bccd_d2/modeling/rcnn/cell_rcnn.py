@@ -203,5 +203,5 @@ def _drawing(result: Instances, kept: np.ndarray, maps: np.ndarray | None) -> Dr
         boxes=boxes,
         scores=result.scores.detach().float().cpu().numpy()[kept],
         maps=maps,
-        frame=tuple(result.image_size),
+        frame=(int(result.image_size[0]), int(result.image_size[1])),  # tensors while traced
     )
