@@ -91,7 +91,7 @@ def defocus(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.
 
 def dense(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.ndarray:
     """Several layers of the field until more than .72 of it is stained."""
-    from bccd_d2.inference.trust import stain_map
+    from bccd_d2.masks.stain import stain_map
 
     light = np.percentile(image.reshape(-1, 3), 80, axis=0)
     passed, layers = np.ones(image.shape), image
@@ -108,7 +108,7 @@ def dense(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.nd
 
 def empty(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.ndarray:
     """Background alone, not quite evenly lit."""
-    from bccd_d2.inference.trust import stain_map
+    from bccd_d2.masks.stain import stain_map
 
     height, width = image.shape[:2]
     light = np.median(image[~stain_map(image)[0]], axis=0)
@@ -122,7 +122,7 @@ def restain(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.
 
     As far as the stains of two laboratories lie apart; light stays what it is.
     """
-    from bccd_d2.inference.trust import stain_map
+    from bccd_d2.masks.stain import stain_map
 
     stain = stain_map(image)[0]
     light = np.median(image[~stain], axis=0) + 1

@@ -250,8 +250,9 @@ def test_mistakes_end_with_one_line_and_exit_code_2(smears, tmp_path, capsys):
     for options, message in [
         (["--input", tmp_path / "none.png"], "none.png does not exist"),
         (["--input", smears, "--tta", "spin"], "tta must be of"),
+        (["--input", smears, "--max-value", "nan"], "max_value must be above 0 and finite"),
         (["--input", smears, "--pixel-size", "0"], "pixel size must be"),
-        (["--input", smears, "--score-threshold", "7"], "score_threshold must lie"),
+        (["--input", smears, "--score-threshold", "7"], "must lie in [0, 1], got 7.0"),
         (["--input", smears, "--weights", "no_such_model"], "none of the shipped models"),
     ]:
         assert predict(*options, "--output", tmp_path / "out") == 2

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from bccd_d2.api import PredictedCells
-from bccd_d2.inference.trust import stain_map
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.classes import Classes
 from bccd_d2.masks.rle import decode_crop, encode_crop
+from bccd_d2.masks.stain import stain_map
 
 LEAST_AREA = 16  # px of a cell
 LEAST_PIECE = 0.04  # of a cell, that a stroke may cut off

@@ -60,7 +60,7 @@ class PairReader:
             return self._pairs[key]
         try:
             image = read_image(image_file, max_value=max_value)
-            label_map = np.zeros(image.shape[:2], dtype=np.uint16)
+            label_map: np.ndarray = np.zeros(image.shape[:2], dtype=np.uint16)
             if label_file is not None:
                 label_map = read_label_file(label_file, compact=False).astype(np.uint16)
         except FileNotFoundError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from bccd_d2.evaluation.truth import TrueImage
@@ -40,7 +41,23 @@ def read_predictions(path: str | Path, truth: Mapping[int, TrueImage]) -> dict[i
     labels = path / "labels" if (path / "labels").is_dir() else path
     table = labels / "scores.csv"
     scores = read_label_scores(table) if table.is_file() else None
-    return {key: _from_labels(labels, true, scores) for key, true in truth.items()}
+    found = {key: _from_labels(labels, true, scores) for key, true in truth.items()}
+    _check_numbered(found.values(), labels)
+    return found
+
+
+def _check_numbered(images: Iterable[Cells], folder: Path) -> None:
+    """Refuse binary masks, which would be one cell an image."""
+    for cells in images:
+        if len(cells) > 1:
+            return
+        pieces = cv2.connectedComponents(cells.to_label_map().astype(np.uint8))[0] - 1
+        if pieces > 2:
+            raise ValueError(
+                f"{folder} has one value in {pieces} pieces: binary masks, which do not say where "
+                f"cells touch; number them with bccd convert --images IMAGES --masks {folder} "
+                "--out NUMBERED, and give NUMBERED/labels/train"
+            )
 
 
 def _from_coco(folder: Path, true: TrueImage) -> Cells:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from bccd_d2.data.catalog import load_split, register_dataset
 from bccd_d2.data.convert.pairing import Skip
-from bccd_d2.data.convert.run import AnnotationSource, ConvertOptions, convert
+from bccd_d2.data.convert.run import AnnotationSource, ConversionReport, ConvertOptions, convert
 from bccd_d2.evaluation.evaluators import evaluator_for
 from bccd_d2.experiments.budget import Budget, Spent, clock_of, plan, threads_for
 from bccd_d2.experiments.weak_labels import BACKGROUND, check_model, make_weak_labels
@@ -164,7 +164,7 @@ def fine_tune(
             check_model(start)
         how = ConvertOptions(val_fraction=options.held_out, seed=options.seed, **(reading or {}))
         report = convert(**places, out=out / "data", options=how, annotations=annotations)
-        _check_split(out / "data", options.held_out > 0)
+        _check_data(report, options.held_out > 0)
         root, skips = _outlined(start, out, progress)
         skipped = [f"{skip.file}: {skip.reason}" for skip in (*report.skips, *skips)]
         config = _config(start, root, out / "training", options)
@@ -206,9 +206,11 @@ def _write_record(result: FineTuned, start: TrainedModel, options: FineTuneOptio
     write_json_atomic(result.out / RECORD, said | {"options": asdict(options)}, indent=1)
 
 
-def _check_split(folder: Path, hold_out: bool) -> None:
-    """Refuse a converted dataset that leaves nothing to learn from or nothing to score on."""
-    description = read_description(folder)
+def _check_data(report: ConversionReport, hold_out: bool) -> None:
+    """Say what is odd of a converted dataset; refuse one without anything to learn or score on."""
+    for warning in report.audit["findings"]["warnings"]:
+        logger.warning(warning)
+    description = read_description(report.out)
     counts, kind = description["counts"], description.get("annotations", "masks")
     ignored = set(description["options"].get("ignore") or ())
     others = [n for n in description.get("categories", ()) if BACKGROUND.search(n)]

@@ -62,16 +62,16 @@ class PredictOptions:
 
     def __post_init__(self) -> None:
         checks = [
-            (0 <= self.score_threshold <= 1, "score_threshold must lie in [0, 1]"),
-            (self.tile is None or self.tile >= 0, "tile must be None, 0 or pixels"),
-            (self.overlap is None or self.overlap >= 0, "overlap must be None or pixels from 0"),
-            (len(self.views) > 0, "views must hold at least one"),
-            (0 < self.scale <= 100, "scale must be above 0 and at most 100"),
-            (self.batch >= 1, "batch must be at least 1"),
+            ("score_threshold", 0 <= self.score_threshold <= 1, "lie in [0, 1]"),
+            ("tile", self.tile is None or self.tile >= 0, "be None, 0 or pixels"),
+            ("overlap", self.overlap is None or self.overlap >= 0, "be None or pixels from 0"),
+            ("views", len(self.views) > 0, "hold at least one"),
+            ("scale", 0 < self.scale <= 100, "be above 0 and at most 100"),
+            ("batch", self.batch >= 1, "be at least 1"),
         ]
-        for passed, message in checks:
+        for name, passed, wanted in checks:
             if not passed:
-                raise ValueError(f"{message}, got {self}")
+                raise ValueError(f"{name} must {wanted}, got {getattr(self, name)}")
 
     def tiles(self, image_size: tuple[int, int]) -> list[Tile]:
         """The windows for an image of (height, width); one that fills it where none are needed.

@@ -29,10 +29,10 @@ from bccd_d2.inference.diameter import DiameterEstimate
 from bccd_d2.inference.predictor import check_image
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.labels import disc_diameter
+from bccd_d2.masks.stain import channel_mean, stain_map
 
 CHECKS = ("unexplained", "unstained", "doubt", "faint", "size", "spread", "unsized", "blur",
           "crowding")  # fmt: skip
-_LEAST_CONTRAST = 12.0  # grey levels between stain and background, below which there is no stain
 _LOOK = 512  # px of the longer side at which stain is measured
 _WORTH_SAYING = 0.7  # of the score's logit
 # A logistic regression on 280 images of four laboratories with the answers of two models, one of
@@ -150,34 +150,6 @@ def measure(
     return {name: float(np.clip(values[name], 0, 1)) for name in CHECKS}
 
 
-def stain_map(image: np.ndarray, factor: float = 1.0) -> tuple[np.ndarray, float, np.ndarray]:
-    """Where there is stain, by Otsu's threshold on the distance from the background's colour.
-
-    Args:
-        image: (H, W, 3) uint8.
-        factor: by which the image is made smaller first, at most 1.
-
-    Returns:
-        (h, w) bool, all False where nothing stands out from the background; the mean distance of
-        the stain from it in grey levels; the image at that size.
-    """
-    size = tuple(max(1, round(n * factor)) for n in image.shape[1::-1])
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1 else image
-    grey = _mean(small.astype(np.float64))
-    split, _ = cv2.threshold(grey.astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
-    light = small[grey > split] if (grey > split).any() else small.reshape(-1, 3)
-    background = np.median(light, axis=0)
-    away = np.sqrt(_mean((small.astype(np.float32) - background) ** 2))
-    level, _ = cv2.threshold(away.clip(0, 255).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
-    stain = away > max(level, _LEAST_CONTRAST)
-    return stain, float(away[stain].mean()) if stain.any() else 0.0, small
-
-
-def _mean(image: np.ndarray) -> np.ndarray:
-    """(H, W) mean of three channels, which numpy's own is slow at."""
-    return (image[..., 0] + image[..., 1] + image[..., 2]) / 3
-
-
 def _reduced(cells: Cells, size: tuple[int, int]) -> np.ndarray:
     """The label map at another size, by nearest pixels."""
     if not len(cells):
@@ -225,7 +197,7 @@ def _blur(small: np.ndarray, labels: np.ndarray, contrast: float, diameter: floa
     outline = (labels > 0) & (cv2.erode((labels > 0).astype(np.uint8), np.ones((3, 3))) == 0)
     if not outline.any() or contrast <= 0:
         return 1.0
-    grey = cv2.GaussianBlur(_mean(small.astype(np.float32)), (0, 0), 0.8)
+    grey = cv2.GaussianBlur(channel_mean(small.astype(np.float32)), (0, 0), 0.8)
     across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=0.125) for order in ((1, 0), (0, 1)))
     steep = cv2.dilate(np.hypot(across, down), np.ones((3, 3)))
     width = contrast / max(float(np.median(steep[outline])), 1e-3)

@@ -284,10 +284,12 @@ def read_label_file(path: str | Path, compact: bool = True) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: unreadable, in colour, or not of whole numbers at least 0.
+        ValueError: unreadable, a JPEG, in colour, or not of whole numbers at least 0.
     """
     read = read_values(path)
     try:
+        if Path(path).suffix.lower() in (".jpg", ".jpeg", ".jfif"):
+            raise ValueError("JPEG changes the numbers of cells: save it as PNG or TIFF")
         return compact_labels(read.values) if compact else check_label_map(read.values)
     except ValueError as error:
         raise ValueError(f"label image {printable(path)}: {error}") from error

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 import cv2
 import numpy as np
 
-from bccd_d2.inference.trust import stain_map
+from bccd_d2.masks.stain import stain_map
 
 BLUR = 0.7
 FEW = 0.1

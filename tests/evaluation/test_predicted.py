@@ -12,6 +12,7 @@ from bccd_d2.cli import main
 from bccd_d2.data.catalog import split_metadata
 from bccd_d2.evaluation.evaluators import CellEvaluator, evaluator_for
 from bccd_d2.evaluation.predicted import read_predictions
+from bccd_d2.io.atomic import write_png_atomic
 from bccd_d2.io.label_images import read_label_file, write_label_map
 
 from ..report.conftest import write_small_dataset
@@ -75,6 +76,24 @@ def test_missing_cells_and_scores_count(dataset, truth, tmp_path):
     (labels / "scores.csv").write_text("\n".join(lines[:-1]) + "\n")
     with pytest.raises(ValueError, match=r"cells, but scores.csv \d for it"):
         read_predictions(labels, truth)
+
+
+def test_binary_masks_are_not_one_cell_an_image(dataset, truth, tmp_path, capsys):
+    """The remedy that the error names works on these very masks."""
+    masks = label_folder(dataset, truth, tmp_path / "masks")
+    images = tmp_path / "images"
+    for file in sorted(masks.glob("*.tif")):
+        binary = (read_label_file(file) > 0).astype(np.uint8) * 255
+        write_png_atomic(file, binary)
+        draw = np.full((*binary.shape, 3), 220, np.uint8)
+        draw[binary > 0] = (190, 100, 120)
+        write_png_atomic(images / f"{file.stem.removesuffix('_cp_masks')}.png", draw)
+    with pytest.raises(ValueError, match="one value in .* pieces: binary masks.*bccd convert"):
+        read_predictions(masks, truth)
+    numbered = ["--images", str(images), "--masks", str(masks), "--out", str(tmp_path / "n")]
+    assert main(["convert", *numbered]) == 0
+    found = read_predictions(tmp_path / "n" / "labels" / "train", truth)
+    assert max(map(len, found.values())) > 1
 
 
 def test_results_of_predict_are_read_with_their_scores(dataset, truth, tmp_path):

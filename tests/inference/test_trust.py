@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bccd_d2.inference.diameter import DiameterEstimate
-from bccd_d2.inference.trust import CHECKS, Trust, assess, measure, stain_map
+from bccd_d2.inference.trust import CHECKS, Trust, assess, measure
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.stain import stain_map
 
 PLACES = [(y, x) for y in range(40, 300, 64) for x in range(40, 300, 64)]
 SURE = DiameterEstimate(40.0, 1.0, 25, "")

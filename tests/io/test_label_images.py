@@ -41,6 +41,9 @@ def test_mistakes_are_named(tmp_path):
     tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(ValueError, match=r"rgb.tif.*\(H, W\)"):
         read_label_file(tmp_path / "rgb.tif")
+    Image.fromarray(MAP.astype(np.uint8)).save(tmp_path / "lossy.jpg")
+    with pytest.raises(ValueError, match=r"lossy.jpg: JPEG changes the numbers of cells: save it"):
+        read_label_file(tmp_path / "lossy.jpg")
     (tmp_path / "cut.tif").write_bytes(b"II*\0")
     with pytest.raises(ValueError, match="cut.tif"):
         read_label_file(tmp_path / "cut.tif")

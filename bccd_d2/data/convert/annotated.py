@@ -134,7 +134,7 @@ def _record(
         categories=tuple(found.categories[i] for i in cells),
         ignored_categories=tuple(found.categories[i] for i in np.flatnonzero(found.ignored)),
         notes=Counter({note: count for note, count in found.notes.items() if count}),
-        **conversion.measure_image(image),
+        **conversion.measure_image(image, boxes),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bccd_d2.data.convert.pairing import Skip, relative_posix
+from bccd_d2.data.convert.placement import misplaced
 from bccd_d2.data.convert.record import ImageRecord
 from bccd_d2.data.convert.types import unmatched_rows
 from bccd_d2.io.text import printable
@@ -140,6 +141,7 @@ def build_audit(
         "findings": {
             "skipped": [vars(skip) for skip in skips],
             "near_duplicates": _duplicates(records, names, assigned),
+            **_values(records),
             "images_without_cells": [
                 n for n, r in zip(names, records, strict=True) if r.cells == 0
             ],
@@ -152,8 +154,6 @@ def build_audit(
                 for n, r in zip(names, records, strict=True)
                 if r.grey_values > 2 and r.reading == "binary"
             ],
-            "value_ranges": summarise_ranges(record.value_range for record in records),
-            "masks_read_as": dict(Counter(record.reading for record in records)),
             "suspected_clumps": [
                 {"file": n, "labels": r.suspects}
                 for n, r in zip(names, records, strict=True)
@@ -163,6 +163,16 @@ def build_audit(
         },
         "annotation_notes": dict(sum((r.notes for r in records), Counter()).most_common()),
         "images": [_row(n, r, s) for n, r, s in zip(names, records, assigned, strict=True)],
+    }
+
+
+def _values(records: Sequence[ImageRecord]) -> dict[str, Any]:
+    """How images and masks were read, and what of that is doubtful."""
+    ranges = summarise_ranges(record.value_range for record in records)
+    return {
+        "value_ranges": ranges,
+        "masks_read_as": dict(Counter(record.reading for record in records)),
+        "warnings": [text for text in (mixed_ranges(ranges), misplaced(records)) if text],
     }
 
 
@@ -285,7 +295,7 @@ def _finding_lines(findings: Mapping[str, Any], most: int = 20) -> list[str]:
         "values that became 0 to 255: " + ", ".join(f"{k} ({n})" for k, n in ranges.items()),
         "masks read as: " + ", ".join(f"{k} ({n})" for k, n in readings.items()),
     ]
-    lines += [f"warning: {warning}" for warning in [mixed_ranges(ranges)] if warning]
+    lines += [f"warning: {warning}" for warning in findings["warnings"]]
     for title, entries in sections:
         lines.append(f"{title}: {len(entries) or 'none'}")
         lines += [f"  {entry}" for entry in entries[:most]]

@@ -21,6 +21,7 @@ from bccd_d2.data.convert.class_masks import ClassCodes, ClassMask, read_class_m
 from bccd_d2.data.convert.hashing import perceptual_hash
 from bccd_d2.data.convert.mask_files import MaskError, MaskFile, MaskOptions, read_mask_file
 from bccd_d2.data.convert.pairing import Pair, Skip
+from bccd_d2.data.convert.placement import stain_at_cells
 from bccd_d2.data.convert.record import ImageRecord, Unmatched
 from bccd_d2.data.convert.tool_labels import read_single
 from bccd_d2.data.convert.types import TypedPair, join_types
@@ -242,12 +243,12 @@ def _measure(image: np.ndarray, labelled: Labelled, rles: list[Rle]) -> dict[str
         "speck_pixels": labelled.speck_pixels,
         "holes": labelled.holes,
         "hole_pixels": labelled.hole_pixels,
-        **measure_image(image),
+        **measure_image(image, boxes),
     }
 
 
-def measure_image(image: np.ndarray) -> dict[str, Any]:
-    """The part of an `ImageRecord` that the image alone tells."""
+def measure_image(image: np.ndarray, boxes: np.ndarray) -> dict[str, Any]:
+    """The part of an `ImageRecord` that the image tells, with or without the boxes of its cells."""
     sample = np.ascontiguousarray(image[::4, ::4])
     mean, deviation = (v.ravel() for v in cv2.meanStdDev(sample))
     pixels = sample.shape[0] * sample.shape[1]
@@ -257,6 +258,7 @@ def measure_image(image: np.ndarray) -> dict[str, Any]:
         "pixel_sum": mean * pixels,
         "pixel_square_sum": (np.square(mean) + np.square(deviation)) * pixels,
         "image_hash": perceptual_hash(image),
+        "stain": stain_at_cells(image, boxes),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from bccd_d2.data.convert.class_masks import ClassCodes
@@ -70,9 +71,11 @@ class ConvertOptions:
         rules = (
             ("connectivity", self.connectivity in (4, 8), "4 or 8"),
             ("min_area", self.min_area >= 1, "at least 1 px"),
-            ("threshold", self.threshold is None or self.threshold > 0, "above 0"),
+            ("threshold", self.threshold is None or 0 < self.threshold < inf,
+             "above 0 and finite"),
             ("mask_kind", self.mask_kind in KINDS, f"one of {', '.join(KINDS)}"),
-            ("max_value", self.max_value is None or self.max_value > 0, "above 0"),
+            ("max_value", self.max_value is None or 0 < self.max_value < inf,
+             "above 0 and finite"),
             ("val_fraction", 0 <= self.val_fraction < 1, "in [0, 1)"),
             ("test_fraction", 0 <= self.test_fraction < 1, "in [0, 1)"),
             ("seed", self.seed >= 0, "at least 0"),

@@ -58,6 +58,7 @@ class ImageRecord:
             crowds and those marked as difficult.
         notes: what was cut, dropped or taken for something, with counts.
         unmatched: of types that were joined: objects that no cell fits, cells without an object.
+        stain: see `placement.stain_at_cells`.
     """
 
     pair: Pair
@@ -86,6 +87,7 @@ class ImageRecord:
     ignored_categories: tuple[str, ...] = ()
     notes: Counter = field(default_factory=Counter)
     unmatched: Unmatched = field(default_factory=Unmatched)
+    stain: tuple[float, ...] = ()
 
     @property
     def annotations(self) -> int:

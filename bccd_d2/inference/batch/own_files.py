@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-PREDICTED = ("labels", "coco", "geojson", "csv", "overlay", "finished")  # of a prediction
+PREDICTED = ("labels", "types", "coco", "geojson", "csv", "overlay", "finished")
 CONVERTED = ("labels", "annotations")  # of a converted dataset
 TRAINED = ("report", "evaluation")  # of a training
 

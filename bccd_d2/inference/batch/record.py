@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -72,6 +73,8 @@ class BatchOptions:
     def __post_init__(self) -> None:
         if self.processes < 1:
             raise ValueError(f"processes must be at least 1, got {self.processes}")
+        if self.max_value is not None and not 0 < self.max_value < math.inf:
+            raise ValueError(f"max_value must be above 0 and finite, got {self.max_value}")
         shard_of(self.shard)
 
 

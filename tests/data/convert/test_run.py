@@ -283,7 +283,7 @@ def test_conversion_replaces_the_old_one_and_nothing_else(tmp_path: Path) -> Non
     [
         ({"connectivity": 5}, "connectivity must be 4 or 8, got 5"),
         ({"min_area": 0}, "min_area must be at least 1"),
-        ({"threshold": 0}, "threshold must be above 0"),
+        ({"threshold": float("inf")}, "threshold must be above 0 and finite"),
         ({"val_fraction": 1.0}, "val_fraction must be in"),
         ({"test_fraction": 0.5, "val_fraction": 0.5}, "must leave training images"),
         ({"folds": 1}, "folds must be 0 or at least 2"),

@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from bccd_d2.inference.batch.outputs import KINDS
 from bccd_d2.inference.batch.sources import Inputs, find_images, plan_jobs
 
 
@@ -139,7 +140,8 @@ def test_what_earlier_runs_wrote_is_no_input(mark, content, inner, tmp_path):
 
 def test_results_beside_the_images_are_no_input(tmp_path):
     draw(tmp_path / "a.png")
-    draw(tmp_path / "overlay" / "a.png")
+    for kind in KINDS:
+        draw(tmp_path / kind / "a.png")
     found = find_images([tmp_path], leave_out=tmp_path)
     assert found.images == [tmp_path / "a.png"]
 

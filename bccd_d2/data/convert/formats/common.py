@@ -164,13 +164,15 @@ def annotate(image: ImageShapes, image_size: tuple[int, int], kind: str) -> Anno
             continue
         kept[key] = (shape, rle, box)
     cells = list(kept.values())
-    outside = notes[OUTSIDE]
-    if outside > len(cells):
-        raise FormatError(
-            image.file, "", f"{outside} of {len(shapes)} cells lie outside {image.name} "
-            f"({image_size[1]}x{image_size[0]} px)",
-            "are x and y exchanged, or was another image annotated?",
-        )
+    size = f"{image.name} ({image_size[1]}x{image_size[0]} px)"
+    for note, what, question in (
+        (OUTSIDE, "lie outside", "are x and y exchanged, or was another image annotated?"),
+        (NO_EXTENT, "have no extent in", "are their corners exchanged?"),
+    ):
+        if notes[note] > len(cells):
+            raise FormatError(
+                image.file, "", f"{notes[note]} of {len(shapes)} cells {what} {size}", question
+            )
     return Annotated(
         kind=kind,
         image_size=image_size,

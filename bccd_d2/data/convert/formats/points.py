@@ -69,6 +69,11 @@ def _read_file(file: Path, names: dict[int, str]) -> dict[str, list[Shape]]:
         place = f"line {number}"
         if len(row) <= max(order.values()) and len(row) <= max(order["x"], order["y"]):
             raise FormatError(file, place, f"holds {len(row)} values", "write 'x y class'")
+        if len(row) > len(rows[0]):
+            raise FormatError(
+                file, place, f"holds {len(row)} values, the first line {len(rows[0])}",
+                "write decimals with a point, and names without what parts the columns",
+            )
         x, y = numbers((row[order["x"]], row[order["y"]]), 2, file, place)
         given = row[order["class"]] if "class" in order and order["class"] < len(row) else ""
         image = row[order["image"]].replace("\\", "/") if "image" in order else ""

@@ -203,3 +203,11 @@ def test_coco_boxes_may_be_given_as_boxes(run, tmp_path):
     found = run("boxes", write_json(tmp_path / "x.json", content))
     assert found.boxes("a.png") == [[1, 2, 3, 4]]
     assert json.loads(found.report.files["dataset"].read_text())["annotations"] == "boxes"
+
+
+def test_boxes_that_all_lack_extent_are_no_image_without_cells(run, tmp_path):
+    voc(tmp_path / "boxes" / "a.xml", ("RBC", 30, 25, 10, 5), ("RBC", 60, 25, 40, 5))
+    voc(tmp_path / "boxes" / "b.xml", ("RBC", 10, 5, 30, 25), name="b.png")
+    found = run("boxes", tmp_path / "boxes")
+    reason = next(reason for kind, reason in found.skips if kind == "unreadable annotations")
+    assert "2 of 2 cells have no extent in a (80x60 px); are their corners exchanged?" in reason

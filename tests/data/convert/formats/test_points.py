@@ -94,3 +94,9 @@ def test_a_bad_list_costs_its_image_only(run, tmp_path, text, message):
     (reason,) = (why for kind, why in found.skips if kind == "unreadable annotations")
     assert message in reason and "a.txt" in reason
     assert found.notes["cells outside the image, dropped"] == 1
+
+
+def test_a_decimal_comma_among_commas_is_refused(run, tmp_path):
+    (tmp_path / "a.csv").write_text("x,y,class\n22,5,8,0,RBC\n")
+    with pytest.raises(ValueError, match=r"line 2 holds 5 values, the first line 3; write dec"):
+        run("points", tmp_path / "a.csv")
