@@ -11,6 +11,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,8 +34,8 @@ def merge_with_votes(
     overlaps most, if that is by ``iou_threshold`` and no cell of its own view is in there yet; else
     it opens a cluster. A cluster's mask is where at least half of its members' scores say cell; its
     score is the sum of theirs over the number of views. Its class probabilities are the mean of its
-    members', weighted by score; without probabilities its class is that of its first cell. One view
-    comes back as it was, sorted.
+    members', weighted by score, and so are boxes of detectors; without probabilities its class is
+    that of its first cell. One view comes back as it was, sorted.
 
     Args:
         views: one an answer, all of one image size and in the same frame.
@@ -68,11 +69,21 @@ def merge_with_votes(
         np.clip(means[order], 0, 1),
         classes[[clusters[i][0] for i in order]],
     )
-    probabilities = _probabilities(views)
+    boxes, probabilities = _boxes(views), _probabilities(views)
+    if boxes is not None:
+        each = [_mean(boxes, scores, clusters[i]) for i in order]
+        merged = replace(merged, detected_boxes=np.reshape(each, (len(each), 4)))
     if probabilities is not None:
         each = [_mean(probabilities, scores, clusters[i]) for i in order]
         merged = merged.with_classes(np.reshape(each, (len(each), probabilities.shape[1])))
     return merged, np.array([len(clusters[i]) for i in order], dtype=np.int64)
+
+
+def _boxes(views: Sequence[Cells]) -> np.ndarray | None:
+    """(N, 4) boxes of all cells of all views; None where no view has a detector's."""
+    if all(view.detected_boxes is None for view in views):
+        return None
+    return np.concatenate([view.scored_boxes for view in views])
 
 
 def _probabilities(views: Sequence[Cells]) -> np.ndarray | None:
@@ -88,10 +99,10 @@ def _probabilities(views: Sequence[Cells]) -> np.ndarray | None:
     return np.concatenate(known)
 
 
-def _mean(probabilities: np.ndarray, scores: np.ndarray, members: Sequence[int]) -> np.ndarray:
-    """(K,) the mean of some rows, weighted by score, or plain where all scores are 0."""
+def _mean(values: np.ndarray, scores: np.ndarray, members: Sequence[int]) -> np.ndarray:
+    """The mean of some rows, weighted by score, or plain where all scores are 0."""
     weights = scores[members]
-    return np.average(probabilities[members], axis=0, weights=weights if weights.any() else None)
+    return np.average(values[members], axis=0, weights=weights if weights.any() else None)
 
 
 def _cluster(
