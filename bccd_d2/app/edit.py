@@ -156,8 +156,10 @@ def settled(cells: PredictedCells) -> PredictedCells:
     if (ids < 0).any():
         classes = _with_unsure(classes)
         ids[ids < 0] = len(classes) - 1
-    nothing = dict.fromkeys(("class_probabilities", "uncertainty", "detected_boxes"))
-    return replace(cells, class_ids=ids, classes=classes, **nothing)
+    return replace(
+        cells, class_ids=ids, classes=classes, class_probabilities=None, uncertainty=None,
+        detected_boxes=None,
+    )  # fmt: skip
 
 
 def _with_unsure(classes: Classes) -> Classes:

@@ -169,7 +169,7 @@ class Cells:
         """The cells at a slice, a bool mask (N,) or an array of indices."""
         chosen = np.arange(len(self))[index].reshape(-1)
         rles = [self.rles[i] for i in chosen]
-        beside = {
+        beside: dict[str, Any] = {
             name: None if (values := getattr(self, name)) is None else values[chosen]
             for name in ("uncertainty", "class_probabilities", "detected_boxes")
         }
