@@ -10,6 +10,7 @@ Example:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -69,13 +70,11 @@ def merge_with_votes(
         np.clip(means[order], 0, 1),
         classes[[clusters[i][0] for i in order]],
     )
-    boxes, probabilities = _boxes(views), _probabilities(views)
-    if boxes is not None:
-        each = [_mean(boxes, scores, clusters[i]) for i in order]
-        merged = replace(merged, detected_boxes=np.reshape(each, (len(each), 4)))
-    if probabilities is not None:
-        each = [_mean(probabilities, scores, clusters[i]) for i in order]
-        merged = merged.with_classes(np.reshape(each, (len(each), probabilities.shape[1])))
+    means_of = functools.partial(_means, scores=scores, clusters=[clusters[i] for i in order])
+    if (boxes := _boxes(views)) is not None:
+        merged = replace(merged, detected_boxes=means_of(boxes))
+    if (probabilities := _probabilities(views)) is not None:
+        merged = merged.with_classes(means_of(probabilities))
     return merged, np.array([len(clusters[i]) for i in order], dtype=np.int64)
 
 
@@ -99,10 +98,15 @@ def _probabilities(views: Sequence[Cells]) -> np.ndarray | None:
     return np.concatenate(known)
 
 
-def _mean(values: np.ndarray, scores: np.ndarray, members: Sequence[int]) -> np.ndarray:
-    """The mean of some rows, weighted by score, or plain where all scores are 0."""
-    weights = scores[members]
-    return np.average(values[members], axis=0, weights=weights if weights.any() else None)
+def _means(
+    values: np.ndarray, scores: np.ndarray, clusters: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """(C, K) the mean row of each cluster of (N, K), by score, or plain where all scores are 0."""
+    means = np.zeros((len(clusters), values.shape[1]))
+    for row, members in zip(means, clusters, strict=True):
+        weights = scores[members]
+        row[:] = np.average(values[members], axis=0, weights=weights if weights.any() else None)
+    return means
 
 
 def _cluster(
