@@ -64,7 +64,7 @@ setup(
         "numpy>=1.26",
         "onnxruntime>=1.20",
         "opencv-python-headless>=4.8",
-        "pillow>=10",
+        "pillow>=10.1",
         "pycocotools>=2.0.7",
         "pyyaml>=6",
         "safetensors>=0.4",
