@@ -63,7 +63,7 @@ setup(
         "jinja2>=3.1",
         "numpy>=1.26",
         "onnxruntime>=1.20",
-        "opencv-python-headless>=4.8",
+        "opencv-python-headless>=4.9",
         "pillow>=10.1",
         "pycocotools>=2.0.7",
         "pyyaml>=6",
