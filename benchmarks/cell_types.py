@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 GROUPS = ("red", "infected", "white", "platelet")
-ALL = 0.05  # score from which a cell is a candidate
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -35,6 +34,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--precision", default="fp32", help="of the networks: fp32, bf16 or int8 (default fp32)")
     add("--taxonomy", default="blood", help="what labels mean (default blood)")
     add("--max-images", type=int, default=0, help="at most so many (default: all)")
+    add("--tta", default="", help="views to merge, such as flip (default: the image alone)")
+    add("--least-score", type=float, default=0.05, help="of a candidate for AP (default .05)")
     add("--plot", default="", help="PNG of the scatter plots")
     return parser
 
@@ -74,7 +75,7 @@ def looked_at(args: argparse.Namespace) -> tuple[Any, list[tuple[Any, Any, np.nd
     split = AnnotatedSplit(args.dataset, args.split)
     diameter = split.diameter(model.models[0])
     scale = model.diameter / diameter if diameter else 1.0
-    options = model.options(ALL, scale=scale)
+    options = model.options(args.least_score, scale=scale, tta=args.tta)
     rows = []
     for index in range(min(args.max_images or len(split), len(split))):
         image = split.annotated(index, diameter)

@@ -141,6 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from bccd_d2.config.load import load_config
     from bccd_d2.experiments.cost import operations
+    from bccd_d2.models.preprocessing import with_reference
     from bccd_d2.training import loaders
     from bccd_d2.training.build import assemble
     from bccd_d2.training.run import prepare
@@ -151,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = ["OUTPUT_DIR", folder, "DATASETS.VALIDATION", "()", "SOLVER.MAX_ITER", "1000000",
                    "SOLVER.EPOCHS", "0", "SOLVER.CHECKPOINT_PERIOD", "0",
                    "SOLVER.ACCUMULATE", "1"]  # fmt: skip
-        config = prepare(load_config(args.config_file, [*args.options, *options]))
+        config = with_reference(prepare(load_config(args.config_file, [*args.options, *options])))
         trainer = assemble(config, lambda training: {}).trainer
         loader = loaders.train_loader(config, loaders.records(config.DATASETS.TRAIN))
         batches = list(itertools.islice(loader, args.batches))

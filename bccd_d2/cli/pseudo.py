@@ -2,6 +2,8 @@
 
 bccd pseudo --dataset datasets/boxes --out datasets/boxes-weak
 bccd train --config-file any_smear --dataset datasets/boxes-weak DATASETS.VALIDATION "()"
+bccd pseudo --dataset datasets/boxes --out datasets/outlined --keep-boxes
+bccd train --config-file dinov2s_boxes_maskrcnn --dataset datasets/outlined DATASETS.VALIDATION "()"
 
 A model outlines the cells at the right size; what agrees with a box or a point is kept, and the
 rest of what might be cell teaches nothing. The labels are for training, not for scoring. Stopped,
@@ -33,6 +35,11 @@ def get_parser() -> argparse.ArgumentParser:
     add("--splits", type=_names, default=("train",), metavar="A,B", help="default: train")
     by_name = "(default: those whose names say so; '' for none)"
     add("--white", type=_names, metavar="A,B", help=f"categories of white cells {by_name}")
+    add(
+        "--keep-boxes",
+        action="store_true",
+        help="stay a dataset of boxes, with outlines for those that have one: for a Mask R-CNN",
+    )
     add("--background", type=_names, metavar="A,B", help=f"categories that are no cell {by_name}")
     common.add_max_images(parser, 0, "images of each split")
     return parser
@@ -48,7 +55,8 @@ def _label(args: argparse.Namespace) -> int:
     from bccd_d2.models.load import load_model
 
     model = load_model(args.weights, args.config_file, args.device)
-    options = WeakOptions(args.splits, args.white, args.background, args.max_images)
+    options = WeakOptions(args.splits, args.white, args.background, args.max_images,
+                          args.keep_boxes)  # fmt: skip
     report = make_weak_labels(model, args.dataset, args.out, options, progress=True)
     print(report.text)
     print(f"wrote {report.out / 'dataset.json'} and {report.out / 'audit.json'}")

@@ -18,9 +18,9 @@ def is_boxed(record: Mapping[str, Any]) -> bool:
     return record.get("kind", "masks") == "boxes"
 
 
-def boxes_of(record: Mapping[str, Any]) -> np.ndarray:
-    """(N, 4) float boxes x0 y0 x1 y1 of the annotations ("bbox" x, y, w, h) of a dataset dict."""
-    boxes = np.array([a["bbox"] for a in record["annotations"]], dtype=np.float64).reshape(-1, 4)
+def boxes_of(annotations: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """(N, 4) float boxes x0 y0 x1 y1 of annotations whose ``bbox`` is x, y, w, h."""
+    boxes = np.array([row["bbox"] for row in annotations], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 
@@ -154,7 +154,8 @@ def box_instances(
 
 def ellipses(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(N, H, W) bool: of each box (N, 4) the ellipse that fills it, by pixel centres."""
-    x0, y0, x1, y1 = (side[:, None] for side in boxes.T)
-    across = (2 * (np.arange(size[1]) + 0.5) - x0 - x1) / np.maximum(x1 - x0, 1e-9)
-    down = (2 * (np.arange(size[0]) + 0.5) - y0 - y1) / np.maximum(y1 - y0, 1e-9)
+    x0, y0, x1, y1 = (side[:, None] for side in boxes.T.astype(np.float32))
+    columns, rows = (np.arange(n, dtype=np.float32) + 0.5 for n in size[::-1])
+    across = (2 * columns - x0 - x1) / np.maximum(x1 - x0, 1e-6)
+    down = (2 * rows - y0 - y1) / np.maximum(y1 - y0, 1e-6)
     return down[:, :, None] ** 2 + across[:, None] ** 2 <= 1

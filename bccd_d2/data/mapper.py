@@ -251,7 +251,7 @@ class LabelMapMapper:
         options, rng = self.options, self._generator()
         image, label_map = self._read(record)
         boxed = is_boxed(record)
-        boxes = boxes_of(record)
+        boxes = boxes_of(record["annotations"])
         areas = np.zeros(1) if boxed else areas_by_label(record, largest_label(label_map))
         low, high = np.log(options.scale_range)
         scale = self._scale(record, image) * float(np.exp(rng.uniform(low, high)))
@@ -322,7 +322,7 @@ class LabelMapMapper:
         labels = split_ignored(resize_labels(label_map, size))[0]
         if is_boxed(record):
             scale = np.tile(np.divide(size, label_map.shape)[::-1], 2)
-            found = self._boxed(record, boxes_of(record) * scale, labels)
+            found = self._boxed(record, boxes_of(record["annotations"]) * scale, labels)
             return self._preprocess(resize_image(image, size), image, record["file_name"]), found
         nothing_cut = np.zeros(largest_label(label_map) + 1)
         allowed = self._allowed(record, len(nothing_cut))

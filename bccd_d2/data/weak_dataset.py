@@ -17,6 +17,7 @@ from bccd_d2.masks.labels import cell_areas, cell_boxes, touches_border
 from bccd_d2.masks.rle import label_map_to_rles, rle_to_json
 
 SAME = 0.3  # IoU of a cell's box with the annotated one that it was drawn from, at least
+WHOLE = 0.7  # the same for an outline that shows the whole cell, and not what others leave of it
 
 
 def weak_annotations(
@@ -44,6 +45,35 @@ def weak_annotations(
             "rule": "weak",
         }
         for i, rle in enumerate(label_map_to_rles(cells))
+    ]
+
+
+def boxed_annotations(
+    label_map: np.ndarray, given: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """COCO annotations, without ids, of all annotated boxes, in their order.
+
+    ``label`` is the cell of an (H, W) uint16 label map whose outline fills the box, 0 where none
+    does; ``area`` is the box's.
+
+    Args:
+        given: annotations with ``bbox`` and perhaps ``category``.
+    """
+    cells = np.where(label_map < LEFT_OUT, label_map, 0).astype(np.int32)
+    theirs = np.array([row["bbox"] for row in given], dtype=float).reshape(-1, 4)
+    theirs[:, 2:] += theirs[:, :2]
+    border = touches_border(theirs, cells.shape)
+    fitting = pair_boxes(cell_boxes(cells).astype(float), theirs, WHOLE)
+    return [
+        {
+            "iscrowd": 0,
+            "category": row.get("category", CELL),
+            "area": float(row["bbox"][2] * row["bbox"][3]),
+            "bbox": list(row["bbox"]),
+            "touches_border": bool(at_edge),
+            "label": int(place) + 1,
+        }
+        for row, at_edge, place in zip(given, border, fitting, strict=True)
     ]
 
 
@@ -106,7 +136,7 @@ def write_weak_dataset(
     write_json_atomic(folder / "audit.json", audit, indent=1)
     description = {
         "format_version": 1,
-        "annotations": "masks",
+        "annotations": "masks",  # ``said`` may know better
         "complete": False,
         "categories": names,
         "counts": {split: _counts(listed) for split, listed in parts.items()},
@@ -154,5 +184,5 @@ def _write_split(
 
 
 def _counts(parts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    cells = [part["drawn"] for part in parts]
+    cells = [len(part["annotations"]) for part in parts]
     return {"images": len(cells), "cells": sum(cells), "max_cells": max(cells, default=0)}

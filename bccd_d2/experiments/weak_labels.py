@@ -22,7 +22,8 @@ from tqdm import tqdm
 from bccd_d2.data.convert.pairing import Skip, relative_posix
 from bccd_d2.data.convert.write import CELL, check_replaceable, publish
 from bccd_d2.data.ignored import IGNORED
-from bccd_d2.data.weak_dataset import weak_annotations, write_weak_dataset
+from bccd_d2.data.instances import boxes_of
+from bccd_d2.data.weak_dataset import boxed_annotations, weak_annotations, write_weak_dataset
 from bccd_d2.data.weak_labels import BoxOptions, WeakLabels
 from bccd_d2.inference.diameter import estimate_diameter
 from bccd_d2.io.atomic import write_json_atomic, write_png_atomic, write_text_atomic
@@ -50,12 +51,15 @@ class WeakOptions:
             of the size of the cells; None = those whose names say so.
         background: categories that are no cells, such as platelets; None likewise.
         limit: at most so many images of each split, the first ones; 0 = all.
+        keep_boxes: the dataset stays one of boxes, all of them, and its label maps only lend
+            outlines to those that they fit: for a detector, which learns boxes that overlap.
     """
 
     splits: tuple[str, ...] = ("train",)
     white: tuple[str, ...] | None = None
     background: tuple[str, ...] | None = None
     limit: int = 0
+    keep_boxes: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ class _Source:
     images: Mapping[str, Sequence[CocoImage]]
     white: frozenset[str]
     background: frozenset[str]
+    keep_boxes: bool
     mark: str
 
     @classmethod
@@ -135,6 +140,9 @@ class _Source:
         description = read_description(folder)
         if description.get("annotations", "masks") == "masks":
             raise ValueError(f"{folder} has masks, which a model learns from as they are")
+        boxes = description["annotations"] == "boxes" and description.get("complete", True)
+        if options.keep_boxes and not boxes:
+            raise ValueError(f"{folder} has no boxes of all cells to keep; leave --keep-boxes out")
         check_model(model)
         most = options.limit or None
         images = {
@@ -147,7 +155,8 @@ class _Source:
         content = [[i.entry, i.annotations] for i in _every(images)]
         state = [description, content, asdict(options), model.identity()]
         mark = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
-        return cls(model, folder, description, images, white - background, background, mark)
+        chosen = (white - background, background)
+        return cls(model, folder, description, images, *chosen, options.keep_boxes, mark)
 
     @property
     def complete(self) -> bool:
@@ -198,7 +207,7 @@ class _Source:
             entry["diameter"] = round(float(diameter), 2)
         part = {
             "image": entry,
-            "annotations": weak_annotations(labels.label_map, self._cells_of(image)),
+            "annotations": self._annotations(labels.label_map, image),
             "drawn": labels.drawn,
             "missed": labels.missed,
             "ignored": labels.ignored,
@@ -206,13 +215,13 @@ class _Source:
         write_json_atomic(file, part)
         return part
 
-    def _cells_of(self, image: CocoImage) -> list[Mapping[str, Any]]:
-        """The annotations of an image that are of cells to draw."""
-        return [
-            row
-            for row in image.annotations
-            if not row.get("iscrowd") and row.get("category", CELL) not in self.background
-        ]
+    def _annotations(self, label_map: np.ndarray, image: CocoImage) -> list[dict[str, Any]]:
+        """Of an image, in the json's form: its boxes, or the cells that were drawn."""
+        rows = [row for row in image.annotations if not row.get("iscrowd")]
+        if self.keep_boxes:
+            return boxed_annotations(label_map, rows)
+        cells = [row for row in rows if row.get("category", CELL) not in self.background]
+        return weak_annotations(label_map, cells)
 
     def _labels(self, image: CocoImage) -> tuple[WeakLabels, float | None] | None:
         """Labels and diameter of one image; None where its annotations say nothing."""
@@ -242,13 +251,13 @@ class _Source:
             if first is None:
                 raise ValueError("the model sees no cells, so nothing says how large they are")
             return masks_from_points(self.model.net, pixels, points, target, first)
-        boxes = _corners(rows)
+        boxes = boxes_of(rows)
         white = np.array([name in self.white for name in names], dtype=bool)
         labels, diameter = masks_from_boxes(
             self.model.net, pixels, boxes[cells], target, white=white[cells],
             not_cells=boxes[~cells], options=BoxOptions(complete=self.complete),
         )  # fmt: skip
-        for x0, y0, x1, y1 in _corners(unknown):
+        for x0, y0, x1, y1 in boxes_of(unknown):
             here = np.s_[max(int(y0), 0) : int(np.ceil(y1)), max(int(x0), 0) : int(np.ceil(x1))]
             labels.label_map[here][labels.label_map[here] == 0] = IGNORED
         return labels, diameter
@@ -279,6 +288,8 @@ class _Source:
                 "background": sorted(self.background),
             },
         }
+        if self.keep_boxes:
+            written |= {"annotations": "boxes", "complete": True}
         sizes = write_weak_dataset(work, parts, written, [vars(skip) for skip in skips])
         report = dataclasses.replace(report, text=self._text(report, sizes))
         write_text_atomic(work / "audit.txt", report.text)
@@ -336,10 +347,3 @@ def _chosen(
         there = ", ".join(sorted(names)) or "none"
         raise ValueError(f"{flag} {unknown[0]}: no such category in {folder}; it has {there}")
     return frozenset(given)
-
-
-def _corners(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """(N, 4) x0 y0 x1 y1 of annotations."""
-    boxes = np.array([row["bbox"] for row in rows], dtype=float).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes

@@ -159,3 +159,22 @@ def test_what_cannot_work_is_said_at_once(drawn, tmp_path, capsys, kind, more, m
     assert label(drawn, kind, tmp_path / "weak", *more) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "weak").exists()
+
+
+def test_boxes_that_are_kept_are_all_there_and_most_have_an_outline(drawn, tmp_path):
+    assert label(drawn, "boxes", tmp_path / "outlined", "--keep-boxes") == 0
+    outlined, boxes = (load_split(p, "train") for p in (tmp_path / "outlined", drawn / "c-boxes"))
+    with_outline = []
+    for record, plain in zip(outlined, boxes, strict=True):
+        assert record["kind"] == "boxes"
+        kept = [a["bbox"] for a in record["annotations"]]
+        assert kept == [a["bbox"] for a in plain["annotations"]]
+        labels = cv2.imread(record["label_file"], cv2.IMREAD_UNCHANGED)
+        for row in record["annotations"]:
+            with_outline.append(row["label"] > 0)
+            if row["label"]:
+                rows, columns = np.nonzero(labels == row["label"])
+                x, y, w, h = row["bbox"]
+                assert x - 0.3 * w < columns.mean() < x + 1.3 * w and len(rows) > 0.4 * w * h
+    assert np.mean(with_outline) > 0.8
+    assert label(drawn, "points", tmp_path / "no", "--keep-boxes") == 2
