@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     truth = read_true_boxes(split_metadata(args.dataset, args.split)["json_file"])
     found = read_predictions(args.predictions, truth)
-    pairs = [compare_boxes(truth[i].cells, c.boxes, c.scores) for i, c in found.items()]
+    pairs = [compare_boxes(truth[i].cells, c.scored_boxes, c.scores) for i, c in found.items()]
     one = [count_boxes(pair, args.score) for pair in pairs]
     own = [best_counts(pair) for pair in pairs]
     some = [c for c in one if c.truth]

@@ -99,7 +99,7 @@ def by_class(model: Any, rows: Sequence[Any]) -> None:
             true, unknown = image.boxes[here & ~elsewhere], image.boxes[here & elsewhere]
             count += len(true)
             mine = cells[under[cells.class_ids]]
-            boxes = mine.boxes.astype(float)
+            boxes = mine.scored_boxes.astype(float)
             rank = mine.scores * mine.class_probabilities[:, under].sum(axis=1)
             hit = greedy(box_iou(boxes, true), rank)
             judged = hit | (box_iou(boxes, unknown).max(axis=1, initial=0) < 0.5)
@@ -122,7 +122,7 @@ def matched(model: Any, rows: Sequence[Any]) -> None:
     truth, said, lost = [], [], 0
     for image, cells, allowed in rows:
         cells = cells.above(model.score_threshold)
-        pairs = match(box_iou(cells.boxes.astype(float), image.boxes), 0.5)
+        pairs = match(box_iou(cells.scored_boxes.astype(float), image.boxes), 0.5)
         shown = model.classes.shown(cells.class_ids, cells.class_confidence)
         known = allowed.sum(axis=1) == 1
         partner = np.full(len(allowed), -1)

@@ -157,8 +157,9 @@ def settled(cells: PredictedCells) -> PredictedCells:
         classes = _with_unsure(classes)
         ids[ids < 0] = len(classes) - 1
     return replace(
-        cells, class_ids=ids, classes=classes, class_probabilities=None, uncertainty=None
-    )
+        cells, class_ids=ids, classes=classes, class_probabilities=None, uncertainty=None,
+        detected_boxes=None,
+    )  # fmt: skip
 
 
 def _with_unsure(classes: Classes) -> Classes:

@@ -6,6 +6,7 @@ import abc
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,8 +95,8 @@ class Evaluator(abc.ABC):
         """The true cells of the dataset."""
 
     @abc.abstractmethod
-    def _score(self, true: TrueImage, cells: Cells, boxes: np.ndarray | None) -> Any:
-        """What one image's prediction leaves behind; has ``cells`` and ``boxes`` (or None)."""
+    def _score(self, true: TrueImage, cells: Cells) -> Any:
+        """What one image's prediction leaves behind; has ``cells``."""
 
     @abc.abstractmethod
     def _results(self, found: Sequence[Any]) -> Results:
@@ -143,16 +144,14 @@ class Evaluator(abc.ABC):
         """
         for given, output in zip(inputs, outputs, strict=True):
             instances = output["instances"]
-            boxes = None
+            cells = Cells.from_instances(instances)
             if instances.has("pred_boxes"):
                 boxes = np.asarray(instances.pred_boxes.tensor.detach().cpu().float())
-            self.add(given["image_id"], Cells.from_instances(instances), boxes)
+                cells = replace(cells, detected_boxes=boxes)
+            self.add(given["image_id"], cells)
 
-    def add(self, image_id: int, cells: Cells, boxes: np.ndarray | None = None) -> None:
-        """Take the prediction of one image.
-
-        Args:
-            boxes: (N, 4) x0 y0 x1 y1 that box scores look at; None = the masks' tight boxes.
+    def add(self, image_id: int, cells: Cells) -> None:
+        """Take the prediction of one image; box scores look at its ``scored_boxes``.
 
         Raises:
             KeyError: the image is not in the ground truth.
@@ -165,7 +164,7 @@ class Evaluator(abc.ABC):
             )
         true = self._truth[image_id]
         try:
-            self._found[image_id] = self._score(true, cells, boxes)
+            self._found[image_id] = self._score(true, cells)
         except ValueError as error:
             raise ValueError(f"{true.file_name}: {error}") from error
 
@@ -311,11 +310,10 @@ class Evaluator(abc.ABC):
     def _coco_results(self) -> list[dict[str, Any]]:
         results = []
         for image_id, item in self._found.items():
-            boxes = item.cells.boxes if item.boxes is None else item.boxes
             for rle, score, (x0, y0, x1, y1), class_id in zip(
                 item.cells.rles,
                 item.cells.scores.tolist(),
-                boxes.tolist(),
+                item.cells.scored_boxes.tolist(),
                 item.cells.class_ids.tolist(),
                 strict=True,
             ):

@@ -86,9 +86,8 @@ def coco_scores(
     task: str,
     max_detections: int,
     bins: Mapping[str, tuple[float, float]] | None = None,
-    boxes: Sequence[np.ndarray | None] | None = None,
 ) -> CocoScores:
-    """COCO scores of a dataset; all cells are of one class.
+    """COCO scores of a dataset; all cells are of one class. Boxes are `Cells.scored_boxes`.
 
     Predicted masks may overlap and are taken as they are. With no predictions everything is 0.
     With no truth at all nothing can be scored, and every value is None. A size bin without a true
@@ -101,20 +100,17 @@ def coco_scores(
         max_detections: cells per image that count, the best-scored first.
         bins: size bins by name; see `area_bins`. True cells are binned by the mask's area,
             predictions by the mask's ("segm") or the box's ("bbox"), as COCO does.
-        boxes: for "bbox", (N, 4) x0 y0 x1 y1 predicted boxes an image; where absent or None the
-            masks' tight boxes.
 
     Raises:
         ValueError: an unknown task, a cap below 1, or lists that do not fit.
     """
-    _check(truth, predictions, task, max_detections, boxes)
+    _check(truth, predictions, task, max_detections)
     bins = dict(bins or {})
     if not any(map(len, truth)) or not any(map(len, predictions)):
         return _without_matches(truth, bins)
-    boxes = [None] * len(truth) if boxes is None else boxes
     found = run_coco(
-        coco_dataset(truth, "segm", [None] * len(truth)),
-        coco_dataset(predictions, task, boxes),
+        coco_dataset(truth, "segm"),
+        coco_dataset(predictions, task),
         (task, max_detections, [(0.0, _LARGEST_AREA), *bins.values()]),
     )
     precision = found["precision"][:, :, 0, :, -1]
@@ -169,11 +165,7 @@ def summary_values(precision: np.ndarray, recall: np.ndarray) -> dict[str, float
 
 
 def _check(
-    truth: Sequence[Cells],
-    predictions: Sequence[Cells],
-    task: str,
-    max_detections: int,
-    boxes: Sequence[np.ndarray | None] | None,
+    truth: Sequence[Cells], predictions: Sequence[Cells], task: str, max_detections: int
 ) -> None:
     if task not in TASKS:
         raise ValueError(f"task must be one of {TASKS}, got {task!r}")
@@ -190,22 +182,13 @@ def _check(
                 f"image {number}: predictions of size {found.image_size}, truth {true.image_size}; "
                 f"scale them to the original image first"
             )
-    if boxes is None:
-        return
-    wanted = [len(cells) for cells in predictions]
-    got = [count if box is None else len(box) for box, count in zip(boxes, wanted, strict=True)]
-    if got != wanted:
-        raise ValueError(f"boxes must be as many as predicted cells, got {got}, wanted {wanted}")
 
 
-def coco_dataset(
-    images: Sequence[Cells], task: str, boxes: Sequence[np.ndarray | None]
-) -> dict[str, Any]:
+def coco_dataset(images: Sequence[Cells], task: str) -> dict[str, Any]:
     """COCO's json structure of the cells; image i has id i + 1."""
     annotations: list[dict[str, Any]] = []
-    for image_id, (cells, image_boxes) in enumerate(zip(images, boxes, strict=True), start=1):
-        corners = cells.boxes if image_boxes is None else image_boxes
-        corners = np.asarray(corners, dtype=np.float64).reshape(-1, 4)
+    for image_id, cells in enumerate(images, start=1):
+        corners = (cells.boxes if task == "segm" else cells.scored_boxes).astype(np.float64)
         sides = corners[:, 2:] - corners[:, :2]
         areas = cells.areas if task == "segm" else sides.prod(axis=1)
         rows = np.concatenate([corners[:, :2], sides], axis=1).tolist()

@@ -66,7 +66,6 @@ class _Found:
     """What one image's prediction leaves behind: masks stay run-length encoded."""
 
     cells: Cells
-    boxes: np.ndarray | None
     comparison: Comparison
     scores: ImageScores
 
@@ -82,13 +81,12 @@ class CellEvaluator(Evaluator):
     def _read_truth(self, path: Path) -> Mapping[int, TrueImage]:
         return read_truth(path)
 
-    def _score(self, true: TrueImage, cells: Cells, boxes: np.ndarray | None) -> _Found:
+    def _score(self, true: TrueImage, cells: Cells) -> _Found:
         if true.ignored is not None and len(true.ignored):
-            kept = _not_ignored(true, true.ignored, cells)
-            cells, boxes = cells[kept], None if boxes is None else boxes[kept]
+            cells = cells[_not_ignored(true, true.ignored, cells)]
         comparison = compare(true.cells, cells)
         scores = score_image(true.cells, cells, self._score_threshold, comparison)
-        return _Found(cells, boxes, comparison, scores)
+        return _Found(cells, comparison, scores)
 
     def _results(self, found: Sequence[_Found]) -> Results:
         self._warn_about_cap()
@@ -145,11 +143,10 @@ class CellEvaluator(Evaluator):
         return typed_image(found.cells, allowed, found.comparison.pairs)
 
     def _precisions(self, images: Sequence[TypedImage]) -> list[dict[str, float | None]]:
-        nothing: list[None] = [None] * len(images)
         return class_precisions(
             images,
-            coco_dataset(self.truth(), "segm", nothing),
-            coco_dataset(self.predictions(), "segm", nothing),
+            coco_dataset(self.truth(), "segm"),
+            coco_dataset(self.predictions(), "segm"),
             ("segm", self._max_detections),
             images[0].allowed.shape[1],
         )
@@ -164,7 +161,6 @@ class CellEvaluator(Evaluator):
                 task=task,
                 max_detections=self._max_detections,
                 bins=area_bins(terciles),
-                boxes=[f.boxes for f in found] if task == "bbox" else None,
             )
             for task in TASKS
         }
@@ -222,9 +218,9 @@ class BoxEvaluator(Evaluator):
     def _read_truth(self, path: Path) -> Mapping[int, TrueImage]:
         return read_true_boxes(path)
 
-    def _score(self, true: TrueImage, cells: Cells, boxes: np.ndarray | None) -> _FoundBoxes:
+    def _score(self, true: TrueImage, cells: Cells) -> _FoundBoxes:
         check_image_size(true.cells.image_size, cells)
-        boxes = cells.boxes if boxes is None else boxes
+        boxes = cells.scored_boxes
         comparison = compare_boxes(true.cells, boxes, cells.scores)
         counts = count_boxes(comparison, self._score_threshold)
         return _FoundBoxes(cells, boxes, true.cells, counts)
@@ -281,7 +277,6 @@ class BoxEvaluator(Evaluator):
 @dataclass(frozen=True, eq=False)
 class _FoundPoints:
     cells: Cells
-    boxes: np.ndarray | None
     counts: PointCounts
 
 
@@ -294,10 +289,10 @@ class PointEvaluator(Evaluator):
     def _read_truth(self, path: Path) -> Mapping[int, TrueImage]:
         return read_true_points(path)
 
-    def _score(self, true: TrueImage, cells: Cells, boxes: np.ndarray | None) -> _FoundPoints:
+    def _score(self, true: TrueImage, cells: Cells) -> _FoundPoints:
         check_image_size(true.image_size, cells)
         counted = count_points(true.cells, cells.above(self._score_threshold))
-        return _FoundPoints(cells, boxes, counted)
+        return _FoundPoints(cells, counted)
 
     def _results(self, found: Sequence[_FoundPoints]) -> Results:
         scores = point_scores([item.counts for item in found], self.complete)

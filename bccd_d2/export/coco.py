@@ -18,8 +18,9 @@ def to_results(cells: Cells, image_id: int = 1) -> list[dict[str, Any]]:
     """COCO results of one image, in the order of the cells; [] without cells.
 
     Each has image_id, category_id (class id + 1), segmentation (compressed RLE, counts as str) and
-    score, where types are told also class_probabilities, and nothing else: given a ``bbox`` too,
-    ``COCO.loadRes`` would take its area for the cell's.
+    score, where types are told also class_probabilities, of a detector its own box (x, y, w, h px)
+    as ``detected_bbox``, and nothing else: given a ``bbox`` too, ``COCO.loadRes`` would take its
+    area for the cell's.
     """
     results = [
         {
@@ -33,6 +34,9 @@ def to_results(cells: Cells, image_id: int = 1) -> list[dict[str, Any]]:
     if cells.class_probabilities is not None:
         for result, row in zip(results, cells.class_probabilities, strict=True):
             result["class_probabilities"] = [round(float(value), 5) for value in row]
+    if cells.detected_boxes is not None:
+        for result, (x0, y0, x1, y1) in zip(results, cells.detected_boxes.tolist(), strict=True):
+            result["detected_bbox"] = [round(n, 2) for n in (x0, y0, x1 - x0, y1 - y0)]
     return results
 
 
@@ -49,6 +53,7 @@ def categories(classes: Classes | None = None) -> list[dict[str, Any]]:
 def to_annotations(cells: Cells, image_id: int = 1, first_id: int = 1) -> list[dict[str, Any]]:
     """COCO annotations of one image: results plus id, label, bbox (x, y, w, h px), area, iscrowd.
 
+    ``bbox`` is the tight box of the mask, as COCO has it, also where there is a ``detected_bbox``.
     ``label`` is the cell's number in its image, from 1; ``id`` counts on from ``first_id``, since
     ids are unique in a whole file.
     """

@@ -10,7 +10,9 @@ Example:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,8 +35,8 @@ def merge_with_votes(
     overlaps most, if that is by ``iou_threshold`` and no cell of its own view is in there yet; else
     it opens a cluster. A cluster's mask is where at least half of its members' scores say cell; its
     score is the sum of theirs over the number of views. Its class probabilities are the mean of its
-    members', weighted by score; without probabilities its class is that of its first cell. One view
-    comes back as it was, sorted.
+    members', weighted by score, and so are boxes of detectors; without probabilities its class is
+    that of its first cell. One view comes back as it was, sorted.
 
     Args:
         views: one an answer, all of one image size and in the same frame.
@@ -68,11 +70,19 @@ def merge_with_votes(
         np.clip(means[order], 0, 1),
         classes[[clusters[i][0] for i in order]],
     )
-    probabilities = _probabilities(views)
-    if probabilities is not None:
-        each = [_mean(probabilities, scores, clusters[i]) for i in order]
-        merged = merged.with_classes(np.reshape(each, (len(each), probabilities.shape[1])))
+    means_of = functools.partial(_means, scores=scores, clusters=[clusters[i] for i in order])
+    if (boxes := _boxes(views)) is not None:
+        merged = replace(merged, detected_boxes=means_of(boxes))
+    if (probabilities := _probabilities(views)) is not None:
+        merged = merged.with_classes(means_of(probabilities))
     return merged, np.array([len(clusters[i]) for i in order], dtype=np.int64)
+
+
+def _boxes(views: Sequence[Cells]) -> np.ndarray | None:
+    """(N, 4) boxes of all cells of all views; None where no view has a detector's."""
+    if all(view.detected_boxes is None for view in views):
+        return None
+    return np.concatenate([view.scored_boxes for view in views])
 
 
 def _probabilities(views: Sequence[Cells]) -> np.ndarray | None:
@@ -88,10 +98,15 @@ def _probabilities(views: Sequence[Cells]) -> np.ndarray | None:
     return np.concatenate(known)
 
 
-def _mean(probabilities: np.ndarray, scores: np.ndarray, members: Sequence[int]) -> np.ndarray:
-    """(K,) the mean of some rows, weighted by score, or plain where all scores are 0."""
-    weights = scores[members]
-    return np.average(probabilities[members], axis=0, weights=weights if weights.any() else None)
+def _means(
+    values: np.ndarray, scores: np.ndarray, clusters: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """(C, K) the mean row of each cluster of (N, K), by score, or plain where all scores are 0."""
+    means = np.zeros((len(clusters), values.shape[1]))
+    for row, members in zip(means, clusters, strict=True):
+        weights = scores[members]
+        row[:] = np.average(values[members], axis=0, weights=weights if weights.any() else None)
+    return means
 
 
 def _cluster(

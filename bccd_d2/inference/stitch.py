@@ -37,6 +37,7 @@ class _Kept:
     inside: list[bool] = field(default_factory=list)
     uncertainty: list[float] = field(default_factory=list)
     probabilities: list[np.ndarray] = field(default_factory=list)
+    detected: list[np.ndarray] = field(default_factory=list)
 
 
 def stitch(
@@ -73,7 +74,8 @@ def stitch(
     classes = np.array(kept.classes, dtype=np.int64)[chosen]
     uncertainty = np.array(kept.uncertainty)[chosen] if rles and kept.uncertainty else None
     probabilities = np.array(kept.probabilities)[chosen] if rles and kept.probabilities else None
-    return Cells(image_size, rles, scores, classes, uncertainty, probabilities)
+    detected = np.array(kept.detected)[chosen] if rles and kept.detected else None
+    return Cells(image_size, rles, scores, classes, uncertainty, probabilities, detected)
 
 
 def _collect(
@@ -102,6 +104,8 @@ def _collect(
             kept.uncertainty.append(float(cells.uncertainty[index]))
         if cells.class_probabilities is not None:
             kept.probabilities.append(cells.class_probabilities[index])
+        if cells.detected_boxes is not None:
+            kept.detected.append(cells.detected_boxes[index] + [left, top, left, top])
         height, width = image_size
         cut_off += bool(
             (x0 == left > 0) or (y0 == top > 0) or (x1 == right < width) or (y1 == bottom < height)

@@ -53,7 +53,20 @@ class View:
             if not crop.size:
                 y0 = x0 = 0
             rles.append(encode_crop(crop, y0, x0, image_size))
-        return replace(cells, image_size=image_size, rles=rles)
+        boxes = cells.detected_boxes
+        if boxes is not None:
+            boxes = self._undo_boxes(boxes, cells.image_size)
+        return replace(cells, image_size=image_size, rles=rles, detected_boxes=boxes)
+
+    def _undo_boxes(self, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """(N, 4) boxes found in the applied image of ``size`` in the frame of the image itself."""
+        x0, y0, x1, y1 = boxes.T
+        for _ in range(self.turns % 4):
+            x0, y0, x1, y1 = size[0] - y1, x0, size[0] - y0, x1
+            size = size[::-1]
+        if self.mirror:
+            x0, x1 = size[1] - x1, size[1] - x0
+        return np.stack([x0, y0, x1, y1], axis=1)
 
 
 NAMED = {

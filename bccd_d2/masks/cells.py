@@ -31,6 +31,8 @@ class Cells:
             there was one view only.
         class_probabilities: (N, K) float32 in [0, 1], of each of K classes; rows sum to 1. None
             where nobody asked, as where there is one class only.
+        detected_boxes: (N, 4) float32 x0 y0 x1 y1, each cell's box as a detector gave it, which its
+            mask need not fill; None where cells are masks alone.
 
     Raises:
         ValueError: the lengths differ or an RLE is of another size.
@@ -42,6 +44,7 @@ class Cells:
     class_ids: np.ndarray
     uncertainty: np.ndarray | None = None
     class_probabilities: np.ndarray | None = None
+    detected_boxes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.rles)
@@ -66,6 +69,11 @@ class Cells:
                     f"{probabilities.shape}"
                 )
             object.__setattr__(self, "class_probabilities", probabilities)
+        if self.detected_boxes is not None:
+            boxes = np.asarray(self.detected_boxes, dtype=np.float32)
+            if boxes.shape != (count, 4):
+                raise ValueError(f"{count} masks need a box each, got an array of {boxes.shape}")
+            object.__setattr__(self, "detected_boxes", boxes)
         for rle in self.rles:
             if tuple(rle["size"]) != size:
                 raise ValueError(f"mask of size {tuple(rle['size'])} in an image of size {size}")
@@ -104,7 +112,8 @@ class Cells:
     ) -> Cells:
         """Cells of COCO annotations or results, of RLEs or polygons; crowds are left out.
 
-        A missing ``score`` counts as 1. Results that carry ``class_probabilities`` keep them.
+        A missing ``score`` counts as 1. Results that carry ``class_probabilities`` or a
+        ``detected_bbox`` (x, y, w, h) keep them.
 
         Args:
             classes: the class id of each category id; None = every cell is of class 0.
@@ -115,13 +124,15 @@ class Cells:
         kept = [a for a in annotations if not a.get("iscrowd", 0)]
         rles = [segmentation_to_rle(a["segmentation"], image_size) for a in kept]
         cells = cls.from_rles(rles, image_size, [a.get("score", 1.0) for a in kept])
+        boxes = _of_all(kept, "detected_bbox")
+        if boxes is not None:
+            boxes[:, 2:] += boxes[:, :2]
+            cells = replace(cells, detected_boxes=boxes)
         if classes is None:
             return cells
         ids = np.array([classes[a["category_id"]] for a in kept], dtype=np.int64)
-        known = [a["class_probabilities"] for a in kept if "class_probabilities" in a]
-        whole = bool(kept) and len(known) == len(kept)
         return replace(
-            cells, class_ids=ids, class_probabilities=np.array(known) if whole else None
+            cells, class_ids=ids, class_probabilities=_of_all(kept, "class_probabilities")
         )
 
     @classmethod
@@ -130,7 +141,7 @@ class Cells:
 
         It needs ``image_size``, ``scores``, ``pred_classes`` and the masks either as ``pred_rles``
         (a list of RLEs) or as ``pred_masks`` (N, H, W) bool; ``pred_class_probabilities`` (N, K)
-        may be there.
+        and ``detected_boxes`` (N, 4) may be there.
         """
         size = tuple(instances.image_size)
         if instances.has("pred_rles"):
@@ -139,16 +150,15 @@ class Cells:
             masks = np.asarray(instances.pred_masks.cpu()).astype(np.uint8).transpose(1, 2, 0)
             rles = coco_mask.encode(np.asfortranarray(masks))
         scores = np.asarray(instances.scores.detach().cpu().float())
-        probabilities = None
-        if instances.has("pred_class_probabilities"):
-            probabilities = np.asarray(instances.pred_class_probabilities.detach().cpu().float())
-        return cls(
-            size,
-            rles,
-            scores,
-            np.asarray(instances.pred_classes.cpu()),
-            class_probabilities=probabilities,
-        )
+        beside = {
+            name: np.asarray(instances.get(field).detach().cpu().float())
+            for name, field in (
+                ("class_probabilities", "pred_class_probabilities"),
+                ("detected_boxes", "detected_boxes"),
+            )
+            if instances.has(field)
+        }
+        return cls(size, rles, scores, np.asarray(instances.pred_classes.cpu()), **beside)
 
     # -- choosing ------------------------------------------------------------------------------
 
@@ -159,14 +169,16 @@ class Cells:
         """The cells at a slice, a bool mask (N,) or an array of indices."""
         chosen = np.arange(len(self))[index].reshape(-1)
         rles = [self.rles[i] for i in chosen]
-        uncertainty, probabilities = self.uncertainty, self.class_probabilities
+        beside: dict[str, Any] = {
+            name: None if (values := getattr(self, name)) is None else values[chosen]
+            for name in ("uncertainty", "class_probabilities", "detected_boxes")
+        }
         return replace(
             self,
             rles=rles,
             scores=self.scores[chosen],
             class_ids=self.class_ids[chosen],
-            uncertainty=None if uncertainty is None else uncertainty[chosen],
-            class_probabilities=None if probabilities is None else probabilities[chosen],
+            **beside,
         )
 
     def above(self, threshold: float) -> Self:
@@ -195,6 +207,11 @@ class Cells:
         boxes = np.asarray(coco_mask.toBbox(self.rles), dtype=np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         return boxes
+
+    @property
+    def scored_boxes(self) -> np.ndarray:
+        """(N, 4) float32, what scores of boxes look at: the detector's own, else the tight ones."""
+        return self.boxes if self.detected_boxes is None else self.detected_boxes
 
     @property
     def areas(self) -> np.ndarray:
@@ -228,3 +245,10 @@ class Cells:
         if not self.rles:
             return np.zeros(self.image_size, dtype=bool)
         return convert.rle_to_mask(coco_mask.merge(self.rles))
+
+
+def _of_all(annotations: Sequence[Mapping[str, Any]], key: str) -> np.ndarray | None:
+    """(N, ...) float32 of a field that each of the annotations has; None where one lacks it."""
+    known = [a[key] for a in annotations if key in a]
+    whole = bool(known) and len(known) == len(annotations)
+    return np.array(known, dtype=np.float32) if whole else None

@@ -95,6 +95,7 @@ def read_results(
             check(result.get("score"), float, "score")
             image_id = _image_id(result, grouped)
             check_segmentation(result.get("segmentation"), sizes[image_id])
+            _check_detected(result)
         except ValueError as error:
             raise ValueError(f"{path}: result [{index}]: {error}; {remedy}") from error
         grouped[image_id].append(result)
@@ -149,6 +150,11 @@ def _image_id(record: Mapping[str, Any], known: Mapping[int, Any]) -> int:
     return image_id
 
 
+def _check_detected(record: Mapping[str, Any]) -> None:
+    if "detected_bbox" in record:
+        check(record["detected_bbox"], [float] * 4, "detected_bbox")
+
+
 def _check_annotation(annotation: Mapping[str, Any], size: tuple[int, int]) -> None:
     box = annotation.get("bbox", [0, 0, 1, 1])
     if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
@@ -163,6 +169,7 @@ def _check_annotation(annotation: Mapping[str, Any], size: tuple[int, int]) -> N
             check(annotation[key], shape, key)
     if "point" in annotation:
         check(annotation["point"], [float, float], "point")
+    _check_detected(annotation)
     if "segmentation" in annotation:
         check_segmentation(annotation["segmentation"], size)
 

@@ -60,11 +60,16 @@ class Taxonomy:
     def classes(self, names: Sequence[str], unsure_below: float = 0.0) -> Classes:
         """Classes of these names, with their parents and colours.
 
+        What a name is an alias of stands right above it: "RBC" is a kind of "red", so that counts
+        of red cells have it.
+
         Raises:
             ValueError: see `Classes`.
         """
         plain_colours = Classes(tuple(names)).colours
-        parents = tuple("/".join(self.path(name)[:-1]) for name in names)
+        parents = tuple(
+            "/".join(step for step in self.path(name) if step != name) for name in names
+        )
         given = [self.colours.get(self.node(name), "") for name in names]
         if any(given):
             plain_colours = tuple(_filled(given))

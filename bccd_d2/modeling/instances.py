@@ -17,14 +17,16 @@ def instances_of(cells: Cells, max_cells: int | None = None) -> Instances:
 
     Returns:
         ``pred_boxes``, ``scores`` (float32), ``pred_classes`` (int64), ``pred_rles`` (a list),
-        and ``pred_class_probabilities`` (N, K) where the cells have them.
+        and, where the cells have them, ``pred_class_probabilities`` (N, K) and ``detected_boxes``.
     """
     cells = cells[np.argsort(-cells.scores, kind="stable")[:max_cells]]
     instances = Instances(cells.image_size)
-    instances.pred_boxes = Boxes(torch.from_numpy(cells.boxes))
+    instances.pred_boxes = Boxes(torch.from_numpy(cells.scored_boxes))
     instances.scores = torch.from_numpy(cells.scores)
     instances.pred_classes = torch.from_numpy(cells.class_ids)
     instances.pred_rles = cells.rles
     if cells.class_probabilities is not None:
         instances.pred_class_probabilities = torch.from_numpy(cells.class_probabilities)
+    if cells.detected_boxes is not None:
+        instances.detected_boxes = torch.from_numpy(cells.detected_boxes)
     return instances

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -153,10 +154,11 @@ def test_bins_cover_every_area_once() -> None:
 
 def test_predicted_boxes_replace_the_masks_boxes() -> None:
     box = np.array([[5.0, 5.0, 25.0, 15.0]])  # twice as wide as the mask: IoU .5
-    values = coco_scores(
-        [one_square()], [one_square()], task="bbox", max_detections=5, boxes=[box]
-    ).values
+    found = [replace(one_square(), detected_boxes=box)]
+    values = coco_scores([one_square()], found, task="bbox", max_detections=5).values
     assert values["AP50"] == 1.0 and values["AP"] == pytest.approx(0.1)
+    masks = coco_scores([one_square()], found, task="segm", max_detections=5).values
+    assert masks["AP"] == pytest.approx(1)
 
 
 def test_what_cannot_be_scored_is_refused() -> None:
@@ -169,5 +171,3 @@ def test_what_cannot_be_scored_is_refused() -> None:
         coco_scores(one, [], task="segm", max_detections=5)
     with pytest.raises(ValueError, match="scale them to the original image"):
         coco_scores(one, [Cells.empty((9, 9))], task="segm", max_detections=5)
-    with pytest.raises(ValueError, match="boxes must be as many"):
-        coco_scores(one, one, task="bbox", max_detections=5, boxes=[np.zeros((2, 4))])

@@ -129,7 +129,7 @@ def precisions(truth, allowed, found, classes, scores, confidence=None) -> list[
     confidence = np.ones(len(ids)) if confidence is None else np.array(confidence)
     image = TypedImage(np.array(allowed), ids, cells.scores, confidence,
                        Matches(*np.zeros((2, 0), int), np.zeros(0)))  # fmt: skip
-    given = coco_dataset([truth], "segm", [None]), coco_dataset([cells], "segm", [None])
+    given = coco_dataset([truth], "segm"), coco_dataset([cells], "segm")
     return class_precisions([image], *given, ("segm", 100), len(allowed[0]))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,15 @@ def test_an_ensemble_of_noisy_views_outlines_better_than_its_views() -> None:
     shifts = [(0, 3), (3, 0), (-3, 0), (0, -3), (2, 2)]
     views = [disc(20 + y, 30 + x) for y, x in shifts]
     assert iou(merge(views)) > max(iou(view) for view in views) + 0.05
+
+
+def test_boxes_of_a_detector_are_averaged_by_score() -> None:
+    first = replace(cells((0, 0, 10, 10, 0.9)), detected_boxes=[[0, 0, 12, 10]])
+    second = replace(cells((0, 0, 10, 10, 0.3)), detected_boxes=[[0, 0, 8, 14]])
+    merged = merge([first, second, Cells.empty(SIZE)])
+    assert merged.scored_boxes == pytest.approx(np.array([[0, 0, 11, 11]]))
+    assert merge([first[:0], second[:0]]).scored_boxes.shape == (0, 4)
+    assert merge([cells((0, 0, 10, 10, 0.9))]).detected_boxes is None
 
 
 def test_class_probabilities_are_averaged_by_score() -> None:

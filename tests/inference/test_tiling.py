@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,9 +133,11 @@ def test_class_probabilities_are_those_of_the_copy_that_stays():
     for number, tile in enumerate(tiles):
         cells = Cells.from_label_map(tile.cut(label_map))
         told.append([1.0, 0.0] if number == 0 else [0.25, 0.75])
+        cells = replace(cells, detected_boxes=cells.boxes + 1)
         parts.append((tile, cells.with_classes(np.array([told[-1]] * len(cells)).reshape(-1, 2))))
     found = stitch(parts, label_map.shape)
     assert len(found) == 1 and len(tiles) == 2
     owner = next(n for n, t in enumerate(tiles) if t.core[0] <= 50 < t.core[2])
     assert found.class_probabilities.tolist() == [told[owner]]
     assert found.class_ids.tolist() == [int(owner > 0)]
+    np.testing.assert_array_equal(found.scored_boxes, found.boxes + 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,9 @@ def label_map() -> np.ndarray:
 def test_undo_brings_every_cell_back(label_map, mirror, turns):
     view = View(mirror, turns)
     seen = Cells.from_label_map(view.apply(label_map), [0.1, 0.2, 0.3, 0.4])
+    seen = replace(seen, detected_boxes=seen.boxes)
     back = view.undo(seen, label_map.shape)
+    np.testing.assert_array_equal(back.detected_boxes, back.boxes)
     assert back.image_size == label_map.shape
     truth = {rle["counts"] for rle in Cells.from_label_map(label_map).rles}
     assert {rle["counts"] for rle in back.rles} == truth

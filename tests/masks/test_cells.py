@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from bccd_d2.export.coco import to_annotations
 from bccd_d2.io.label_images import read_label_file, write_label_map
 from bccd_d2.masks import labels
 from bccd_d2.masks.cells import Cells
@@ -119,6 +120,22 @@ def test_class_probabilities_follow_the_cells() -> None:
         replace(cells, class_probabilities=np.ones((3, 2)))
 
 
+def test_boxes_of_a_detector_follow_the_cells_and_go_to_coco_and_back() -> None:
+    boxes = np.array([[0, 1, 5, 5.5], [2, 2, 8, 8]])
+    cells = replace(typed(), detected_boxes=boxes)
+    assert cells[1:].scored_boxes.tolist() == [[2, 2, 8, 8]]
+    np.testing.assert_array_equal(resolve_overlaps(cells).scored_boxes, boxes)
+    np.testing.assert_array_equal(typed().scored_boxes, typed().boxes)
+    rows = to_annotations(cells)
+    assert rows[0]["detected_bbox"] == [0, 1, 5, 4.5]
+    x0, y0, x1, y1 = cells.boxes[0]
+    assert rows[0]["bbox"] == [x0, y0, x1 - x0, y1 - y0]  # of the mask, as COCO has it
+    np.testing.assert_array_equal(Cells.from_coco(rows, (8, 8)).scored_boxes, boxes)
+    assert Cells.from_coco([*rows, *to_annotations(typed())], (8, 8)).detected_boxes is None
+    with pytest.raises(ValueError, match="2 masks need a box each"):
+        replace(cells, detected_boxes=boxes[:1])
+
+
 def test_coco_keeps_categories_by_a_map() -> None:
     rle = rle_to_json(two_overlapping().rles[0])
     annotations = [{"segmentation": rle, "category_id": 7}, {"segmentation": rle, "category_id": 2}]
@@ -132,6 +149,8 @@ def test_coco_keeps_categories_by_a_map() -> None:
 
 def test_instances_carry_class_probabilities_there_and_back() -> None:
     instances_of = pytest.importorskip("bccd_d2.modeling.instances").instances_of
-    back = Cells.from_instances(instances_of(typed()[::-1]))
+    boxes = np.array([[2, 2, 8, 8], [0, 1, 5, 5.5]])
+    back = Cells.from_instances(instances_of(replace(typed()[::-1], detected_boxes=boxes)))
+    np.testing.assert_array_equal(back.detected_boxes, boxes[::-1])
     assert back.class_ids.tolist() == [1, 0]  # the better scored first
     np.testing.assert_array_equal(back.class_probabilities, typed().class_probabilities)

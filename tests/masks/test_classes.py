@@ -47,6 +47,9 @@ def test_what_is_no_list_of_classes(given, message) -> None:
 
 
 def test_parents_say_what_stands_under_a_name() -> None:
+    named = blood().classes(["RBC", "WBC", "Platelets"])
+    assert [named.under(n).tolist().index(True) for n in ("red", "white", "platelet")] == [0, 1, 2]
+    assert named.path(0) == ("cell", "red", "RBC") and blood().classes(["red"]).parents == ("cell",)
     classes = blood().classes(["uninfected", "ring", "WBC"])
     assert classes.path(1) == ("cell", "red", "infected", "ring")
     assert classes.under("red").tolist() == [True, True, False]

@@ -7,6 +7,7 @@ import torch
 from detectron2.layers.mask_ops import paste_masks_in_image
 from detectron2.structures import Boxes, Instances
 
+from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import rle_to_mask
 from bccd_d2.modeling.rcnn.cell_rcnn import to_image
 from bccd_d2.modeling.rcnn.paste import paste_masks
@@ -49,6 +50,7 @@ def test_to_image_scales_and_drops_empty_cells() -> None:
     image = to_image(result, (20, 40))
     assert len(image) == 1 and image.image_size == (20, 40)
     np.testing.assert_allclose(image.pred_boxes.tensor, [[4, 4, 12, 12]])
+    assert Cells.from_instances(image).scored_boxes.tolist() == [[4, 4, 12, 12]]
     mask = rle_to_mask(image.pred_rles[0])
     assert mask.sum() == 64 and mask[4:12, 4:12].all()
 

@@ -148,8 +148,8 @@ def to_image(
         cleanup: of the finished masks.
 
     Returns:
-        Instances on the CPU with ``pred_rles`` in place of ``pred_masks``; cells whose box or mask
-        is empty are left out.
+        Instances on the CPU with ``pred_rles`` in place of ``pred_masks``, and the boxes again as
+        ``detected_boxes`` (N, 4); cells whose box or mask is empty are left out.
     """
     options, cleanup = options or RedrawOptions(), cleanup or CleanupOptions()
     height, width = (int(n) for n in image_size)
@@ -170,7 +170,7 @@ def to_image(
     if result.has("pred_class_probabilities"):
         image.pred_class_probabilities = result.pred_class_probabilities.float().cpu()[index]
     if cells is not None:
-        image.pred_rles = cells.rles
+        image.pred_rles, image.detected_boxes = cells.rles, image.pred_boxes.tensor
     return image
 
 
