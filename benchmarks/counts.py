@@ -171,6 +171,11 @@ def typed(rng: np.random.Generator, draws: int, miscounts: Path, truth: Path) ->
     taught, slide = read_miscounts(miscounts), read_miscounts(truth)
     kinds = np.array([kind_of(name) for name in slide.types])
     red, infected = np.isin(kinds, ALL_RED), kinds == INFECTED
+    if not red.any() or not infected.any():
+        raise SystemExit(
+            f"{truth} tells of {', '.join(slide.types)}: it must tell red cells and infected ones; "
+            "convert the dataset with --types and measure again"
+        )
     seen = slide.found_as.sum(axis=1) + slide.invented
     share = 100 * slide.true(infected).sum() / slide.true(red).sum()
     wanted = {"red_cells": slide.true(red).mean(), "parasitaemia": float(share)}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from bccd_d2.evaluation.truth import TrueImage
 from bccd_d2.io.label_images import find_label_file, read_label_file, read_label_scores
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.coco import read_coco, read_results
+from bccd_d2.masks.structure import no_labels
 
 _REMEDY = "give COCO results, a list of image_id, segmentation and score"
 
@@ -41,23 +41,7 @@ def read_predictions(path: str | Path, truth: Mapping[int, TrueImage]) -> dict[i
     labels = path / "labels" if (path / "labels").is_dir() else path
     table = labels / "scores.csv"
     scores = read_label_scores(table) if table.is_file() else None
-    found = {key: _from_labels(labels, true, scores) for key, true in truth.items()}
-    _check_numbered(found.values(), labels)
-    return found
-
-
-def _check_numbered(images: Iterable[Cells], folder: Path) -> None:
-    """Refuse binary masks, which would be one cell an image."""
-    for cells in images:
-        if len(cells) > 1:
-            return
-        pieces = cv2.connectedComponents(cells.to_label_map().astype(np.uint8))[0] - 1
-        if pieces > 2:
-            raise ValueError(
-                f"{folder} has one value in {pieces} pieces: binary masks, which do not say where "
-                f"cells touch; number them with bccd convert --images IMAGES --masks {folder} "
-                "--out NUMBERED, and give NUMBERED/labels/train"
-            )
+    return {key: _from_labels(labels, true, scores) for key, true in truth.items()}
 
 
 def _from_coco(folder: Path, true: TrueImage) -> Cells:
@@ -78,6 +62,11 @@ def _from_labels(
     stem = Path(true.file_name).stem
     file = find_label_file(folder, stem)
     labels = read_label_file(file)
+    if doubt := no_labels(labels):
+        raise ValueError(
+            f"{file} {doubt}; bccd convert --images IMAGES --masks {folder} --out NUMBERED numbers "
+            "the cells of binary masks: give NUMBERED/labels/train"
+        )
     count = int(labels.max(initial=0))
     given = None if scores is None else scores.get(stem, np.zeros(0, np.float32))
     if given is not None and len(given) != count:

@@ -67,6 +67,12 @@ def check_size(width: int, height: int, pixel_bytes: int, whole: bool = True) ->
         raise UnreadableError(f"its header says {width} x {height} px: it is damaged; {SMALLER}")
 
 
+def lossy_labels(path: str | Path) -> str:
+    """Why labels in a file cannot be those that were saved; "" where they can."""
+    jpeg = Path(path).suffix.lower() in (".jpg", ".jpeg", ".jfif")
+    return "is a JPEG, which changes the numbers of cells: save it as PNG or TIFF" if jpeg else ""
+
+
 def is_utf8(path: str | Path) -> bool:
     """Whether a file's name can be written as UTF-8, as json and CSV files must."""
     try:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from bccd_d2.io.atomic import write_png_atomic
-from bccd_d2.io.files import MAX_BYTES, UnreadableError, is_tiff, opened
+from bccd_d2.io.files import MAX_BYTES, UnreadableError, is_tiff, lossy_labels, opened
 from bccd_d2.io.images import (
     SUFFIXES,
     by_pillow,
@@ -284,12 +284,12 @@ def read_label_file(path: str | Path, compact: bool = True) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: unreadable, a JPEG, in colour, or not of whole numbers at least 0.
+        ValueError: unreadable, in colour, or not of whole numbers at least 0.
     """
     read = read_values(path)
     try:
-        if Path(path).suffix.lower() in (".jpg", ".jpeg", ".jfif"):
-            raise ValueError("JPEG changes the numbers of cells: save it as PNG or TIFF")
+        if reason := lossy_labels(path):
+            raise ValueError(reason)
         return compact_labels(read.values) if compact else check_label_map(read.values)
     except ValueError as error:
         raise ValueError(f"label image {printable(path)}: {error}") from error

@@ -26,9 +26,11 @@ class SmallOptions:
         channels: of a second, small U-Net whose one map shows them; () = there is none.
         threshold: of that map, in (0, 1).
         least: share of the usual cell's area; smaller pieces are dropped.
-        counted: as `TypeOptions.counted`, for these cells; () = their score is the map's mean.
-        reported_from: the score that such a cell has where the chance is even that annotators
-            mark it, the threshold of a model whose own scores stay; 0 = scores are chances.
+        counted: weights of the logit of a cell's score, the map's mean, of the logit that
+            annotators mark such a cell, and a constant; their sum is the logit of the chance that
+            they do. () = the map's mean is that chance.
+        reported_from: the score that such a cell has where the chance is even, the threshold of
+            the model; 0 = scores are chances.
     """
 
     channels: tuple[int, ...] = ()
@@ -38,16 +40,19 @@ class SmallOptions:
     reported_from: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_counted(self.counted, "MODEL.TYPES.SMALL.COUNTED")
+        _check_count(self.counted, 3, "MODEL.TYPES.SMALL.COUNTED")
         if not 0 <= self.reported_from < 1:
             raise ValueError(
                 f"MODEL.TYPES.SMALL.REPORTED_FROM must lie in [0, 1), got {self.reported_from}"
             )
 
 
-def _check_counted(weights: Sequence[float], key: str) -> None:
-    if len(weights) not in (0, 3):
-        raise ValueError(f"{key} wants three numbers or none, got {weights}")
+def _check_count(weights: Sequence[float], count: int, key: str) -> None:
+    if len(weights) not in (0, count):
+        raise ValueError(
+            f"{key} wants {count} numbers or none, got {weights}; a model of an earlier version "
+            "learns its types again by bccd types"
+        )
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,8 @@ class TypeOptions:
         temperature: logits are divided by it before they become probabilities; chosen on cells
             that the network did not learn from, as all that follows.
         biases: added to the divided logits, one a class; () = none.
-        counted: weights of the logit of a cell's score, of the logit that annotators mark such a
-            cell, and a constant; their sum is the logit of the new score. () = scores stay.
+        counted: slope and constant of the chance that annotators mark such a cell, of the
+            network's logit of it; a score is multiplied by it. () = scores stay.
 
     Raises:
         ValueError: a number out of its range.
@@ -80,7 +85,7 @@ class TypeOptions:
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"MODEL.TYPES.TEMPERATURE must be above 0, got {self.temperature}")
-        _check_counted(self.counted, "MODEL.TYPES.COUNTED")
+        _check_count(self.counted, 2, "MODEL.TYPES.COUNTED")
 
 
 @dataclass(frozen=True)
@@ -168,21 +173,35 @@ def rescored(
         logits: (N,) that annotators mark such a cell.
         added: see `with_types`.
     """
-    found = _chance(scores, logits, options.counted)
+    found = np.asarray(scores, dtype=np.float64)
+    if options.counted:
+        found = found * marked_chance(logits, options.counted)
     if added is None or not added.any():
         return found
-    alone, even = _chance(scores, logits, options.small.counted), options.small.reported_from
-    if even and options.small.counted:
+    alone = small_chance(scores, logits, options.small.counted)
+    if even := options.small.reported_from:
         alone = np.where(alone < 0.5, 2 * even * alone, even + (1 - even) * (2 * alone - 1))
     return np.where(added, alone, found)
 
 
-def _chance(scores: np.ndarray, logits: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """(N,) that annotators mark a cell; its score where there are no weights."""
+def marked_chance(
+    logits: np.ndarray, weights: Sequence[float] | np.ndarray
+) -> np.ndarray:
+    """(N,) in [0, 1], that annotators mark a found cell; see `TypeOptions.counted`."""
+    return _sigmoid(weights[0] * logits + weights[1])
+
+
+def small_chance(
+    scores: np.ndarray, logits: np.ndarray, weights: Sequence[float] | np.ndarray
+) -> np.ndarray:
+    """(N,) in [0, 1], that annotators mark a small cell; see `SmallOptions.counted`."""
     if not len(weights):
         return np.asarray(scores, dtype=np.float64)
-    summed = weights[0] * _logit(scores) + weights[1] * logits + weights[2]
-    return 1 / (1 + np.exp(-np.clip(summed, -30, 30)))
+    return _sigmoid(weights[0] * _logit(scores) + weights[1] * logits + weights[2])
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(np.asarray(logits, dtype=np.float64), -30, 30)))
 
 
 def probabilities(

@@ -93,6 +93,16 @@ def sizeable_pieces(mask: np.ndarray, least: float = 0.2) -> int:
     return int((areas >= least * areas.max()).sum()) if count > 1 else 0
 
 
+def no_labels(label_map: np.ndarray) -> str:
+    """Why the values of a label map, 1 to N, are hardly one a cell; "" where they may be."""
+    count = int(label_map.max(initial=0))
+    if count == 1 and (pieces := sizeable_pieces(label_map > 0)) > 1:
+        return f"has a single value, in {pieces} pieces: a binary mask?"
+    if count > 1 and (structure_of(label_map).share >= 0.5).mean() < 0.5:
+        return f"has {count} values, most of them scattered: a smooth mask or a map of classes?"
+    return ""
+
+
 def looks_inverted(mask: np.ndarray, min_area: int = 16) -> bool:
     """Whether the cells of (H, W) bool are its False pixels: round regions in a True background.
 

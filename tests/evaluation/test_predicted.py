@@ -88,7 +88,7 @@ def test_binary_masks_are_not_one_cell_an_image(dataset, truth, tmp_path, capsys
         draw = np.full((*binary.shape, 3), 220, np.uint8)
         draw[binary > 0] = (190, 100, 120)
         write_png_atomic(images / f"{file.stem.removesuffix('_cp_masks')}.png", draw)
-    with pytest.raises(ValueError, match="one value in .* pieces: binary masks.*bccd convert"):
+    with pytest.raises(ValueError, match="single value, in .* a binary mask.*bccd convert"):
         read_predictions(masks, truth)
     numbered = ["--images", str(images), "--masks", str(masks), "--out", str(tmp_path / "n")]
     assert main(["convert", *numbered]) == 0

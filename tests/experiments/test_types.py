@@ -10,7 +10,8 @@ from PIL import Image
 from bccd_d2.experiments.types.augment import recoloured, turned
 from bccd_d2.experiments.types.calibration import (
     doubt,
-    fit_counted,
+    fit_marked,
+    fit_small_marked,
     fit_temperature,
 )
 from bccd_d2.experiments.types.examples import Annotated, examples_of
@@ -127,13 +128,23 @@ def test_doubt_begins_where_answers_are_wrong_more_often_than_right():
     assert doubt(said, np.stack([right | True, right & False], axis=1)) == 0
 
 
-def test_the_score_follows_what_tells_counted_cells_from_others():
+def test_the_score_is_multiplied_by_the_chance_that_a_cell_is_marked():
+    random = np.random.default_rng(0)
+    logits, scores = random.normal(0, 2, 20000), random.uniform(0.5, 1, 20000)
+    chance = scores / (1 + np.exp(-(0.7 * logits + 0.4)))
+    counted = (random.random(20000) < chance).astype(int)
+    counted[:500] = -1
+    assert fit_marked(scores, logits, counted) == pytest.approx((0.7, 0.4), abs=0.05)
+    assert fit_marked(np.ones(30), np.ones(30), np.ones(30, int)) == ()
+
+
+def test_small_cells_have_a_chance_of_their_own():
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, 4000)
     counted = (random.random(4000) < 1 / (1 + np.exp(-logits))).astype(int)
-    of_score, of_counted, constant = fit_counted(random.random(4000), logits, counted)
+    of_score, of_counted, constant = fit_small_marked(random.random(4000), logits, counted)
     assert of_score < 0.1 and of_counted == pytest.approx(1, abs=0.1) and abs(constant) < 0.15
-    assert fit_counted(np.ones(5), np.ones(5), np.ones(5, int)) == (1.0, 0.0, 0.0)
+    assert fit_small_marked(np.ones(5), np.ones(5), np.ones(5, int)) == (1.0, 0.0, 0.0)
 
 
 def test_augmentation_moves_pixels_and_keeps_ranges():

@@ -44,15 +44,16 @@ def test_scores_follow_what_annotators_count_only_where_that_is_wanted():
     logits = np.array([[3.0, 0.0, 2.0], [0.0, 3.0, -2.0]])
     plain = with_types(cells, logits, TypeOptions())
     assert plain.class_ids.tolist() == [0, 1] and plain.scores.tolist() == [0.5, 0.5]
-    weighed = with_types(cells, logits, TypeOptions(counted=(1.0, 0.5, 0.0)))
-    assert weighed.scores == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))], rel=1e-5)
+    weighed = with_types(cells, logits, TypeOptions(counted=(0.5, 0.0)))
+    chances = [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))]
+    assert weighed.scores == pytest.approx([0.5 * chance for chance in chances], rel=1e-5)
     small = SmallOptions(counted=(0.0, 1.0, 0.0), reported_from=0.75)
     scores, logits = np.array([0.8, 0.7, 0.7, 0.9]), np.array([-9.0, 9.0, 0.0, -9.0])
     added = np.array([False, False, True, True])
     kept = rescored(scores, logits, TypeOptions(small=small), added)
     assert kept == pytest.approx([0.8, 0.7, 0.75, 0.0], abs=1e-3)
     assert rescored(scores, logits, TypeOptions(small=small)) == pytest.approx(scores)
-    with pytest.raises(ValueError, match="three numbers"):
+    with pytest.raises(ValueError, match="2 numbers or none.*bccd types"):
         TypeOptions(counted=(1.0,))
 
 

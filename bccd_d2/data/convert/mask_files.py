@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bccd_d2.io.files import lossy_labels
 from bccd_d2.io.label_images import Values, compact_labels, read_values
 from bccd_d2.io.text import printable
 from bccd_d2.masks.colours import (
@@ -167,8 +168,7 @@ class _Reading:
         """(H, W) int32 without gaps, and the number of ignored pixels."""
         ignored = self._ignored()
         values = np.where(ignored, 0, self.file.values) if ignored.any() else self.file.values
-        low = values.min() if values.size else 0
-        if low < 0:
+        if (low := values.min(initial=0)) < 0:
             raise self._error("label image", f"holds values down to {low:g}: if these pixels "
                               f"belong to no cell, --ignore-value {low:g}")  # fmt: skip
         try:
@@ -190,6 +190,8 @@ class _Reading:
             )
 
     def _as_labels(self, labels: np.ndarray, ignored: int, reading: str = "labels") -> MaskFile:
+        if reason := lossy_labels(self.path):
+            raise self._error("label image", reason)
         count = int(labels.max(initial=0)) + 1
         return MaskFile(None, labels, reading, count, self.file.mode, ignored)
 

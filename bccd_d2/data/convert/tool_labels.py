@@ -16,7 +16,7 @@ from bccd_d2.data.convert.mask_files import (
 )
 from bccd_d2.io.text import printable
 from bccd_d2.masks.components import label_cells
-from bccd_d2.masks.structure import sizeable_pieces, structure_of
+from bccd_d2.masks.structure import no_labels, sizeable_pieces
 
 
 def read_tool_labels(path: str | Path, components: bool = False) -> np.ndarray:
@@ -46,21 +46,10 @@ def read_tool_labels(path: str | Path, components: bool = False) -> np.ndarray:
         raise ValueError(
             f"{name} is not one value a cell: save whole numbers from 0, with 0 for what is no cell"
         ) from error
-    pieces = pieces_of_one(found)
-    if pieces > 1:
-        raise ValueError(
-            f"{name} has a single value, in {pieces} pieces: a binary mask? --components makes "
-            "each of them a cell"
-        )
     label_map = found.label_map
     assert label_map is not None  # as asked for
-    if label_map.max(initial=0) > 1:
-        structure = structure_of(label_map)
-        if (structure.share >= 0.5).mean() < 0.5:
-            raise ValueError(
-                f"{name} has {len(structure.share)} values, most of them scattered: a smooth mask "
-                "or a map of classes? Save one value a cell"
-            )
+    if doubt := no_labels(label_map):
+        raise ValueError(f"{name} {doubt} --components makes each piece of a mask a cell")
     return label_map
 
 
@@ -71,7 +60,8 @@ def read_single(path: str | Path, options: MaskOptions) -> MaskFile:
         MaskError: its value lies in several pieces, so that it may be a binary mask.
     """
     found = read_mask_file(path, replace(options, kind="labels"))
-    pieces = pieces_of_one(found)
+    alone = found.label_map is not None and found.label_map.max(initial=0) == 1
+    pieces = sizeable_pieces(found.foreground) if alone else 0
     if pieces > 1 and not is_own_labels(Path(path)):
         raise MaskError(
             "label image",
@@ -81,8 +71,3 @@ def read_single(path: str | Path, options: MaskOptions) -> MaskFile:
         )
     return found
 
-
-def pieces_of_one(found: MaskFile) -> int:
-    """In how many sizeable pieces the only cell of a label image lies; 0 where it has several."""
-    alone = found.label_map is not None and found.label_map.max(initial=0) == 1
-    return sizeable_pieces(found.foreground) if alone else 0

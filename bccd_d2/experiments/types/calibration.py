@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 
-from bccd_d2.masks.cell_types import probabilities
+from bccd_d2.masks.cell_types import marked_chance, probabilities, small_chance
 
+KNOWN = 20  # held-out cells that annotators marked, and as many not, to learn from what they do
 FEW = 8  # held-out cells of a class from which its own bias is believed
 DOUBTS = np.arange(0.0, 0.91, 0.05)
 
@@ -76,10 +78,13 @@ def doubt(said: np.ndarray, allowed: np.ndarray) -> float:
     return float(DOUBTS[int(np.argmax(gains))]) if max(gains) > 0 else 0.0
 
 
-def fit_counted(
+def fit_marked(
     scores: np.ndarray, logits: np.ndarray, counted: np.ndarray
-) -> tuple[float, float, float]:
-    """Weights of a score's logit and of the network's, and a constant: logistic regression.
+) -> tuple[float, ...]:
+    """Slope and constant of `TypeOptions.counted` at which what annotators did is likeliest.
+
+    The chance is a factor of the score, and no summand of its logit: among cells that all are
+    marked the score alone says which outlines are good.
 
     Args:
         scores: (N,) of the model.
@@ -87,18 +92,57 @@ def fit_counted(
         counted: (N,) 1 they did, 0 they did not, -1 nobody knows.
 
     Returns:
-        (1, 0, 0), which changes nothing, where fewer than 20 cells of either kind are known.
+        (), scores stay, where fewer than `KNOWN` cells of either kind are known.
     """
-    known = counted >= 0
-    if min((counted == 0).sum(), (counted == 1).sum()) < 20:
+    known = _known(counted)
+    if known is None:
+        return ()
+
+    def chance(given: np.ndarray) -> np.ndarray:
+        return scores[known] * marked_chance(logits[known], given)
+
+    return _likeliest(chance, counted[known], [(0.5, 5), (0.0, 10)])
+
+
+def fit_small_marked(
+    scores: np.ndarray, logits: np.ndarray, counted: np.ndarray
+) -> tuple[float, ...]:
+    """Weights of `SmallOptions.counted`: logistic regression; see `fit_marked` for the arguments.
+
+    Returns:
+        (1, 0, 0), which changes nothing, where fewer than `KNOWN` cells of either kind are known.
+    """
+    known = _known(counted)
+    if known is None:
         return 1.0, 0.0, 0.0
-    kept = np.clip(scores[known].astype(float), 1e-4, 1 - 1e-4)
-    inputs = np.stack([np.log(kept / (1 - kept)), logits[known]], axis=1)
-    signs = 2.0 * counted[known] - 1
+
+    def chance(given: np.ndarray) -> np.ndarray:
+        return small_chance(scores[known], logits[known], given)
+
+    return _likeliest(chance, counted[known], [(0.5, 5), (0.5, 5), (0.0, 10)])
+
+
+def _known(counted: np.ndarray) -> np.ndarray | None:
+    enough = min((counted == 0).sum(), (counted == 1).sum()) >= KNOWN
+    return counted >= 0 if enough else None
+
+
+def _likeliest(
+    chance: Callable[[np.ndarray], np.ndarray],
+    counted: np.ndarray,
+    weights: Sequence[tuple[float, float]],
+) -> tuple[float, ...]:
+    """Weights that make ``counted`` likeliest; of each its start and its largest size.
+
+    Slopes, all but the last, are not below 0, and held near it.
+    """
+    starts, largest = np.array(weights).T
 
     def cost(given: np.ndarray) -> float:
-        margin = signs * (inputs @ given[:2] + given[2])
-        return float(np.logaddexp(0, -margin).mean() + 1e-4 * (given[:2] ** 2).sum())
+        said = np.clip(chance(given), 1e-6, 1 - 1e-6)
+        likely = np.log(np.where(counted == 1, said, 1 - said)).mean()
+        return float(1e-4 * (given[:-1] ** 2).sum() - likely)
 
-    found = minimize(cost, np.array([0.5, 0.5, 0.0]), bounds=[(0, 5), (0, 5), (-10, 10)]).x
-    return float(found[0]), float(found[1]), float(found[2])
+    bounds = [(0.0 if place < len(starts) - 1 else -size, size)
+              for place, size in enumerate(largest)]  # fmt: skip
+    return tuple(minimize(cost, starts, bounds=bounds).x.tolist())

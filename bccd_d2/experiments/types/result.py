@@ -13,13 +13,14 @@ from bccd_d2.config.load import finalize
 from bccd_d2.experiments.types.calibration import (
     Calibration,
     doubt,
-    fit_counted,
+    fit_marked,
+    fit_small_marked,
     fit_temperature,
 )
 from bccd_d2.experiments.types.run import Learned, Learner, TypingOptions
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
-from bccd_d2.masks.cell_types import TypeOptions, probabilities, rescored
+from bccd_d2.masks.cell_types import TypeOptions, probabilities, rescored, small_chance
 from bccd_d2.masks.classes import Classes
 from bccd_d2.modeling.build import build_model
 from bccd_d2.modeling.options import keys_of
@@ -30,6 +31,7 @@ from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
 
 RECORD = "types.json"
+EVEN = 0.5  # chance that annotators mark a small cell, from which it is reported
 
 
 @dataclass(frozen=True)
@@ -115,28 +117,27 @@ class _Judged:
         examples, allowed = learned.held_out, learned.allowed
         logits = look_with(learned.network, examples.crops, examples.measures)
         temperature, biases = fit_temperature(logits[:, :-1], allowed)
-        weights = [
-            fit_counted(examples.scores[of], logits[of, -1], examples.counted[of])
-            for of in (~examples.added, examples.added)
-        ]
+        found, added = ~examples.added, examples.added
+        marked: tuple[float, ...] = ()
+        if not options.keep_scores:
+            marked = fit_marked(examples.scores[found], logits[found, -1], examples.counted[found])
         said = probabilities(logits[:, :-1], temperature, biases)
-        self.calibration = Calibration(
-            temperature, biases, () if options.keep_scores else weights[0], doubt(said, allowed)
+        self.calibration = Calibration(temperature, biases, marked, doubt(said, allowed))
+        self.types = replace(
+            options.types, enabled=True, temperature=temperature, biases=biases, counted=marked
         )
         small = options.types.small
         if learned.small is not None:
-            even = threshold if options.keep_scores else 0.0
+            of_small = examples.scores[added], logits[added, -1], examples.counted[added]
             channels = small.channels or (16, 32, 48, 64)
-            small = replace(small, channels=channels, counted=weights[1], reported_from=even)
-        self.types = replace(
-            options.types, enabled=True, temperature=temperature, biases=biases,
-            counted=self.calibration.counted, small=small,
-        )  # fmt: skip
+            small = replace(small, channels=channels, counted=fit_small_marked(*of_small))
         self.classes = replace(learned.classes, unsure_below=self.calibration.unsure_below)
         self.said = said
-        self.scores = rescored(examples.scores, logits[:, -1], self.types, examples.added)
+        self.scores = rescored(examples.scores, logits[:, -1], self.types)
+        self.small = small_chance(examples.scores, logits[:, -1], small.counted) >= EVEN
         self.dataset = np.searchsorted(np.asarray(firsts), examples.images, side="right") - 1
         self.threshold = self._threshold(threshold)
+        self.types = replace(self.types, small=replace(small, reported_from=self.threshold))
 
     def _threshold(self, given: float) -> float:
         """That of the best mean F1 over the complete datasets; as given where scores stay."""
@@ -154,10 +155,12 @@ class _Judged:
         found: dict[int, float] = {}
         for number in self.complete:
             here = self.dataset == number
-            counted, scores = self.learned.held_out.counted[here], self.scores[here]
-            right = int(((counted == 1) & (scores >= at)).sum())
-            wrong = int(((counted == 0) & (scores >= at)).sum())
-            lost = int(((counted == 1) & (scores < at)).sum()) + self.learned.missed.get(number, 0)
+            examples = self.learned.held_out
+            reported = np.where(examples.added, self.small, self.scores >= at)[here]
+            counted = examples.counted[here]
+            right = int(((counted == 1) & reported).sum())
+            wrong = int(((counted == 0) & reported).sum())
+            lost = int(((counted == 1) & ~reported).sum()) + self.learned.missed.get(number, 0)
             if right + wrong + lost:
                 found[number] = 2 * right / (2 * right + wrong + lost)
         return found
