@@ -119,7 +119,7 @@ def matched(model: Any, rows: Sequence[Any]) -> None:
     names = [*model.classes.names, "unsure", "missed"]
     table = np.zeros((len(model.classes) + 1, len(names)), int)
     infected = model.classes.under("infected")
-    truth, said, lost = [], [], 0
+    truth, said, annotated, lost = [], [], [], 0
     for image, cells, allowed in rows:
         cells = cells.above(model.score_threshold)
         pairs = match(box_iou(cells.scored_boxes.astype(float), image.boxes), 0.5)
@@ -136,16 +136,23 @@ def matched(model: Any, rows: Sequence[Any]) -> None:
         judged[pairs.pred_index] = known[pairs.truth_index]
         right = np.zeros(len(cells), bool)
         right[pairs.pred_index] = ill[pairs.truth_index]
+        one = np.zeros(len(cells), bool)
+        one[pairs.pred_index] = known[pairs.truth_index]
         truth.append(right[judged])
+        annotated.append(one[judged])
         said.append(cells.class_probabilities[judged][:, infected].sum(axis=1))
     print("matched cells, truth in rows:", ", ".join(names))
     for name, row in zip(model.classes.names, table, strict=False):
         print(f"  {name}: {row.tolist()}")
     if infected.any() and lost + sum(map(np.sum, truth)):
-        at_precision(np.concatenate(said), np.concatenate(truth), lost)
+        likely, ill, one = map(np.concatenate, (said, truth, annotated))
+        at_precision(likely[one], ill[one], lost, "against annotated cells")
+        at_precision(likely, ill, lost, "outlines of nothing are mistakes too")
 
 
-def at_precision(said: np.ndarray, truth: np.ndarray, lost: int, wanted: float = 0.8) -> None:
+def at_precision(
+    said: np.ndarray, truth: np.ndarray, lost: int, name: str, wanted: float = 0.8
+) -> None:
     """The greatest recall of infected cells at a precision, over all thresholds."""
     order = np.argsort(-said, kind="stable")
     hits = np.cumsum(truth[order])
@@ -153,7 +160,8 @@ def at_precision(said: np.ndarray, truth: np.ndarray, lost: int, wanted: float =
     good = np.flatnonzero(precision >= wanted)
     best = hits[good[-1]] / count if len(good) else 0.0
     at = said[order][good[-1]] if len(good) else 1.0
-    print(f"infected: {count} true; recall {best:.3f} at precision {wanted:g} (p >= {at:.2f})")
+    found = f"recall {best:.3f} at precision {wanted:g} (p >= {at:.2f})"
+    print(f"infected: {count} true; {found}, {name}")
 
 
 def points(model: Any, rows: Sequence[Any]) -> None:
