@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -27,6 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--predictions", required=True, help="--out of predict with a low --score-threshold")
     add("--dataset", required=True, help="converted dataset with boxes")
     add("--split", default="val")
+    add("--leave-out", nargs="+", default=(), help="predicted types that the boxes are not of")
     add("--score", type=float, default=0.75, help="the one threshold (default .75)")
     return parser
 
@@ -46,6 +48,14 @@ def best_counts(comparison):
     return max(tried, key=lambda counts: f1([counts]))
 
 
+def of_other_types(folder: str, name: str, left_out: Sequence[str]) -> np.ndarray:
+    """(N,) bool: the predicted cells of an image that are of none of the types."""
+    from bccd_d2.masks.coco import read_typed_coco
+
+    [image], names = read_typed_coco(Path(folder) / "coco" / f"{Path(name).stem}.json")
+    return np.array([names[row["category_id"]] not in left_out for row in image.annotations], bool)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print."""
     args = get_parser().parse_args(argv)
@@ -56,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     truth = read_true_boxes(split_metadata(args.dataset, args.split)["json_file"])
     found = read_predictions(args.predictions, truth)
+    if args.leave_out:
+        found = {i: cells[of_other_types(args.predictions, truth[i].file_name, args.leave_out)]
+                 for i, cells in found.items()}  # fmt: skip
     pairs = [compare_boxes(truth[i].cells, c.scored_boxes, c.scores) for i, c in found.items()]
     one = [count_boxes(pair, args.score) for pair in pairs]
     own = [best_counts(pair) for pair in pairs]

@@ -118,3 +118,20 @@ def test_annotators(tiny_dataset, tmp_path):
     printed = run("annotators.py", *options)
     assert f"threshold 0.75: {2 * high / (2 * high + low):.3f}" in printed
     assert "its annotations: 1.000" in printed
+
+
+def test_annotators_leave_out_predicted_types(tiny_dataset, tmp_path):
+    """Every cell is found twice, the second time as a platelet."""
+    described = json.loads((tiny_dataset / "dataset.json").read_text())["splits"]["train"]
+    truth = json.loads((tiny_dataset / described["json"]).read_text())
+    categories = [{"id": 1, "name": "red"}, {"id": 2, "name": "platelet"}]
+    (tmp_path / "coco").mkdir()
+    for image in truth["images"]:
+        cells = [a | {"score": 0.9} for a in truth["annotations"] if a["image_id"] == image["id"]]
+        every = [c | {"category_id": k} for c in cells for k in (1, 2)]
+        content = {"images": [image], "annotations": every, "categories": categories}
+        stem = Path(image["file_name"]).stem
+        (tmp_path / "coco" / f"{stem}.json").write_text(json.dumps(content))
+    options = ["--predictions", tmp_path, "--dataset", tiny_dataset, "--split", "train"]
+    assert "threshold 0.75: 0.667" in run("annotators.py", *options)
+    assert "threshold 0.75: 1.000" in run("annotators.py", *options, "--leave-out", "platelet")

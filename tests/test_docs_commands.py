@@ -133,7 +133,7 @@ def check_command(command: str) -> None:
         SWITCHES.find(args.switches)
     if getattr(args, "space", None):
         SEARCH_SPACES.find(args.space)
-    options = getattr(args, "options", [])
+    options = [text for text in getattr(args, "options", []) if not text.startswith("$")]
     assert len(options) % 2 == 0 and set(options[::2]) <= set(KEYS)
     if hasattr(args, "config_flags"):
         common.config_options(args)

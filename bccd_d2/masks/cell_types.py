@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 
 from bccd_d2.masks.cell_crops import CropOptions, look_at
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.clumps import cut_at_necks
 from bccd_d2.masks.labels import disc_diameter
 from bccd_d2.masks.rle import Rle, encode_crop
 
@@ -229,7 +230,7 @@ def _logit(scores: np.ndarray) -> np.ndarray:
 def small_cells(
     shown: np.ndarray, image_size: tuple[int, int], least: float, options: SmallOptions
 ) -> Cells:
-    """The connected pieces of a map of small cells, in the image's frame.
+    """The connected pieces of a map of small cells, cut at their necks, in the image's frame.
 
     Args:
         shown: (h, w) float, probability of each pixel to belong to one.
@@ -249,12 +250,20 @@ def small_cells(
             continue
         y0, x0 = max(y - 1, 0), max(x - 1, 0)  # a rim that the finer outline may need
         here = np.s_[y0 : y + height + 1, x0 : x + width + 1]
-        inside, likely = (labels[here] == number).astype(np.uint8), shown[here]
-        scores.append(float(likely[inside > 0].mean()))
-        likely = np.where(cv2.dilate(inside, np.ones((3, 3), np.uint8)) > 0, likely, 0)
-        size = shown.shape[0], shown.shape[1]
-        rles.append(_drawn(likely, (y0, x0), size, image_size, options.threshold))
+        whole, likely = labels[here] == number, shown[here]
+        pieces = cut_at_necks(whole, max(least, 1.0)) if area >= 2 * least else None
+        for piece in _masks(whole if pieces is None else pieces):
+            scores.append(float(likely[piece].mean()))
+            near = cv2.dilate(piece.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            part = np.where(near & (piece | ~whole), likely, 0)
+            size = shown.shape[0], shown.shape[1]
+            rles.append(_drawn(part, (y0, x0), size, image_size, options.threshold))
     return Cells.from_rles(rles, image_size, scores)
+
+
+def _masks(pieces: np.ndarray) -> list[np.ndarray]:
+    """(h, w) bool of each number above 0."""
+    return [pieces == number for number in range(1, int(pieces.max()) + 1)]
 
 
 def _drawn(

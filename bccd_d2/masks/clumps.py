@@ -96,7 +96,7 @@ def split_clumps(label_map: np.ndarray, *, min_area: int = 16) -> tuple[np.ndarr
         x0, y0, x1, y1 = boxes[index]
         window = np.s_[y0:y1, x0:x1]
         crop = label_map[window] == index + 1
-        pieces = _cut(crop, least)
+        pieces = cut_at_necks(crop, least)
         if pieces is None:
             continue
         pieces_of[index] = True
@@ -106,8 +106,13 @@ def split_clumps(label_map: np.ndarray, *, min_area: int = 16) -> tuple[np.ndarr
     return result, np.array(pieces_of, dtype=bool)
 
 
-def _cut(crop: np.ndarray, least_area: float) -> np.ndarray | None:
-    """Pieces 1..M (M > 1) of one clump, or None where it should stay whole."""
+def cut_at_necks(crop: np.ndarray, least_area: float) -> np.ndarray | None:
+    """Pieces 1..M (M > 1) of one clump, or None where it should stay whole; see `split_clumps`.
+
+    Args:
+        crop: (h, w) bool, the clump.
+        least_area: px of a piece.
+    """
     from skimage.segmentation import watershed
 
     solid = ndimage.binary_fill_holes(crop)

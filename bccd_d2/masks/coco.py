@@ -83,6 +83,8 @@ def read_results(
 ) -> dict[int, list[dict[str, Any]]]:
     """The results of a COCO results json by image id; [] for an image without any.
 
+    A ``bbox`` there is what a detector gave, so it is the ``detected_bbox`` too.
+
     Args:
         sizes: height and width of each image by its id.
 
@@ -95,6 +97,8 @@ def read_results(
             check(result.get("score"), float, "score")
             image_id = _image_id(result, grouped)
             check_segmentation(result.get("segmentation"), sizes[image_id])
+            if "bbox" in result:
+                result = {"detected_bbox": result["bbox"], **result}
             _check_detected(result)
         except ValueError as error:
             raise ValueError(f"{path}: result [{index}]: {error}; {remedy}") from error

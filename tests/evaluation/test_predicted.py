@@ -12,6 +12,7 @@ from bccd_d2.cli import main
 from bccd_d2.data.catalog import split_metadata
 from bccd_d2.evaluation.evaluators import CellEvaluator, evaluator_for
 from bccd_d2.evaluation.predicted import read_predictions
+from bccd_d2.export.coco import to_results
 from bccd_d2.io.atomic import write_png_atomic
 from bccd_d2.io.label_images import read_label_file, write_label_map
 
@@ -116,6 +117,14 @@ def test_what_is_not_there_is_named(dataset, truth, tmp_path):
         read_predictions(tmp_path / "nowhere", truth)
     (tmp_path / "x.json").write_text('[{"image_id": 99, "segmentation": [], "score": 1.0}]')
     with pytest.raises(ValueError, match="give COCO results"):
+        read_predictions(tmp_path / "x.json", truth)
+    cell = next(true for true in truth.values() if len(true.cells)).cells[:1]
+    given = to_results(cell, next(i for i, true in truth.items() if len(true.cells)))
+    (tmp_path / "x.json").write_text(json.dumps([given[0] | {"bbox": [1, 2, 3.5, 4]}]))
+    found = read_predictions(tmp_path / "x.json", truth)[given[0]["image_id"]]
+    assert found.scored_boxes.tolist() == [[1, 2, 4.5, 6]]
+    (tmp_path / "x.json").write_text(json.dumps([given[0] | {"bbox": [1, 2, 3]}]))
+    with pytest.raises(ValueError, match="detected_bbox must have 4 values, got 3"):
         read_predictions(tmp_path / "x.json", truth)
     with pytest.raises(KeyError, match="no such|split"):
         split_metadata(dataset, "dev")

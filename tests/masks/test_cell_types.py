@@ -111,3 +111,16 @@ def test_typed_adds_small_cells_and_asks_of_all_what_they_are():
     assert cells.scores == pytest.approx([0.9, 0.7])
     assert len(typed(image, found, TypeNetworks(lambda c, m: np.zeros((1, 3))), TypeOptions())) == 1
     assert len(together(found, found)) == 2
+
+
+def test_small_cells_that_touch_are_cut_apart_at_their_neck():
+    rows, columns = np.mgrid[:40, :60]
+    shown = np.zeros((40, 60), np.float32)
+    for x in (22, 37):
+        shown[np.hypot(rows - 20, columns - x) < 8.5] = 0.9
+    options = SmallOptions(channels=(8,), threshold=0.5)
+    cells = small_cells(shown, (40, 60), 20, options)
+    assert sorted(cells.boxes.tolist()) == [[14, 12, 30, 29], [30, 12, 46, 29]]
+    assert cells.areas.sum() == pytest.approx((shown > 0).sum(), abs=12)
+    one = np.where(np.hypot(rows - 20, columns - 30) < 12, 0.9, 0).astype(np.float32)
+    assert len(small_cells(one, (40, 60), 20, options)) == 1
