@@ -94,14 +94,7 @@ def make_instances(
     compact = np.zeros(len(areas), dtype=np.int32)
     compact[labels] = np.arange(1, len(labels) + 1)
     boxes = cell_boxes(compact[label_map]).reshape(-1, 4)
-    instances = Instances(size)
-    instances.gt_boxes = Boxes(torch.from_numpy(boxes.astype(np.float32)))
-    instances.gt_classes = torch.zeros(len(labels), dtype=torch.int64)
-    if allowed is not None:
-        instances.gt_allowed = torch.from_numpy(allowed[labels])
-        instances.gt_classes = torch.from_numpy(allowed[labels].argmax(axis=1))
-    instances.gt_masks = BitMasks(masks)
-    return instances
+    return _instances(size, boxes, BitMasks(masks), None if allowed is None else allowed[labels])
 
 
 def box_instances(
@@ -142,13 +135,20 @@ def box_instances(
     boxes, clipped, shown = boxes[kept], clipped[kept], BitMasks(torch.from_numpy(masks[kept]))
     cut = (np.abs(boxes - clipped) > 0.5).any(axis=1)
     clipped[cut] = shown[torch.from_numpy(cut)].get_bounding_boxes().tensor.numpy()
+    return _instances(size, clipped, shown, None if allowed is None else allowed[kept])
+
+
+def _instances(
+    size: tuple[int, int], boxes: np.ndarray, masks: BitMasks, allowed: np.ndarray | None
+) -> Instances:
+    """The fields that `make_instances` names, of N cells."""
     instances = Instances(size)
-    instances.gt_boxes = Boxes(torch.from_numpy(clipped.astype(np.float32)))
+    instances.gt_boxes = Boxes(torch.from_numpy(boxes.astype(np.float32)))
     instances.gt_classes = torch.zeros(len(boxes), dtype=torch.int64)
     if allowed is not None:
-        instances.gt_allowed = torch.from_numpy(allowed[kept])
-        instances.gt_classes = torch.from_numpy(allowed[kept].argmax(axis=1))
-    instances.gt_masks = shown
+        instances.gt_allowed = torch.from_numpy(allowed)
+        instances.gt_classes = torch.from_numpy(allowed.argmax(axis=1))
+    instances.gt_masks = masks
     return instances
 
 

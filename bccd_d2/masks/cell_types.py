@@ -185,9 +185,7 @@ def rescored(
     return np.where(added, alone, found)
 
 
-def marked_chance(
-    logits: np.ndarray, weights: Sequence[float] | np.ndarray
-) -> np.ndarray:
+def marked_chance(logits: np.ndarray, weights: Sequence[float] | np.ndarray) -> np.ndarray:
     """(N,) in [0, 1], that annotators mark a found cell; see `TypeOptions.counted`."""
     return _sigmoid(weights[0] * logits + weights[1])
 
