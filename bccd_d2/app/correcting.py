@@ -29,7 +29,12 @@ MOST = 24  # images in the list; the oldest that nobody corrected goes first
 MOST_BYTES = 256_000_000  # of their pictures
 LONGEST_ACTION = 1_000_000  # letters of what a browser may send
 QUIET: dict[str, Any] = {"api_visibility": "private"}
-Images = dict[str, Findings]
+
+
+class Images(dict[str, Findings]):
+    """The images that are kept, by name; ``let_go`` more had to make room for them."""
+
+    let_go = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def correcting_widgets(bench: Bench, seconds: int) -> Widgets:
     lesson = gr.HTML("", elem_id="bccd-lesson")
     hidden: dict[str, Any] = {"visible": "hidden"}
     return Widgets(
-        gr.State({}, time_to_live=seconds), listing, count,
+        gr.State(Images(), time_to_live=seconds), listing, count,
         gr.Textbox(elem_id="bccd-edit", **hidden), gr.Textbox(elem_id="bccd-patch", **hidden),
         save, minutes, teach, lesson,
     )  # fmt: skip
@@ -127,20 +132,23 @@ def remember(findings: Findings | None, images: Images) -> list[Any]:
     """The images with this one among them, and the list that shows them."""
     if findings is None:
         return [images, listed(images, "")]
-    images = {name: one for name, one in images.items() if name != findings.name}
-    images[findings.name] = findings
+    let_go = images.let_go
+    images = Images({name: one for name, one in images.items() if name != findings.name})
+    images[findings.name], images.let_go = findings, let_go
     spare = [name for name, one in images.items() if one.corrections is None]
     for name in spare[:-1] if spare[-1:] == [findings.name] else spare:
         held = sum(len(one.picture) for one in images.values())
         if len(images) > MOST or held > MOST_BYTES:
             del images[name]
+            images.let_go += 1
     return [images, listed(images, findings.name)]
 
 
 def listed(images: Images, current: str) -> Any:
     """The list: every image with its state; hidden where there is one alone."""
     rows = [(f"{name} · {_state(one)}", name) for name, one in sorted(images.items())]
-    return gr.update(choices=rows, value=current or None, visible=len(rows) > 1)
+    label = f"Images ({images.let_go} let go: {MOST} fit)" if images.let_go else "Images"
+    return gr.update(choices=rows, value=current or None, visible=len(rows) > 1, label=label)
 
 
 def _countable(images: Images) -> Any:
@@ -155,6 +163,10 @@ def answer_count(
         raise gr.Error("There is no image to count: drop some.")
     model = (finder.name, finder.digest)
     counted = count_images(images, threshold, model, _typed(pixel_size), finder.score_threshold)
+    if images.let_go:
+        left = (f"{images.let_go} more images were dropped than the page keeps ({MOST}), and are "
+                "not in these numbers: bccd count takes any number")  # fmt: skip
+        counted = replace(counted, warnings=[left, *counted.warnings])
     report = base64.b64encode(render_html(make_page(counted)).encode()).decode("ascii")
     file = {"name": "sample_report.html", "type": "text/html", "base64": report}
     return [sample_html(counted), json.dumps(file)]
@@ -164,10 +176,14 @@ def _state(one: Findings) -> str:
     return one.corrections.state if one.corrections else "unchanged"
 
 
-def free_name(name: str, images: Images) -> str:
-    """The name, or another where an image of this name has corrections that would be lost."""
+def free_name(name: str, images: Images, source: str = "") -> str:
+    """The name, or another where that of an image that would be lost: corrected, or another one.
+
+    Args:
+        source: SHA-256 of the file.
+    """
     wanted, number = Path(name), 2
-    while name in images and images[name].corrections is not None:
+    while name in images and (images[name].corrections or images[name].source != source):
         name, number = f"{wanted.stem}_{number}{wanted.suffix}", number + 1
     return name
 

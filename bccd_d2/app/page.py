@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -33,7 +34,7 @@ from bccd_d2.app.results import (
 from bccd_d2.app.teach import Bench
 from bccd_d2.app.upload import Limits
 from bccd_d2.app.worker import Finder, Job
-from bccd_d2.io.images import SUFFIXES
+from bccd_d2.models.file import file_sha256
 
 LOG = logging.getLogger(__name__)
 HERE = Path(__file__).parent
@@ -131,9 +132,8 @@ def build_page(
 
 def _inputs(finder: Finder) -> tuple[gr.File, gr.Button, list[Any]]:
     """The field for images, the button for an example, and the threshold and pixel size."""
-    kinds = list(SUFFIXES)
-    upload = gr.File(label="Images", file_types=kinds, file_count="multiple", height=150,
-                     elem_id="bccd-upload")  # fmt: skip
+    # With file types, Gradio would refuse a whole drop for one file, and not say which.
+    upload = gr.File(label="Images", file_count="multiple", height=150, elem_id="bccd-upload")
     example = gr.Button("Try a drawn example", size="sm", elem_id="bccd-example")
     threshold = gr.Slider(
         lowest_threshold(finder),
@@ -197,11 +197,18 @@ def _answer_uploads(
     finder: Finder, paths: list[str] | None, threshold: float, pixel_size: str, diameter: str,
     images: Images,
 ) -> Iterator[list[Any]]:  # fmt: skip
-    """What `_answer_upload` gives for one file after the other, and the list of images."""
+    """What `_answer_upload` gives for one file after the other, and the list of images.
+
+    The last image that could be read stays in view, below why others could not.
+    """
+    refused, read = "", None
     for path in paths or []:
         answer = _answer_upload(finder, path, threshold, pixel_size, diameter, images)
-        images, listing = remember(answer[1], images)
-        yield [*answer, images, listing]
+        refused += answer[2] if answer[1] is None else ""
+        read = answer if answer[1] is not None else read
+        images, listing = remember(read[1] if read else None, images)
+        shown = read or answer
+        yield [*shown[:2], refused + (read[2] if read else ""), *shown[3:], images, listing]
 
 
 def _answer_upload(
@@ -211,9 +218,11 @@ def _answer_upload(
     """What `_answer` gives for an uploaded file, after an empty field for the next one."""
     if not path:
         return [gr.skip()] * (4 + len(KINDS))
-    name = free_name(plain_name(Path(path).name), images or {})
+    source = file_sha256(path) if Path(path).is_file() else ""
+    name = free_name(plain_name(Path(path).name), images or Images(), source)
     try:
-        return [None, *_answer(finder, Job(str(path), name, threshold, pixel_size, diameter))]
+        found = _answer(finder, Job(str(path), name, threshold, pixel_size, diameter))
+        return [None, found[0] and replace(found[0], source=source), *found[1:]]
     finally:
         _forget(Path(path))
 

@@ -121,6 +121,7 @@ class Findings:
         notes: what else to say of the image.
         pixel_size: micrometres that its file says; None = nothing.
         corrections: what a person did; then all of ``cells`` count, at any threshold.
+        source: SHA-256 of the file that was dropped.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Findings:
     notes: str = ""
     pixel_size: float | None = None
     corrections: Corrections | None = None
+    source: str = ""
 
     @property
     def complaint(self) -> str:

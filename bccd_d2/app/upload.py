@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bccd_d2.io.images import SUFFIXES, image_size, read_image
+from bccd_d2.io.files import SMALLER
+from bccd_d2.io.images import SUFFIXES, image_size, read_plane
 from bccd_d2.io.pixel_size import PixelSize, read_pixel_size
 from bccd_d2.io.text import printable
+from bccd_d2.io.value_range import ValueRange
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Upload:
         image: (H, W, 3) uint8 RGB, the first page.
         pages: how many the file has; thumbnails are none.
         pixel_size: what the file says of it.
+        values: what became 0 to 255.
     """
 
     name: str
     image: np.ndarray
     pages: int = 1
     pixel_size: PixelSize | None = None
+    values: ValueRange = ValueRange()
 
 
 def take_in(path: str | Path, limits: Limits, name: str = "") -> Upload:
@@ -68,7 +72,8 @@ def take_in(path: str | Path, limits: Limits, name: str = "") -> Upload:
     path = Path(path)
     name = printable(name or path.name)
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"the page does not read {name}; it takes {', '.join(SUFFIXES)}")
+        raise ValueError(f"the page does not read {name}: save it as one of "
+                         f"{', '.join(SUFFIXES)}")  # fmt: skip
     megabytes = path.stat().st_size / 2**20 if path.is_file() else 0
     if megabytes > limits.upload_mb:
         raise ValueError(
@@ -83,8 +88,11 @@ def take_in(path: str | Path, limits: Limits, name: str = "") -> Upload:
                 f"more than the {limits.megapixels:g} allowed here. Cut it, or use bccd "
                 "predict, which has no limit"
             )
-        return Upload(name, read_image(path), pages, read_pixel_size(path))
+        image, values = read_plane(path)
+        return Upload(name, image, pages, read_pixel_size(path), values)
     except ValueError as error:
-        raise ValueError(f"the {error}".replace(printable(path), name)) from error
+        said = f"the {error}".replace(printable(path), name)
+        said = said.replace("--max-value", "bccd predict --max-value")
+        raise ValueError(said.replace(SMALLER, f"{SMALLER} for bccd predict")) from error
     except OSError as error:
         raise ValueError(f"the file {name} is gone ({error.strerror}); drop it again") from error

@@ -90,6 +90,8 @@ def _image(limits: Limits, job: Job) -> tuple[np.ndarray, dict[str, Any]]:
         return draw_smear(**EXAMPLE).image, {"name": "drawn_example.png"}
     upload = take_in(job.path, limits, job.name)
     notes = [f"the first of {upload.pages} pages"] if upload.pages > 1 else []
+    if upload.values.dtype not in ("uint8", "bool"):
+        notes.append(f"{upload.values} shown as 0 to 255")
     size = upload.pixel_size
     if size is not None:
         known = f"{size.micrometres:g} µm a pixel by its {size.source}"

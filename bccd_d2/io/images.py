@@ -19,11 +19,12 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps
 
-from bccd_d2.io.files import UnreadableError, check_size, is_tiff, opened
+from bccd_d2.io.files import SMALLER, UnreadableError, check_size, is_tiff, opened
 from bccd_d2.io.text import printable
 from bccd_d2.io.tiff_header import check_page, open_tiff, page_of, pixel_type
 from bccd_d2.io.tiff_pages import Plane, Planes, find_planes
 from bccd_d2.io.tiff_pixels import TiffPixels
+from bccd_d2.io.transparency import alpha_of, limits_of, multiplied, on_white
 from bccd_d2.io.value_range import ValueRange, measure_range, scale_to_uint8
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".svs",
@@ -50,8 +51,8 @@ def read_plane(path: str | Path, plane: Plane | None = None, what: str = "image"
                max_value: float | None = None) -> tuple[np.ndarray, ValueRange]:  # fmt: skip
     """One of a file's planes as (H, W, 3) uint8 RGB, and the values that became 0 to 255.
 
-    Upright by its EXIF orientation; grey is repeated, transparency dropped, a palette looked up,
-    an inverted look-up table applied, CMYK, LAB and YCbCr converted.
+    Upright by its EXIF orientation; grey is repeated, what is transparent becomes white, a palette
+    looked up, an inverted look-up table applied, CMYK, LAB and YCbCr converted.
 
     Args:
         plane: of `planes`; None = the first.
@@ -124,9 +125,7 @@ def open_picture(stream: BinaryIO) -> Iterator[Image.Image]:
         try:
             picture = Image.open(stream, formats=FORMATS)
         except Image.DecompressionBombError as error:
-            raise UnreadableError(
-                f"{error}: cut it into smaller images, or save it as a tiled RGB TIFF"
-            ) from error
+            raise UnreadableError(f"it has more pixels than are read at once: {SMALLER}") from error
         with picture:
             check_size(*picture.size, len(picture.getbands()))
             frames = getattr(picture, "n_frames", 1)
@@ -168,7 +167,10 @@ def _one_page(stream: BinaryIO, max_value: float | None) -> tuple[np.ndarray, Va
     pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise UnreadableError("OpenCV cannot decode it: save it anew")
-    return _to_rgb(upright(pixels if pixels.ndim == 2 else pixels[..., 2::-1], turn), max_value)
+    pixels = upright(pixels, turn)
+    rgb, found = _to_rgb(pixels if pixels.ndim == 2 else pixels[..., 2::-1], max_value)
+    alpha = pixels[..., 3] if pixels.ndim == 3 and pixels.shape[2] == 4 else None
+    return on_white(rgb, alpha, limits_of(alpha)), found
 
 
 def _is_deep_colour(stream: BinaryIO, picture: Image.Image) -> bool:
@@ -186,6 +188,10 @@ def _pillow_rgb(
     if turned.mode.startswith("I") or turned.mode == "F":
         pixels = np.asarray(turned)
         return _to_rgb(pixels.astype(np.uint16) if _fits_16(turned, pixels) else pixels, max_value)
+    if turned.has_transparency_data:
+        pixels = np.asarray(turned.convert("RGBA"))
+        rgb, alpha = np.ascontiguousarray(pixels[..., :3]), pixels[..., 3]
+        return on_white(rgb, alpha, limits_of(alpha)), ValueRange()
     return np.asarray(turned if turned.mode == "RGB" else turned.convert("RGB")), ValueRange()
 
 
@@ -224,11 +230,14 @@ def _tiff_plane(tif: tifffile.TiffFile, stream: BinaryIO, plane: Plane,
             return _pillow_rgb(picture)
     if len({(page.shape, page.dtype) for page in pages}) > 1:
         raise UnreadableError("its channels differ in size or type: save it as RGB")
-    raw = np.concatenate([colours(read_page(stream, page), page) for page in pages], axis=2)
+    read = [read_page(stream, page) for page in pages]
+    alpha = alpha_of(read[0], pages[0]) if len(pages) == 1 else None
+    raw = np.concatenate([colours(part) for part in read], axis=2)
     found = measure_range(raw, declared_bits(pages[0]), max_value)
     rgb = np.concatenate([shown(part, page, found) for part, page in zip(  # fmt: skip
         np.split(raw, len(pages), axis=2), pages, strict=True)], axis=2)  # fmt: skip
-    return upright(_three(rgb), orientation(pages[0])), found
+    rgb = on_white(_three(rgb), alpha, limits_of(alpha), multiplied(pages[0]))
+    return upright(rgb, orientation(pages[0])), found
 
 
 def _is_plain_ycbcr(page: tifffile.TiffPage) -> bool:
@@ -292,7 +301,7 @@ def read_page(stream: BinaryIO, page: tifffile.TiffPage) -> np.ndarray:
     return found[0][..., None] if found[0].ndim == 2 else found[0][..., 2::-1]
 
 
-def colours(raw: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
+def colours(raw: np.ndarray) -> np.ndarray:
     """The channels without transparency: (H, W, 1) or (H, W, 3)."""
     return raw[..., : 1 if raw.shape[2] <= 2 else 3]
 

@@ -26,6 +26,7 @@ from bccd_d2.io.text import printable
 from bccd_d2.io.tiff_header import check_chain, check_page, open_tiff, page_of, pixel_type
 from bccd_d2.io.tiff_pages import Plane, find_planes
 from bccd_d2.io.tiff_pixels import TiffPixels
+from bccd_d2.io.transparency import alpha_of, limits_of, multiplied, on_white
 from bccd_d2.io.value_range import ValueRange, find_range
 
 LARGE = 30_000_000  # px above which a TIFF page is read in windows
@@ -106,9 +107,11 @@ class TiffWindows:
         x0, x1, x_step = index[1].indices(self.shape[1])
         if y_step != 1 or x_step != 1:
             raise IndexError("windows have steps of 1")
-        raw = colours(self._pixels.window(y0, max(y0, y1), x0, max(x0, x1)), self._page)
-        pixels = shown(raw, self._page, self.value_range)
-        return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+        raw = self._pixels.window(y0, max(y0, y1), x0, max(x0, x1))
+        pixels = shown(colours(raw), self._page, self.value_range)
+        pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+        alpha = alpha_of(raw, self._page)
+        return on_white(pixels, alpha, self._alpha, multiplied(self._page))
 
     def _check(self, plane: Plane) -> None:
         page = self._page
@@ -129,14 +132,22 @@ class TiffWindows:
                 )
 
     def _measure(self, max_value: float | None) -> ValueRange:
-        """What becomes 0 to 255, going through a page of more than 8 bits once."""
+        """What becomes 0 to 255, and `_alpha`.
+
+        A page of more than 8 bits, or with transparency, is gone through once.
+        """
         page, step = self._page, 1024
         low, high = np.inf, -np.inf
-        height, width = (step, step) if page.dtype == np.uint8 else self.shape[:2]
+        opaque: list[float] = []
+        short = page.dtype == np.uint8 and not page.extrasamples
+        height, width = (step, step) if short else self.shape[:2]
         for y in range(0, min(height, self.shape[0]), step):
             for x in range(0, min(width, self.shape[1]), step):
                 bottom, right = min(y + step, self.shape[0]), min(x + step, self.shape[1])
-                window = colours(self._pixels.window(y, bottom, x, right), page)
+                raw = self._pixels.window(y, bottom, x, right)
+                window = colours(raw)
+                opaque += limits_of(alpha_of(raw, page)) or ()
                 # numpy's own minimum, so that a value that is no number is not lost
                 low, high = np.minimum(low, window.min()), np.maximum(high, window.max())
+        self._alpha = (min(opaque), max(opaque)) if opaque else None
         return find_range(pixel_type(page), low, high, declared_bits(page), max_value)

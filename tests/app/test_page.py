@@ -85,6 +85,45 @@ def test_a_bad_upload_is_explained_and_deleted(finder, uploaded):
     assert [path.name for path in uploaded.parents[1].iterdir()] == ["tmpabc"]  # of another's
 
 
+def test_of_many_files_every_refusal_stays_in_view(finder, uploaded, image):
+    """The file of Thumbs.db and the like must not cost the images beside it."""
+    folder = uploaded.parent
+    (folder / "empty.png").touch()
+    (folder / "Thumbs.db").write_bytes(b"x")
+    cv2.imwrite(str(folder / "last.png"), 255 - image)
+    names = ["empty.png", "smear.png", "Thumbs.db", "last.png"]
+    paths = [str(folder / name) for name in names]
+    *_, (_, findings, view, *_, images, _) = page._answer_uploads(
+        finder, paths, 0.5, "", "", page.Images())  # fmt: skip
+    assert findings.name == "last.png" and "<strong>last.png</strong>" in view
+    assert view.count('class="bccd-error"') == 2 and list(images) == ["smear.png", "last.png"]
+    assert "empty.png is unreadable" in view and "does not read Thumbs.db: save it as" in view
+    folder.mkdir(exist_ok=True)
+    (folder / "empty.png").touch()
+    answers = page._answer_uploads(finder, paths[:1], 0.5, "", "", images)
+    *_, (_, findings, view, *_) = answers
+    assert findings is None and "empty.png" in view and "<strong>" not in view
+
+
+def test_another_image_of_the_same_name_does_not_take_its_place(finder, uploaded, image):
+    """Cameras call a field of every slide 001.png; the same file again is the same image."""
+    again, other = uploaded.with_name("a"), uploaded.with_name("b")
+    for folder, pixels in ((again, image), (other, 255 - image)):
+        folder.mkdir()
+        cv2.imwrite(str(folder / "smear.png"), pixels[..., ::-1])
+    paths = [str(uploaded), str(again / "smear.png"), str(other / "smear.png")]
+    answers = page._answer_uploads(finder, paths, 0.5, "", "", page.Images())
+    *_, (_, findings, view, *_, images, _) = answers
+    assert list(images) == ["smear.png", "smear_2.png"] and findings.name == "smear_2.png"
+    assert (images["smear_2.png"].image() == 255 - image).all() and "smear_2.png" in view
+
+
+def test_how_many_bits_became_eight_is_said(finder, tmp_path, image):
+    tifffile.imwrite(tmp_path / "a.tif", image.astype(np.uint16) * 16, photometric="rgb")
+    _, _, view, *_ = page._answer_upload(finder, tmp_path / "a.tif", 0.5, "", "")
+    assert "uint16 0 to 4095 shown as 0 to 255" in view
+
+
 def test_a_failing_model_is_shown_not_hidden(finder, model, uploaded):
     def fail(image, *options, **more):
         raise RuntimeError("out of memory <now>")

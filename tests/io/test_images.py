@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from bccd_d2.io.images import planes, read_image
+from bccd_d2.io.tiff_windows import TiffWindows
 from bccd_d2.io.value_range import measure_range, scale_to_uint8
 
 SIZE = (20, 31)
@@ -103,6 +104,38 @@ def test_16_bit_colour_keeps_its_high_byte(rgb, tmp_path, kind):
     else:
         tifffile.imwrite(path, deep, photometric="rgb", compression="zlib" if kind == "zlib" else 0)
     np.testing.assert_array_equal(read_image(path), rgb)
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "grey.png", "16.png", "16.tif", "tif",
+                                  "associated.tif", "windows.tif"])  # fmt: skip
+def test_what_is_transparent_is_white_unless_all_of_it_is(rgb, tmp_path, kind):
+    """The colours below are black mostly, and nobody sees them."""
+    rgb = np.repeat(rgb[..., :1], 3, axis=2) if kind == "grey.png" else rgb
+    clear = np.arange(SIZE[1]) < 9
+    nothing = [] if "associated" in kind else [np.zeros(SIZE[1])]  # has no colours then
+    for alpha in (np.where(clear, 0, 255), *nothing):
+        alpha = np.broadcast_to(alpha, SIZE).astype(np.uint8)
+        hidden = np.where(clear[:, None], 0, rgb) if alpha.any() else rgb
+        expected = np.where(clear[:, None], 255, rgb) if alpha.any() else rgb
+        path = written(tmp_path, kind, hidden.astype(np.uint8), alpha)
+        seen = TiffWindows(path)[0:99, 0:99] if kind == "windows.tif" else read_image(path)
+        np.testing.assert_array_equal(seen, expected)
+
+
+def written(folder, kind, rgb, alpha):
+    """A file of colours that are seen where alpha is not 0."""
+    path, pixels = folder / f"a.{kind.split('.')[-1]}", np.dstack([rgb, alpha])
+    deep = pixels.astype(np.uint16) * 257
+    if kind == "16.png":
+        cv2.imwrite(str(path), deep[..., [2, 1, 0, 3]])
+    elif path.suffix == ".tif":
+        samples = ["assocalpha" if kind == "associated.tif" else "unassalpha"]
+        pixels = deep if kind == "16.tif" else pixels
+        tifffile.imwrite(path, pixels, photometric="rgb", extrasamples=samples)
+    else:
+        picture = Image.fromarray(pixels).convert("LA" if kind == "grey.png" else "RGBA")
+        picture.save(path, lossless=True, exact=True)
+    return path
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
