@@ -106,7 +106,7 @@ def card_texts(counts: Counts, pixel_size: float | None = None) -> dict[str, tup
         density = (_short(counts.per_megapixel), "per megapixel")
     else:
         density = (_short(counts.per_mm2), "per mm²")
-    diameter = ("–", "no cells")
+    diameter = ("–", "no whole cell")
     if counts.diameter is not None:
         diameter = (f"{counts.diameter:.0f}", "px")
         if pixel_size is not None:

@@ -22,18 +22,18 @@
   }
 
   function cardTexts(shown, width, height) {
-    const inside = shown.filter((cell) => !cell[BORDER]).length;
+    const whole = shown.filter((cell) => !cell[BORDER]);
     const pixels = width * height;
     const area = shown.reduce((sum, cell) => sum + cell[AREA], 0);
-    const diameter = shown.length ? median(shown.map((cell) => cell[DIAMETER])) : null;
+    const diameter = whole.length ? median(whole.map((cell) => cell[DIAMETER])) : null;
     const size = pixelSize;
     return {
       cells: [String(shown.length), `cover ${(100 * area / pixels).toFixed(0)}% of the image`],
-      interior: [String(inside), `${shown.length - inside} more at the border`],
+      interior: [String(whole.length), `${shown.length - whole.length} more at the border`],
       density: size
         ? [short(shown.length / (pixels * (size / 1000) ** 2)), "per mm²"]
         : [short(shown.length / (pixels / 1e6)), "per megapixel"],
-      diameter: diameter === null ? ["–", "no cells"]
+      diameter: diameter === null ? ["–", "no whole cell"]
         : size ? [(diameter * size).toFixed(2), "µm"] : [diameter.toFixed(0), "px"],
     };
   }

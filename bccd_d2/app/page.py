@@ -53,7 +53,7 @@ outline, outlines that fit badly, cells of unexpected sizes. Its absence is no g
 them for sizes and shapes.</dd>
 <dt>Density</dt><dd>Cells in a million pixels of image; in a square millimetre once you give the
 pixel size.</dd>
-<dt>Median diameter</dt><dd>Of the disc with the cell's area.</dd>
+<dt>Median diameter</dt><dd>Of interior cells, each as the disc with its area.</dd>
 <dt>Circularity</dt><dd>4π area / perimeter²: 1 is a disc, less is longer or rougher.</dd>
 <dt>Eccentricity</dt><dd>Of the fitting ellipse: 0 is a disc, near 1 a line.</dd>
 <dt>Solidity</dt><dd>Area by that of the convex hull: 1 has no dents. Two cells taken for one have

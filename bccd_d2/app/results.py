@@ -66,7 +66,7 @@ class Counts:
         interior: those that do not touch the image's border.
         per_megapixel: cells in a million pixels.
         per_mm2: cells in a square millimetre; None without a pixel size.
-        diameter: median equivalent diameter in pixels; None without cells.
+        diameter: median equivalent diameter of the interior ones in pixels; None without any.
         coverage: share of the pixels that lie in cells, 0 to 1.
     """
 
@@ -157,12 +157,13 @@ class Findings:
         cells, table = self.above(threshold)
         height, width = cells.image_size
         area = height * width
+        whole = table["equivalent_diameter"][~table["touches_border"].astype(bool)]
         return Counts(
             cells=len(cells),
-            interior=len(cells) - int(table["touches_border"].sum()),
+            interior=len(whole),
             per_megapixel=len(cells) / (area / 1e6),
             per_mm2=len(cells) / (area * (pixel_size / 1000) ** 2) if pixel_size else None,
-            diameter=float(np.median(table["equivalent_diameter"])) if len(cells) else None,
+            diameter=float(np.median(whole)) if len(whole) else None,
             coverage=float(table["area"].sum() / area),
         )
 

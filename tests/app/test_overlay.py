@@ -70,7 +70,7 @@ def test_cards_say_numbers_with_units(findings):
     assert texts["density"][1] == "per megapixel" and texts["diameter"][1] == "px"
     texts = card_texts(findings.counts(0.05, 0.1), 0.1)
     assert texts["density"][1] == "per mm²" and texts["diameter"][1] == "µm"
-    assert card_texts(findings.counts(0.99))["diameter"] == ("–", "no cells")
+    assert card_texts(findings.counts(0.99))["diameter"] == ("–", "no whole cell")
 
 
 def test_the_empty_page_names_the_limits():
