@@ -25,7 +25,7 @@ from bccd_d2.evaluation.slide_counts import (
 from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.io.tables import write_table
 from bccd_d2.slide.fields import Field, Sample
-from bccd_d2.slide.quality import FieldQuality, judge_fields, measure_field
+from bccd_d2.slide.quality import FieldQuality, copies, judge_fields, measure_field, thumbnail
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "pretrained"
 FRAME = (
@@ -149,14 +149,17 @@ def choose_fields(sample: Sample, options: CountOptions) -> list[CountedField]:
     sizes = [f.diameter for f in sample.fields if f.diameter is not None]
     usual = float(np.median(sizes)) if sizes else 50.0
     measured = [_measure(one, usual) for one in sample.fields]
-    good = [index for index, (quality, _) in enumerate(measured) if quality is not None]
+    good = [index for index, (quality, *_) in enumerate(measured) if quality is not None]
     cells = [int(sample.fields[index].counted.sum()) for index in good]
     reasons: dict[int, list[str]] = dict(
-        zip(good, judge_fields([q for q, _ in measured if q is not None], cells), strict=True)
+        zip(good, judge_fields([q for q, *_ in measured if q is not None], cells), strict=True)
     )
+    fine = [n for n in good if not reasons[n] and sample.fields[n].name not in options.exclude]
+    for again, first in copies([measured[index][2] for index in fine]).items():
+        reasons[fine[again]].append(f"the same picture as {sample.fields[fine[first]].name}")
     chosen = []
     for index, one in enumerate(sample.fields):
-        quality, problem = measured[index]
+        quality, problem, _ = measured[index]
         why = reasons.get(index, [])
         if one.name in options.exclude:
             counts, said = False, "left out by a person"
@@ -168,11 +171,12 @@ def choose_fields(sample: Sample, options: CountOptions) -> list[CountedField]:
     return chosen
 
 
-def _measure(one: Field, usual: float) -> tuple[FieldQuality | None, str]:
+def _measure(one: Field, usual: float) -> tuple[FieldQuality | None, str, np.ndarray]:
     try:
-        return measure_field(one.image(), usual), ""
+        image = one.image()
+        return measure_field(image, usual), "", thumbnail(image)
     except (OSError, ValueError) as error:
-        return None, f"its quality was not checked: {error}"
+        return None, f"its quality was not checked: {error}", np.empty(0)
 
 
 def miscounts_for(

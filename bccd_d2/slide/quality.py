@@ -13,6 +13,7 @@ are compared with the other fields of the sample; a person can override every re
 | stain | angle of its colour in optical density to the sample's median | `TURN`, `WIDE` |
 | writing | steps of neighbouring pixels, in lines or dense for the sample | `LINE`, `STEPS` |
 | ink | largest piece that is black or of a hue that stains do not have, in cells | `INK` |
+| same picture | grey levels between thumbnails, at most, of an earlier field | `ALIKE` |
 
 Optical density is the logarithm of the light that the stain takes away, channel by channel. Its
 direction is the stain's colour, its length how much of it there is (Beer and Lambert's law; Macenko
@@ -40,6 +41,8 @@ ABOVE_OTHERS = 2.5  # times the sample's median, and half of `STEPS` more, of a 
 STAMPED = 0.5  # of the fields; where more have a line the camera stamps all, and none is left out
 LINE = 45  # grey levels of a step in a line
 INK = 1.0
+ALIKE = 8.0  # a copy as JPEG, in half the size or of another focus has 6 at most, another field 15
+_THUMBNAIL = 16
 LEAST_STAIN = 20  # cells' areas, below which clumps are not judged
 LEAST_FIELDS = 4  # from which fields are compared with each other
 _LOOK = 48.0  # px across a cell at which focus, clumps and stain are measured
@@ -119,6 +122,26 @@ def judge_fields(fields: Sequence[FieldQuality], cells: Sequence[int]) -> list[l
         _reasons(field, number, shift, others)
         for field, number, shift in zip(fields, cells, shifts, strict=True)
     ]
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """(769,) float32: an image as 16 x 16 px, and its shape; what `copies` compares."""
+    small = cv2.resize(image, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    shape = 100 * ALIKE * np.log(width / height)  # 1% more is not alike any more
+    return np.append(small.astype(np.float32).reshape(-1), np.float32(shape))
+
+
+def copies(thumbnails: Sequence[np.ndarray]) -> dict[int, int]:
+    """Which pictures are an earlier one again, and which; of `thumbnail` data."""
+    found: dict[int, int] = {}
+    means = np.array([one.mean() for one in thumbnails])
+    for index, one in enumerate(thumbnails):
+        for other in np.flatnonzero(np.abs(means[:index] - means[index]) <= ALIKE):
+            if np.abs(one - thumbnails[other]).max() <= ALIKE:
+                found[index] = int(other)
+                break
+    return found
 
 
 @dataclass(frozen=True)
@@ -226,6 +249,8 @@ def _clumps(stain: np.ndarray, diameter: float) -> float:
 
 def _steps(image: np.ndarray, diameter: float) -> tuple[tuple[float, float], bool]:
     """Steps that no lens makes: their densest window for each level, and whether they line up."""
+    if min(image.shape[:2]) < 2:
+        return (0.0, 0.0), False
     pixels, half = image.astype(np.int16), max(8, round(diameter / 2))
     down = np.abs(np.diff(pixels, axis=0)).max(axis=2)
     across = np.abs(np.diff(pixels, axis=1)).max(axis=2)

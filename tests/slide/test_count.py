@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -90,6 +91,16 @@ def test_images_that_are_gone_are_counted_unchecked(results, tmp_path):
     counted = count_sample(read_sample(results))
     assert counted.fields[1].counts and counted.fields[1].quality is None
     assert any("quality of 1 fields was not checked" in text for text in counted.warnings)
+
+
+def test_a_copy_of_a_field_does_not_count_twice(results):
+    sample = read_sample(results)
+    again = replace(sample.fields[1], name="copy of 1")
+    counted = count_sample(replace(sample, fields=[*sample.fields, again]))
+    assert counted.fields[-1].reasons == ["the same picture as field_01"]
+    assert counted.table.tolist() == count_sample(sample).table.tolist()
+    instead = count_sample(counted.sample, CountOptions(exclude=("field_01",)))
+    assert instead.fields[-1].counts and instead.table.sum() == counted.table.sum()
 
 
 def test_no_field_left_is_said(results, tmp_path, capsys):

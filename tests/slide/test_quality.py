@@ -6,10 +6,11 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from bccd_d2.slide.quality import judge_fields, measure_field
+from bccd_d2.slide.quality import copies, judge_fields, measure_field, thumbnail
 
 REPO = Path(__file__).resolve().parents[2]
 DIAMETER = 100.0
@@ -83,6 +84,25 @@ def test_a_sharp_cameras_steps_are_compared_with_its_other_fields(good):
 def test_mostly_clumps(good):
     clumped = replace(good[0], clumps=0.95)
     assert "mostly clumps: 95%" in judge_fields([clumped, *good[1:]], [30] * 6)[0][0]
+
+
+def test_a_copy_is_told_from_another_field_whatever_its_format_or_focus(smears):
+    first, second = (smear.image for smear in smears[:2])
+    jpeg = cv2.imdecode(cv2.imencode(".jpg", first, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], 1)
+    half = cv2.resize(first, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(first, (0, 0), 0.04 * DIAMETER)
+    pictures = [first, second, jpeg, half, blurred, first[: len(first) * 9 // 10], second]
+    assert copies([thumbnail(one) for one in pictures]) == {2: 0, 3: 0, 4: 0, 6: 1}
+    assert copies([]) == {} and copies([thumbnail(one.image) for one in smears]) == {}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 2), (3, 400), (8, 8), (17, 5)])
+@pytest.mark.parametrize("diameter", [0.5, 3.0, 50.0, 900.0])
+def test_a_field_of_a_few_pixels_is_measured_too(size, diameter):
+    for image in (np.zeros((*size, 3), np.uint8), np.full((*size, 3), 255, np.uint8),
+                  np.random.default_rng(1).integers(0, 255, (*size, 3), np.uint8)):  # fmt: skip
+        assert len(judge_fields([measure_field(image, diameter)], [0])[0])
+        thumbnail(image)
 
 
 def test_an_empty_image_and_a_diameter_of_nothing():
