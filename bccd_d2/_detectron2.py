@@ -22,9 +22,10 @@ def hush_detectron2() -> None:
 
     For command lines, before they import detectron2; the library itself leaves warnings alone.
     """
-    rules = [f"ignore::{category.__name__}:{module}" for category, module in _NOISE]
-    given = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = ",".join([*rules, *([given] if given else [])])
+    rules = ",".join(f"ignore::{category.__name__}:{module}" for category, module in _NOISE)
+    given = os.environ.get("PYTHONWARNINGS", "")
+    if rules not in given:
+        os.environ["PYTHONWARNINGS"] = f"{rules},{given}" if given else rules
     for category, module in _NOISE:
         warnings.filterwarnings("ignore", category=category, module=module.replace(".", r"\."))
 
@@ -42,13 +43,3 @@ def require_detectron2() -> None:
             f"run: {INSTALL_COMMAND} (or install conda-forge's or upstream's build).",
             name="detectron2",
         )
-
-
-def ready_detectron2() -> None:
-    """What every command line that needs detectron2 does before importing it.
-
-    Raises:
-        ImportError: see `require_detectron2`.
-    """
-    hush_detectron2()
-    require_detectron2()

@@ -90,9 +90,9 @@ def work(args: argparse.Namespace) -> int:
     """The process that is measured: predict on one file; prints a line of JSON."""
     import resource
 
-    from bccd_d2._detectron2 import ready_detectron2
+    from bccd_d2._detectron2 import hush_detectron2
 
-    ready_detectron2()
+    hush_detectron2()
     from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
 
     mosaic, out = args.worker

@@ -21,6 +21,14 @@ def reported(work):
 
 
 
+def test_a_word_that_a_detector_may_need_prints_no_noise_of_its_libraries(capfd):
+    code = """import argparse, warnings; from bccd_d2.cli.common import run
+def work(args): warnings.warn_explicit("old", FutureWarning, "s.py", 1, module="torch.jit._script")
+run(argparse.ArgumentParser(), work, [], detectron2=False)"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert capfd.readouterr().err == ""
+
+
 def full_disk() -> OSError:
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/a.png")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bccd_d2._detectron2 import hush_detectron2, require_detectron2
 from bccd_d2.cli.errors import expected, explain
 from bccd_d2.io.text import clean_logs
 
@@ -183,10 +184,9 @@ def run(
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
+        hush_detectron2()  # a model may need it, whatever the word
         if detectron2:
-            from bccd_d2._detectron2 import ready_detectron2
-
-            ready_detectron2()
+            require_detectron2()
         return work(args) or 0
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -174,11 +174,13 @@ def _array(stream: BinaryIO) -> Values:
 def _two_axes(array: np.ndarray) -> np.ndarray:
     colour = array.ndim == 3 and array.shape[2] in (3, 4) and array.dtype == np.uint8
     if array.ndim != 2 and not colour:
-        raise UnreadableError(
-            f"label_map must be (H, W) of integers, got {array.shape} {array.dtype}: save one "
-            "plane of whole numbers"
-        )
+        raise UnreadableError(_no_plane(array))
     return array
+
+
+def _no_plane(array: np.ndarray) -> str:
+    return (f"label_map must be (H, W) of integers, got {array.shape} {array.dtype}: give label "
+            "images, one plane of whole numbers each")  # fmt: skip
 
 
 def _pillow_values(stream: BinaryIO) -> Values:
@@ -235,7 +237,7 @@ def check_label_map(label_map: np.ndarray) -> np.ndarray:
     """
     array = np.asarray(label_map)
     if array.ndim != 2 or not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
-        raise ValueError(f"label_map must be (H, W) of integers, got {array.shape} {array.dtype}")
+        raise ValueError(_no_plane(array))
     if array.size and array.min() < 0:
         raise ValueError(f"label_map must not hold negative labels, got {array.min()}: set "
                          "what is no cell to 0")  # fmt: skip
@@ -264,7 +266,7 @@ def compact_labels(values: np.ndarray) -> np.ndarray:
             )
         array = array.astype(np.int64)
     if array.ndim != 2 or array.dtype.kind not in "bui":
-        raise ValueError(f"label_map must be (H, W) of integers, got {array.shape} {array.dtype}")
+        raise ValueError(_no_plane(array))
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
     if low < 0:
         raise ValueError(f"label_map must not hold negative labels, got {low}: set what is no cell "
