@@ -2,6 +2,7 @@
 
 bccd predict --images my/test --out results
 bccd evaluate --predictions results --dataset datasets/mine --split test --out scores
+bccd report scores
 
 Predictions are the --out of bccd predict, a COCO results json, or a folder of label images (a
 scores.csv with image, label, score ranks their cells). Neither PyTorch nor detectron2 is needed.

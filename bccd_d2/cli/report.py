@@ -16,7 +16,7 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.make_parser("report", __doc__)
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="OUTPUT_DIR of a training or an evaluation")
+    add("run", type=Path, metavar="RUN", help="OUTPUT_DIR of a training, or --out of bccd evaluate")
     common.add_out(
         parser,
         "folder for report.html, report.md, metrics.json (default RUN/report)",

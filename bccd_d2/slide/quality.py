@@ -137,9 +137,9 @@ def copies(thumbnails: Sequence[np.ndarray]) -> dict[int, int]:
     found: dict[int, int] = {}
     means = np.array([one.mean() for one in thumbnails])
     for index, one in enumerate(thumbnails):
-        for other in np.flatnonzero(np.abs(means[:index] - means[index]) <= ALIKE):
+        for other in np.flatnonzero(np.abs(means[:index] - means[index]) <= ALIKE).tolist():
             if np.abs(one - thumbnails[other]).max() <= ALIKE:
-                found[index] = int(other)
+                found[index] = other
                 break
     return found
 

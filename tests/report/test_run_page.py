@@ -205,7 +205,7 @@ def test_the_command_line(small_run: Path, small_dataset: Path, tmp_path: Path, 
     (broken / "evaluation" / "metrics.json").write_text("{")
     for call, message in [
         ([str(tmp_path / "none")], "is no folder"),
-        ([str(tmp_path)], "holds neither"),
+        ([str(tmp_path)], "or scores.json"),
         ([str(broken)], "is not valid json"),
         ([str(small_run), "--split", "other"], "squares_test"),
         ([str(small_run), "--dataset", str(tmp_path)], "dataset.json does not exist"),
@@ -213,6 +213,17 @@ def test_the_command_line(small_run: Path, small_dataset: Path, tmp_path: Path, 
         assert report.main(call) == 2
         error = capsys.readouterr().err
         assert message in error and len(error.splitlines()) == 1
+
+
+def test_what_bccd_evaluate_left_is_a_run_without_training(small_run: Path, tmp_path: Path):
+    files = tmp_path / "scores"
+    shutil.copytree(small_run / "evaluation" / "squares_test", files)
+    whole, *_ = write_report(small_run)
+    alone, *_ = write_report(files)
+    page, of_run = (check_self_contained(one.read_text()) for one in (alone, whole))
+    assert page.sections == SECTIONS and "scored on scores" in page.text
+    photographs = [[i["src"] for i in one.images if "jpeg" in i["src"]] for one in (page, of_run)]
+    assert photographs[0] == photographs[1] != [] and "No training log" in page.text
 
 
 def test_a_finished_run_ends_well_without_a_library_too(small_run: Path, monkeypatch, caplog):

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bccd_d2.io.dataset_file import image_root, max_value, read_description
 from bccd_d2.io.records import read_json, read_log, read_rows, read_text, read_yaml
 from bccd_d2.masks.coco import EVALUATE_AGAIN
@@ -102,7 +100,7 @@ class RunFiles:
 def read_run(
     folder: str | Path, dataset: str | Path | None = None, name: str | None = None
 ) -> RunFiles:
-    """Read a run's folder.
+    """Read a run's folder, or the one that `bccd evaluate` wrote.
 
     Args:
         dataset: the converted folder; None takes the images where they were when evaluated.
@@ -118,11 +116,12 @@ def read_run(
     absent: dict[str, str] = {}
     config_text, config = _read_config(folder)
     log = read_log(folder / "metrics.json")
-    summary = _read_json(folder / "evaluation" / "metrics.json", shapes.SUMMARY, {})
+    summary, parts = _evaluations(folder)
     if not log and not summary:
         raise FileNotFoundError(
-            f"{folder} holds neither metrics.json of a training nor evaluation/metrics.json; give "
-            f"the OUTPUT_DIR of a run, or evaluate: {EVALUATE.format(folder=folder)}"
+            f"{folder} holds neither metrics.json of a training, nor evaluation/metrics.json, nor "
+            "scores.json; give the OUTPUT_DIR of a run, or evaluate: "
+            + EVALUATE.format(folder=folder)
         )
     if not log:
         absent["training"] = (
@@ -135,8 +134,8 @@ def read_run(
         absent["sweep"] = "No threshold sweep: it is made on validation images during training."
     found = None
     if summary:
-        found = _read_evaluated(folder, summary, name, absent)
-        found = _with_images(found, folder / "evaluation" / found.name, dataset, absent)
+        found = _read_evaluated(folder, parts, summary.get("datasets", []), name, absent)
+        found = _with_images(found, parts[found.name], dataset, absent)
     else:
         absent["evaluation"] = (
             "No evaluation yet. Score the model on test images with: "
@@ -150,19 +149,28 @@ def read_run(
     return RunFiles(folder, config, config_text, log, sessions, sweep, summary, found, absent)
 
 
+def _evaluations(folder: Path) -> tuple[Mapping[str, Any], dict[str, Path]]:
+    """The summary of a run's evaluations, and where the scores of each dataset lie."""
+    if (folder / "scores.json").is_file():  # of `bccd evaluate`
+        name = folder.resolve().name
+        return {"datasets": [name]}, {name: folder}
+    summary = _read_json(folder / "evaluation" / "metrics.json", shapes.SUMMARY, {})
+    found = sorted(folder.glob("evaluation/*/scores.json"))
+    return summary, {path.parent.name: path.parent for path in found}
+
+
 def _read_evaluated(
-    folder: Path, summary: Mapping[str, Any], name: str | None, absent: dict[str, str]
-) -> Evaluated:
+    folder: Path, parts: Mapping[str, Path], order: Sequence[str], name: str | None,
+    absent: dict[str, str],
+) -> Evaluated:  # fmt: skip
     """The scores of the chosen dataset; fills ``absent``."""
-    order = list(summary.get("datasets", []))
-    names = [path.parent.name for path in sorted((folder / "evaluation").glob("*/scores.json"))]
-    names.sort(key=lambda one: order.index(one) if one in order else len(order))
+    names = sorted(parts, key=lambda one: order.index(one) if one in order else len(order))
     if not names or (name is not None and name not in names):
-        raise ValueError(f"{folder / 'evaluation'} holds no scores of {name}; it has {names}")
-    part = folder / "evaluation" / (name or names[0])
+        raise ValueError(f"there are no scores of {name}, but of {names}: evaluate again")
+    part = parts[name or names[0]]
     table = part / "per_image.csv"
     scores = _read_scores(part / "scores.json")
-    found = Evaluated(part.name, scores)
+    found = Evaluated(name or names[0], scores)
     if table.is_file():
         masks = shapes.MASK_COLUMNS if "masks" in found.kind else ()
         columns: dict[str, Any] = {**shapes.PER_IMAGE, **dict.fromkeys(masks, _number)}
@@ -253,96 +261,3 @@ def _read_sweep(path: Path) -> Mapping[str, Any] | None:
     if sweep and len({len(sweep[name]) for name in shapes.SWEEP_COLUMNS}) > 1:
         raise ValueError(f"{path}: its columns are of different lengths; {RUN_AGAIN}")
     return sweep
-
-
-def setup_rows(run: RunFiles) -> list[tuple[str, str]]:
-    """What was trained on what, for how long, with which versions: titles and texts."""
-    rows = [*_data_rows(run), *_model_rows(run), *_time_rows(run)]
-    versions = run.sessions[-1]["versions"] if run.sessions else {}
-    if versions:
-        rows.append(("versions", ", ".join(f"{name} {v}" for name, v in versions.items())))
-    return rows
-
-
-def _data_rows(run: RunFiles) -> list[tuple[str, str]]:
-    rows = []
-    if run.dataset:
-        rows.append(("dataset", f"{run.dataset['name']} ({run.key('DATASETS.ROOT', '')})"))
-    used = {"trained on": run.key("DATASETS.TRAIN", ()) if run.log else (),
-            "checkpoint and threshold chosen on": run.key("DATASETS.VALIDATION", ())
-            if run.log else (),
-            "scored on": run.summary.get("datasets", ())}  # fmt: skip
-    for title, names in used.items():
-        parts = []
-        for name in names:
-            counts = run.dataset.get("counts", {}).get(name.partition("_")[2])
-            known = ""
-            if counts and {"images", "cells"} <= counts.keys():
-                known = f": {counts['images']} images, {counts['cells']:,} cells"
-            parts.append(name + known)
-        if parts:
-            rows.append((title, "; ".join(parts)))
-    return rows
-
-
-def _model_rows(run: RunFiles) -> list[tuple[str, str]]:
-    rows = [("model", run.key("MODEL.META_ARCHITECTURE", "unknown"))]
-    vit = run.key("MODEL.VIT", {})
-    if run.key("MODEL.BACKBONE.NAME") == "build_vit_pyramid" and run.log:
-        changed = {k.lower(): vit[k] for k in ("DEPTH", "DIM", "HEADS") if vit.get(k)}
-        preset = str(vit.get("PRESET", "ViT"))
-        text = ", ".join([preset, *(f"{k} {v}" for k, v in changed.items())])
-        rows.append(("backbone", f"{text}; from {vit.get('WEIGHTS') or 'random weights'}"))
-    if run.log:
-        rows.append(("training", _training_text(run)))
-    if scale := run.key("INPUT.IMAGE_SCALE"):
-        rows.append(("scale", f"{scale} detector px for an image px"))
-    if weights := run.summary.get("weights"):
-        rows.append(("evaluated weights", str(weights)))
-    return rows
-
-
-def _training_text(run: RunFiles) -> str:
-    done, planned = run.log[-1]["iteration"], run.key("SOLVER.MAX_ITER")
-    stopped = f" of {planned:,}" if planned and planned > done else ""
-    parts = [f"{done:,}{stopped} iterations"]
-    for text, path in (
-        ("{} crops each", "SOLVER.IMS_PER_BATCH"),
-        ("{} px wide", "INPUT.CROP_SIZE"),
-        ("learning rate {}", "SOLVER.BASE_LR"),
-        ("{}", "SOLVER.PRECISION"),
-        ("seed {}", "SEED"),
-    ):
-        if (value := run.key(path)) is not None:
-            parts.append(text.format(value))
-    return ", ".join(parts)
-
-
-def _time_rows(run: RunFiles) -> list[tuple[str, str]]:
-    rows = []
-    for what in ("training", "evaluation"):
-        parts = [s for s in run.sessions if s["what"] == what]
-        if parts:
-            text = duration(sum(s["seconds"] for s in parts))
-            if len(parts) > 1:
-                text += f" in {len(parts)} sessions"
-            last = parts[-1]
-            text += f", {last['machine']}, {last['processes']} process"
-            text += "es" if last["processes"] > 1 else ""
-            rows.append((f"{what} took", f"{text}; finished {last['finished']}"))
-    steps = [(row["iteration"], row["time"]) for row in run.log if "time" in row]
-    if steps and not any(s["what"] == "training" for s in run.sessions):
-        counts = np.diff([0, *(i for i, _ in steps)])
-        seconds = float(counts @ np.array([t for _, t in steps]))
-        text = f"about {duration(seconds)} of steps, validation not counted"
-        rows.insert(0, ("training took", text))
-    return rows
-
-
-def duration(seconds: float) -> str:
-    """Seconds as "1 h 5 min", "25 min 3 s" or "8.4 s"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    hours, rest = divmod(round(min(seconds, 1e12)), 3600)
-    minutes, left = divmod(rest, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"
