@@ -15,8 +15,11 @@ from pycocotools import mask as coco_mask
 from bccd_d2.masks.cell_crops import CropOptions, look_at
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.clumps import cut_at_necks
+from bccd_d2.masks.habits import Habit, carried, habit_of, sigmoid
 from bccd_d2.masks.labels import disc_diameter
 from bccd_d2.masks.rle import Rle, encode_crop
+
+_AGAIN = "a model of an earlier version learns its types again by bccd types"
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class SmallOptions:
         counted: weights of the logit of a cell's score, the map's mean, of the logit that
             annotators mark such a cell, and a constant; their sum is the logit of the chance that
             they do. () = the map's mean is that chance.
-        reported_from: the score that such a cell has where the chance is even, the threshold of
-            the model; 0 = scores are chances.
+        reported_from: the threshold of the model, which is the score of a small cell where the
+            chance is even, and of a found one at its habit's threshold; 0 = scores are chances.
     """
 
     channels: tuple[int, ...] = ()
@@ -41,19 +44,14 @@ class SmallOptions:
     reported_from: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_count(self.counted, 3, "MODEL.TYPES.SMALL.COUNTED")
+        if len(self.counted) not in (0, 3):
+            raise ValueError(
+                f"MODEL.TYPES.SMALL.COUNTED wants 3 numbers or none, got {self.counted}; {_AGAIN}"
+            )
         if not 0 <= self.reported_from < 1:
             raise ValueError(
                 f"MODEL.TYPES.SMALL.REPORTED_FROM must lie in [0, 1), got {self.reported_from}"
             )
-
-
-def _check_count(weights: Sequence[float], count: int, key: str) -> None:
-    if len(weights) not in (0, count):
-        raise ValueError(
-            f"{key} wants {count} numbers or none, got {weights}; a model of an earlier version "
-            "learns its types again by bccd types"
-        )
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,8 @@ class TypeOptions:
         temperature: logits are divided by it before they become probabilities; chosen on cells
             that the network did not learn from, as all that follows.
         biases: added to the divided logits, one a class; () = none.
-        counted: slope and constant of the chance that annotators mark such a cell, of the
-            network's logit of it; a score is multiplied by it. () = scores stay.
+        counted: a row of `masks.habits.Habit` for each laboratory whose annotators' habit is
+            followed on images that look like its own. () = the scores of found cells stay.
 
     Raises:
         ValueError: a number out of its range.
@@ -81,12 +79,20 @@ class TypeOptions:
     small: SmallOptions = field(default_factory=SmallOptions)
     temperature: float = 1.0
     biases: tuple[float, ...] = ()
-    counted: tuple[float, ...] = ()
+    counted: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"MODEL.TYPES.TEMPERATURE must be above 0, got {self.temperature}")
-        _check_count(self.counted, 2, "MODEL.TYPES.COUNTED")
+        if not all(isinstance(row, Sequence) for row in self.counted):
+            raise ValueError(f"MODEL.TYPES.COUNTED wants rows, got {self.counted}; {_AGAIN}")
+        if self.habits and not self.small.reported_from:
+            raise ValueError("MODEL.TYPES.COUNTED wants MODEL.TYPES.SMALL.REPORTED_FROM above 0")
+
+    @property
+    def habits(self) -> tuple[Habit, ...]:
+        """The rows of ``counted``."""
+        return tuple(Habit.of(row) for row in self.counted)
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,7 @@ def typed(
     """
     coarser, count = found.image_size[0] / image.shape[0], len(found)
     usual = diameter * coarser or usual_diameter(found)
+    habit = habit_of(image, found, options.habits)
     if networks.small is not None:
         least = options.small.least * np.pi / 4 * (usual / coarser) ** 2
         small = small_cells(networks.small(image), found.image_size, least, options.small)
@@ -127,7 +134,7 @@ def typed(
         found, count = together(found, small), len(found)
     crops, measures = look_at(image, found, usual, options.crop)
     added = np.arange(len(found)) >= count
-    return with_types(found, networks.look(crops, measures), options, added)
+    return with_types(found, networks.look(crops, measures), options, habit, added)
 
 
 def usual_diameter(cells: Cells) -> float:
@@ -147,47 +154,49 @@ def together(first: Cells, second: Cells) -> Cells:
 
 
 def with_types(
-    cells: Cells, logits: np.ndarray, options: TypeOptions, added: np.ndarray | None = None
+    cells: Cells,
+    logits: np.ndarray,
+    options: TypeOptions,
+    habit: Habit | None = None,
+    added: np.ndarray | None = None,
 ) -> Cells:
-    """The cells with class probabilities and, where ``options`` asks for it, new scores.
+    """The cells with class probabilities and scores that follow what annotators mark.
 
     Args:
         logits: (N, K + 1) of the type network: K classes, and that annotators mark the cell.
+        habit: that holds of the image; None = the scores of found cells stay.
         added: (N,) bool, small cells that the model did not find itself; None = none are.
 
     Raises:
         ValueError: biases of another number of classes.
     """
     known = cells.with_classes(probabilities(logits[:, :-1], options.temperature, options.biases))
-    return replace(known, scores=rescored(cells.scores, logits[:, -1], options, added))
+    scores = rescored(cells.scores, logits[:, -1], options.small, habit, added)
+    return replace(known, scores=scores)
 
 
 def rescored(
     scores: np.ndarray,
     logits: np.ndarray,
-    options: TypeOptions,
+    small: SmallOptions,
+    habit: Habit | None = None,
     added: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(N,) in [0, 1]: scores that follow what annotators mark, as far as ``options`` lets them.
+    """(N,) in [0, 1]: scores that follow what annotators mark.
 
     Args:
         logits: (N,) that annotators mark such a cell.
-        added: see `with_types`.
+        habit, added: see `with_types`.
     """
     found = np.asarray(scores, dtype=np.float64)
-    if options.counted:
-        found = found * marked_chance(logits, options.counted)
+    if habit is not None:
+        found = habit.rescored(found, logits, small.reported_from)
     if added is None or not added.any():
         return found
-    alone = small_chance(scores, logits, options.small.counted)
-    if even := options.small.reported_from:
-        alone = np.where(alone < 0.5, 2 * even * alone, even + (1 - even) * (2 * alone - 1))
+    alone = small_chance(scores, logits, small.counted)
+    if small.reported_from:
+        alone = carried(alone, 0.5, small.reported_from)
     return np.where(added, alone, found)
-
-
-def marked_chance(logits: np.ndarray, weights: Sequence[float] | np.ndarray) -> np.ndarray:
-    """(N,) in [0, 1], that annotators mark a found cell; see `TypeOptions.counted`."""
-    return _sigmoid(weights[0] * logits + weights[1])
 
 
 def small_chance(
@@ -196,11 +205,7 @@ def small_chance(
     """(N,) in [0, 1], that annotators mark a small cell; see `SmallOptions.counted`."""
     if not len(weights):
         return np.asarray(scores, dtype=np.float64)
-    return _sigmoid(weights[0] * _logit(scores) + weights[1] * logits + weights[2])
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(np.asarray(logits, dtype=np.float64), -30, 30)))
+    return sigmoid(weights[0] * _logit(scores) + weights[1] * logits + weights[2])
 
 
 def probabilities(

@@ -39,22 +39,19 @@ def test_probabilities_are_a_softmax_with_temperature_and_biases():
         probabilities(logits, 1.0, (0.0,))
 
 
-def test_scores_follow_what_annotators_count_only_where_that_is_wanted():
+def test_small_cells_are_scored_by_the_chance_that_annotators_mark_them():
     cells = squares((20, 20), [(1, 1, 5), (10, 10, 5)], [0.5, 0.5])
     logits = np.array([[3.0, 0.0, 2.0], [0.0, 3.0, -2.0]])
     plain = with_types(cells, logits, TypeOptions())
     assert plain.class_ids.tolist() == [0, 1] and plain.scores.tolist() == [0.5, 0.5]
-    weighed = with_types(cells, logits, TypeOptions(counted=(0.5, 0.0)))
-    chances = [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))]
-    assert weighed.scores == pytest.approx([0.5 * chance for chance in chances], rel=1e-5)
     small = SmallOptions(counted=(0.0, 1.0, 0.0), reported_from=0.75)
     scores, logits = np.array([0.8, 0.7, 0.7, 0.9]), np.array([-9.0, 9.0, 0.0, -9.0])
     added = np.array([False, False, True, True])
-    kept = rescored(scores, logits, TypeOptions(small=small), added)
+    kept = rescored(scores, logits, small, added=added)
     assert kept == pytest.approx([0.8, 0.7, 0.75, 0.0], abs=1e-3)
-    assert rescored(scores, logits, TypeOptions(small=small)) == pytest.approx(scores)
-    with pytest.raises(ValueError, match="2 numbers or none.*bccd types"):
-        TypeOptions(counted=(1.0,))
+    assert rescored(scores, logits, small) == pytest.approx(scores)
+    with pytest.raises(ValueError, match="3 numbers or none.*bccd types"):
+        SmallOptions(counted=(1.0,))
 
 
 def test_small_cells_are_the_pieces_of_a_map_in_the_image_s_frame():

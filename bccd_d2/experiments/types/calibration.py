@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from bccd_d2.masks.cell_types import marked_chance, probabilities, small_chance
+from bccd_d2.masks.cell_types import probabilities, small_chance
+from bccd_d2.masks.habits import sigmoid
 
 KNOWN = 20  # held-out cells that annotators marked, and as many not, to learn from what they do
 FEW = 8  # held-out cells of a class from which its own bias is believed
@@ -26,7 +27,7 @@ class Calibration:
 
     temperature: float = 1.0
     biases: tuple[float, ...] = ()
-    counted: tuple[float, ...] = ()
+    counted: tuple[tuple[float, ...], ...] = ()
     unsure_below: float = 0.0
 
 
@@ -81,7 +82,7 @@ def doubt(said: np.ndarray, allowed: np.ndarray) -> float:
 def fit_marked(
     scores: np.ndarray, logits: np.ndarray, counted: np.ndarray
 ) -> tuple[float, ...]:
-    """Slope and constant of `TypeOptions.counted` at which what annotators did is likeliest.
+    """Slope and constant of a `masks.habits.Habit` at which what annotators did is likeliest.
 
     The chance is a factor of the score, and no summand of its logit: among cells that all are
     marked the score alone says which outlines are good.
@@ -99,7 +100,7 @@ def fit_marked(
         return ()
 
     def chance(given: np.ndarray) -> np.ndarray:
-        return scores[known] * marked_chance(logits[known], given)
+        return scores[known] * sigmoid(given[0] * logits[known] + given[1])
 
     return _likeliest(chance, counted[known], [(0.5, 5), (0.0, 10)])
 

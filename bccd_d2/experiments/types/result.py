@@ -13,15 +13,16 @@ from bccd_d2.config.load import finalize
 from bccd_d2.experiments.types.calibration import (
     Calibration,
     doubt,
-    fit_marked,
     fit_small_marked,
     fit_temperature,
 )
+from bccd_d2.experiments.types.habits import fit_habit, look_of
 from bccd_d2.experiments.types.run import Learned, Learner, TypingOptions
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
-from bccd_d2.masks.cell_types import TypeOptions, probabilities, rescored, small_chance
+from bccd_d2.masks.cell_types import TypeOptions, probabilities, rescored
 from bccd_d2.masks.classes import Classes
+from bccd_d2.masks.habits import Habit
 from bccd_d2.modeling.build import build_model
 from bccd_d2.modeling.options import keys_of
 from bccd_d2.modeling.types.head import look_with
@@ -31,7 +32,6 @@ from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
 
 RECORD = "types.json"
-EVEN = 0.5  # chance that annotators mark a small cell, from which it is reported
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Typed:
         threshold: the score from which a cell is reported.
         calibration: see there.
         f1: of the held-out cells of each dataset that is annotated completely, at the threshold.
+        followed: datasets whose annotators' habit is followed on images that look like theirs.
     """
 
     out: Path
@@ -54,6 +55,7 @@ class Typed:
     threshold: float
     calibration: Calibration
     f1: Mapping[str, float]
+    followed: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The result for people."""
@@ -64,6 +66,9 @@ class Typed:
             lines.append(f"{name:<{width}}" + "".join(f"{n:>{width}}" for n in row.tolist()))
         scores = ", ".join(f"{name} {value:.3f}" for name, value in self.f1.items())
         lines.append(f"score threshold {self.threshold:.2f}" + (f"; F1 {scores}" if scores else ""))
+        for name in self.followed:
+            lines.append(f"images that look like those of {name}: cells that its annotators leave "
+                         "out score less; elsewhere all scores are the model's own")  # fmt: skip
         lines.append(f"called unsure below a probability of {self.calibration.unsure_below:.2f}")
         return "\n".join(lines)
 
@@ -97,13 +102,16 @@ def learn_types(
         write_typed(model, learned, judged.types, judged.classes, judged.threshold, out)
         confusion = judged.confusion()
         f1 = {names[n]: value for n, value in judged.f1().items()}
-        result = Typed(out, judged.classes, confusion, judged.threshold, judged.calibration, f1)
+        followed = tuple(names[n] for n in judged.followed)
+        result = Typed(
+            out, judged.classes, confusion, judged.threshold, judged.calibration, f1, followed
+        )
         write_json_atomic(out / RECORD, _record(result, model, folders, options), indent=1)
         return result
 
 
 class _Judged:
-    """What the held-out cells say: calibration first, then threshold and scores."""
+    """What the held-out cells say: calibration first, then habits and scores."""
 
     def __init__(
         self,
@@ -113,57 +121,75 @@ class _Judged:
         complete: Sequence[int],
         threshold: float,
     ) -> None:
-        self.learned, self.complete = learned, complete
+        self.learned, self.complete, self.threshold = learned, complete, threshold
         examples, allowed = learned.held_out, learned.allowed
         logits = look_with(learned.network, examples.crops, examples.measures)
         temperature, biases = fit_temperature(logits[:, :-1], allowed)
-        found, added = ~examples.added, examples.added
-        marked: tuple[float, ...] = ()
-        if not options.keep_scores:
-            marked = fit_marked(examples.scores[found], logits[found, -1], examples.counted[found])
-        said = probabilities(logits[:, :-1], temperature, biases)
-        self.calibration = Calibration(temperature, biases, marked, doubt(said, allowed))
-        self.types = replace(
-            options.types, enabled=True, temperature=temperature, biases=biases, counted=marked
-        )
-        small = options.types.small
+        self.said = probabilities(logits[:, :-1], temperature, biases)
+        small = replace(options.types.small, reported_from=threshold)
         if learned.small is not None:
+            added = examples.added
             of_small = examples.scores[added], logits[added, -1], examples.counted[added]
             channels = small.channels or (16, 32, 48, 64)
             small = replace(small, channels=channels, counted=fit_small_marked(*of_small))
+        self.dataset = self._dataset_of(examples.images, firsts)
+        self.marked = logits[:, -1]
+        self.scores = rescored(examples.scores, self.marked, small, added=examples.added)
+        followed = not options.keep_scores and threshold > 0  # else there is nothing to move
+        habits = self._habits(firsts) if followed else {}
+        for number, habit in habits.items():
+            here = self.dataset == number
+            self.scores[here] = rescored(
+                examples.scores[here], self.marked[here], small, habit, examples.added[here]
+            )
+        self.followed = sorted(habits)
+        rows = tuple(habits[number].row() for number in self.followed)
+        self.calibration = Calibration(temperature, biases, rows, doubt(self.said, allowed))
         self.classes = replace(learned.classes, unsure_below=self.calibration.unsure_below)
-        self.said = said
-        self.scores = rescored(examples.scores, logits[:, -1], self.types)
-        self.small = small_chance(examples.scores, logits[:, -1], small.counted) >= EVEN
-        self.dataset = np.searchsorted(np.asarray(firsts), examples.images, side="right") - 1
-        self.threshold = self._threshold(threshold)
-        self.types = replace(self.types, small=replace(small, reported_from=self.threshold))
+        self.types = replace(
+            options.types, enabled=True, temperature=temperature, biases=biases, counted=rows,
+            small=small,
+        )  # fmt: skip
 
-    def _threshold(self, given: float) -> float:
-        """That of the best mean F1 over the complete datasets; as given where scores stay."""
-        if not self.types.counted or not self.complete:
-            return given
-        tried = np.linspace(0.05, 0.95, 91)
-        means = [np.mean(list(self._f1_at(at).values()) or [0.0]) for at in tried]
-        return float(tried[int(np.argmax(means))])
+    @staticmethod
+    def _dataset_of(images: np.ndarray, firsts: Sequence[int]) -> np.ndarray:
+        return np.searchsorted(np.asarray(firsts), images, side="right") - 1
+
+    def _habits(self, firsts: Sequence[int]) -> dict[int, Habit]:
+        """By dataset, of the complete ones, those that are worth following."""
+        colours, habits = self.learned.colours, {}
+        owner = self._dataset_of(np.arange(len(colours)), firsts)
+        for number in self.complete:
+            look = look_of(colours[owner == number], colours[owner != number])
+            if look is None:
+                continue
+            examples, here = self.learned.held_out, self.dataset == number
+            found, reported = here & ~examples.added, self.scores >= self.threshold
+
+            def f1(kept: np.ndarray, found: np.ndarray = found, number: int = number,
+                   reported: np.ndarray = reported) -> float:  # fmt: skip
+                now = reported.copy()
+                now[found] = kept
+                return self._f1(number, now)
+
+            of_found = examples.scores[found], self.marked[found], examples.counted[found]
+            habit = fit_habit(*of_found, f1, self.threshold, look)
+            if habit is not None:
+                habits[number] = habit
+        return habits
 
     def f1(self) -> dict[int, float]:
         """F1 of each complete dataset at the threshold."""
-        return self._f1_at(self.threshold)
+        reported = self.scores >= self.threshold
+        return {number: self._f1(number, reported) for number in self.complete}
 
-    def _f1_at(self, at: float) -> dict[int, float]:
-        found: dict[int, float] = {}
-        for number in self.complete:
-            here = self.dataset == number
-            examples = self.learned.held_out
-            reported = np.where(examples.added, self.small, self.scores >= at)[here]
-            counted = examples.counted[here]
-            right = int(((counted == 1) & reported).sum())
-            wrong = int(((counted == 0) & reported).sum())
-            lost = int(((counted == 1) & ~reported).sum()) + self.learned.missed.get(number, 0)
-            if right + wrong + lost:
-                found[number] = 2 * right / (2 * right + wrong + lost)
-        return found
+    def _f1(self, number: int, reported: np.ndarray) -> float:
+        """F1 of a dataset's held-out cells; 0 without any."""
+        here = self.dataset == number
+        counted, kept = self.learned.held_out.counted[here], reported[here]
+        right, wrong = int(((counted == 1) & kept).sum()), int(((counted == 0) & kept).sum())
+        lost = int(((counted == 1) & ~kept).sum()) + self.learned.missed.get(number, 0)
+        return 2 * right / max(2 * right + wrong + lost, 1)
 
     def confusion(self) -> np.ndarray:
         """(K, K) int64; see `Typed`."""
@@ -221,6 +247,7 @@ def _record(
         "confusion": result.confusion.tolist(),
         "score_threshold": result.threshold,
         "f1": dict(result.f1),
+        "followed": list(result.followed),
         "calibration": asdict(result.calibration),
         "options": asdict(options),
     }

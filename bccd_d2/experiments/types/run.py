@@ -39,6 +39,7 @@ from bccd_d2.masks.cell_types import (
 )
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.classes import CELL, Classes
+from bccd_d2.masks.habits import colours
 from bccd_d2.masks.taxonomy import Taxonomy, read_taxonomy
 from bccd_d2.modeling.types.network import TypeNetwork
 from bccd_d2.modeling.types.small import SmallCellNetwork, small_map
@@ -57,7 +58,8 @@ class TypingOptions:
         taxonomy: what labels mean to classes, a shipped name or a file.
         split: of the datasets.
         held_out: share of the images, drawn from each dataset alike.
-        keep_scores: what annotators mark decides of small cells only; the others' scores stay.
+        keep_scores: what annotators mark decides of small cells only; the others' scores stay,
+            on images like those of the datasets too.
         types: crops, channels and the second network's; () there = 16, 32, 48, 64 where needed.
         fit: of the type network; the second takes a third of its time.
         seed: of the held-out choice and the training.
@@ -82,6 +84,7 @@ class Learned:
         classes: what the network knows.
         held_out: the examples kept back, with their labels in ``allowed``.
         missed: held-out annotations of each dataset that nothing fits.
+        colours: (I, 6) of all images, in turn; see `masks.habits.colours`.
     """
 
     network: TypeNetwork
@@ -90,6 +93,7 @@ class Learned:
     held_out: Examples
     allowed: np.ndarray
     missed: dict[int, int]
+    colours: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -146,10 +150,14 @@ class Learner:
         larger = replace(self.options.types.crop, size=round(side * LARGER / 2) * 2)
         parts: dict[bool, list[Examples]] = {True: [], False: []}
         missed: dict[int, int] = {}
+        looks = []
         for one in self._bar(seen, "cutting out"):
             kept_back = self._number(one) in self.held_out
             crop = self.options.types.crop if kept_back else larger
-            examples, lost = self._examples(one, small, crop)
+            image = self._annotated(one)
+            pixels = resize_image(image.pixels, self._frame(image))
+            looks.append(colours(pixels, one.found))
+            examples, lost = self._examples(image, pixels, one.found, small, crop)
             parts[kept_back].append(examples)
             if kept_back:
                 missed[one.dataset] = missed.get(one.dataset, 0) + int(lost.sum())
@@ -159,7 +167,10 @@ class Learner:
         training = Examples.joined(parts[False])
         fit_types(network, training, self._allowed(training), side, self.options.fit)
         held_out = Examples.joined(parts[True] or [training[:0]])
-        return Learned(network, small, self.classes, held_out, self._allowed(held_out), missed)
+        allowed = self._allowed(held_out)
+        return Learned(
+            network, small, self.classes, held_out, allowed, missed, np.array(looks)
+        )
 
     def _look(self, number: int) -> list[_Seen]:
         """What the model finds on each image of a dataset."""
@@ -210,10 +221,14 @@ class Learner:
         }
 
     def _examples(
-        self, one: _Seen, small: SmallCellNetwork | None, crop: CropOptions
+        self,
+        image: Annotated,
+        pixels: np.ndarray,
+        found: Cells,
+        small: SmallCellNetwork | None,
+        crop: CropOptions,
     ) -> tuple[Examples, np.ndarray]:
-        image = self._annotated(one)
-        pixels, found = resize_image(image.pixels, self._frame(image)), one.found
+        own = len(found)
         if small is not None:
             usual = image.diameter or usual_diameter(found)
             usual *= pixels.shape[0] / image.pixels.shape[0]
@@ -221,7 +236,7 @@ class Learner:
             least = options.least * np.pi / 4 * usual**2
             added = small_cells(small_map(small, pixels), found.image_size, least, options)
             found = together(*without_copies(found, added))  # all found ones stay
-        return examples_of(image, found, pixels, crop, len(one.found))
+        return examples_of(image, found, pixels, crop, own)
 
     def _allowed(self, examples: Examples) -> np.ndarray:
         """(N, K) bool; a cell without a label leaves nothing possible."""
