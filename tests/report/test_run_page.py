@@ -205,7 +205,7 @@ def test_the_command_line(small_run: Path, small_dataset: Path, tmp_path: Path, 
     (broken / "evaluation" / "metrics.json").write_text("{")
     for call, message in [
         ([str(tmp_path / "none")], "is no folder"),
-        ([str(tmp_path)], "or scores.json"),
+        ([str(tmp_path)], "nor scores.json of bccd evaluate"),
         ([str(broken)], "is not valid json"),
         ([str(small_run), "--split", "other"], "squares_test"),
         ([str(small_run), "--dataset", str(tmp_path)], "dataset.json does not exist"),

@@ -16,7 +16,7 @@ READ = {"io/files.py", "io/images.py", "io/records.py", "io/text.py"}
 CELLS = {"masks/cells.py", "masks/rle.py"}
 DRAWN = {"report/draw.py", "report/page.py", "report/page.html"}
 PLOTTED = {"report/chart.py", "report/drawing.py", "report/legend.py"}
-SAID = {f"report/run/{name}.py" for name in ("files", "page", "pictures", "plots", "setup")}
+SAID = {f"report/run/{name}.py" for name in ("files", "page", "pictures", "plots")}
 
 
 def test_a_report_reads_and_draws(small_run: Path):

@@ -29,10 +29,9 @@ from bccd_d2.report.page import (
     write_page,
 )
 from bccd_d2.report.run import plots
-from bccd_d2.report.run.files import Evaluated, RunFiles, read_run
+from bccd_d2.report.run.files import Evaluated, RunFiles, read_run, setup_rows
 from bccd_d2.report.run.pictures import picture_sections
 from bccd_d2.report.run.scores import GLANCE_BY_KIND, IN_CELLS, NO_BOX_NUMBERS, SCORES
-from bccd_d2.report.run.setup import setup_rows
 from bccd_d2.report.run.types import type_section
 
 EXAMPLES = 6
