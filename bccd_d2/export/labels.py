@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 
 from bccd_d2.io.atomic import atomic_file, write_bytes_atomic
-from bccd_d2.io.label_images import check_label_map, write_label_map
+from bccd_d2.io.label_images import check_label_map
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.classes import Classes
 from bccd_d2.masks.rle import decode_crop
@@ -122,15 +122,6 @@ def _tiles(cells: Cells, tile: int, values: np.ndarray) -> Iterator[np.ndarray]:
             window[crop[first - y0 : last - y0]] = values[index]
         for left in range(0, width, tile):
             yield np.ascontiguousarray(band[:, left : left + tile])
-
-
-def write_label_png(path: str | Path, cells: Cells) -> Path:
-    """Write cells as a 16-bit grey PNG, whole or not at all.
-
-    Raises:
-        ValueError: more than 65,535 cells; a PNG has no 32 bits, write a TIFF.
-    """
-    return write_label_map(path, cells.to_label_map())
 
 
 def _typed(label_map: np.ndarray, bits: int | None, largest: int) -> np.ndarray:

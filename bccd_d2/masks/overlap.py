@@ -14,7 +14,6 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
-from bccd_d2.masks import labels
 from bccd_d2.masks import rle as convert
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.rle import Rle
@@ -73,25 +72,6 @@ def iou_matrix(predictions: Sequence[Rle], truth: Sequence[Rle]) -> np.ndarray:
         return np.zeros((len(predictions), len(truth)))
     iou = coco_mask.iou(list(predictions), list(truth), [0] * len(truth))
     return np.asarray(iou, dtype=np.float64).reshape(len(predictions), len(truth))
-
-
-def label_iou(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(N, M) float64 IoU of the cells of two label maps, N and M their largest labels.
-
-    Element [i, j] belongs to labels i + 1 and j + 1; a label that is not there has IoU 0.
-
-    Raises:
-        ValueError: the maps differ in shape or are no label maps.
-    """
-    prediction, truth = labels.check_label_map(prediction), labels.check_label_map(truth)
-    if prediction.shape != truth.shape:
-        raise ValueError(f"label maps must have one shape, got {prediction.shape}, {truth.shape}")
-    rows = int(prediction.max(initial=0)) + 1
-    columns = int(truth.max(initial=0)) + 1
-    pairs = prediction.ravel().astype(np.int64) * columns + truth.ravel()
-    shared = np.bincount(pairs, minlength=rows * columns).reshape(rows, columns)
-    union = shared.sum(axis=1, keepdims=True) + shared.sum(axis=0, keepdims=True) - shared
-    return (shared / np.maximum(union, 1))[1:, 1:]
 
 
 def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -15,13 +15,12 @@ from bccd_d2.export.coco import to_annotations, to_results, write_coco
 from bccd_d2.export.geojson import to_geojson, write_geojson
 from bccd_d2.export.labels import (
     to_label_image,
-    write_label_png,
     write_label_tiff,
     write_label_tiles,
 )
 from bccd_d2.export.table import measure, write_csv
 from bccd_d2.io.atomic import write_json_atomic
-from bccd_d2.io.label_images import read_label_file
+from bccd_d2.io.label_images import read_label_file, write_label_map
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.overlap import resolve_overlaps
 from bccd_d2.masks.rle import encode_crop, rle_to_mask
@@ -39,7 +38,7 @@ def pixels(geometry: dict, size: tuple[int, int]) -> np.ndarray:
 
 def write_all(folder, cells, image):
     write_label_tiff(folder / "a.tif", cells)
-    write_label_png(folder / "a.png", cells)
+    write_label_map(folder / "a.png", cells.to_label_map())
     write_coco(folder / "a.json", [("a.png", cells)])
     write_geojson(folder / "a.geojson", cells, measure(cells, image))
     write_csv(folder / "a.csv", measure(cells, image))
@@ -154,7 +153,7 @@ def test_more_than_65535_labels_need_32_bits(tmp_path):
     cells = Cells.from_label_map(label_map)
     assert to_label_image(cells).dtype == np.uint32
     with pytest.raises(ValueError, match="use a TIFF"):
-        write_label_png(tmp_path / "no.png", cells)
+        write_label_map(tmp_path / "no.png", cells.to_label_map())
     assert [path.name for path in tmp_path.iterdir()] == ["many.tif"]
 
 

@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.components import label_cells
 from bccd_d2.masks.decode import DecodeOptions, cell_scores, decode, find_seeds, grow
 from bccd_d2.masks.encode import TARGETS, EncodeOptions, encode
 from bccd_d2.masks.labels import relabel
-from bccd_d2.masks.overlap import label_iou, match
+from bccd_d2.masks.overlap import iou_matrix, match
 
 from .discs import disc
 
@@ -35,8 +36,12 @@ def crowd(seed: int = 0) -> np.ndarray:
     return relabel(label_map)
 
 
+def ious(*maps: np.ndarray) -> np.ndarray:
+    return iou_matrix(*(Cells.from_label_map(labels).rles for labels in maps))
+
+
 def f1(found: np.ndarray, truth: np.ndarray, iou: float) -> float:
-    pairs = len(match(label_iou(found, truth), iou))
+    pairs = len(match(ious(found, truth), iou))
     return 2 * pairs / (found.max() + truth.max())
 
 
@@ -214,7 +219,7 @@ def pooled_f1(label_maps, options, encoding) -> float:
     pairs = cells = 0
     for truth in label_maps:
         found = decode(encode(truth, options.needs, encoding), options)
-        pairs += len(match(label_iou(found, truth), 0.9))
+        pairs += len(match(ious(found, truth), 0.9))
         cells += int(found.max()) + int(truth.max())
     assert cells > 0
     return 2 * pairs / cells

@@ -10,7 +10,6 @@ import pytest
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.overlap import (
     iou_matrix,
-    label_iou,
     match,
     meeting_pairs,
     resolve_overlaps,
@@ -68,25 +67,6 @@ def test_masks_of_two_sizes_are_refused() -> None:
     other = encode_crop(np.ones((2, 2), bool), 0, 0, (60, 40))
     with pytest.raises(ValueError, match=r"one image size.*\(40, 60\), \(60, 40\)"):
         iou_matrix([other], [rectangle(0, 0, 2, 2)])
-
-
-def test_label_iou_equals_iou_of_the_rles() -> None:
-    one, two = random_labels(0, 25), random_labels(1, 30)
-    rles = [Cells.from_label_map(labels) for labels in (one, two)]
-    present = [np.unique(labels)[1:] - 1 for labels in (one, two)]
-    whole = label_iou(one, two)
-    assert whole.shape == (one.max(), two.max())
-    wanted = iou_matrix(rles[0].rles, rles[1].rles)
-    np.testing.assert_allclose(whole[np.ix_(*present)], wanted, atol=1e-12)
-
-
-def test_label_iou_of_a_gap_and_of_nothing() -> None:
-    gap = np.zeros((4, 4), int)
-    gap[0, 0] = 3
-    np.testing.assert_array_equal(label_iou(gap, gap), np.diag([0, 0, 1]))
-    assert label_iou(np.zeros((4, 4), int), gap).shape == (0, 3)
-    with pytest.raises(ValueError, match="one shape"):
-        label_iou(gap, gap[:3])
 
 
 def best_by_brute_force(iou: np.ndarray, threshold: float) -> tuple[int, float]:

@@ -20,7 +20,7 @@ from bccd_d2.export.coco import write_coco
 from bccd_d2.io.label_images import read_label_file
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.classes import Classes
-from bccd_d2.masks.overlap import label_iou
+from bccd_d2.masks.overlap import iou_matrix
 from bccd_d2.synth.smear import draw_smear
 
 WRITTEN = Path(__file__).with_name("written")
@@ -59,7 +59,7 @@ def converted(folder: Path, coco: Path, *more: str) -> tuple[np.ndarray, list[st
 def test_cells_come_back_from_a_tool(tool, smear, tmp_path):
     labels, types = converted(tmp_path, WRITTEN / f"{tool}.json")
     assert len(types) == len(smear)
-    iou = label_iou(labels, smear.to_label_map())
+    iou = iou_matrix(Cells.from_label_map(labels).rles, smear.rles)
     assert iou.max(axis=0).min() > 0.9
     found = [types[row] for row in iou.argmax(axis=0)]
     assert found == CLASSES.named(smear.class_ids)
