@@ -179,6 +179,7 @@ def _add_dense(config: CN) -> None:
     dense.BORDER_FIELD = answer.border_field
     dense.SLIVER_AREA = answer.sliver_area
     dense.COUNTED = answer.counted
+    dense.COUNTED_WHERE = answer.counted_where
     dense.OUTLINES = answer.outlines
     dense.TARGET = CN(keys_of(EncodeOptions()))  # how maps to learn from are drawn
     dense.DECODE = CN(keys_of(answer.decode))  # how maps become cells
