@@ -68,6 +68,7 @@ def _add_input(config: CN) -> None:
     config.INPUT.CROWD_CANDIDATES = mapper.crowd_candidates
     config.INPUT.UNIFORM = mapper.uniform_probability
     config.INPUT.MIN_VISIBLE = mapper.min_visible
+    config.INPUT.IGNORE_VISIBLE = mapper.ignore_visible
     config.INPUT.FLIP = mapper.flip
     config.INPUT.ROT90 = mapper.rotate90
     jitter = config.INPUT.JITTER = CN()
