@@ -247,10 +247,13 @@ def answer_save(
         cells, table = findings.above(threshold)
         findings = replace(findings, cells=cells, table=table)
     try:
-        findings, _ = store.save(findings, finder.name)
+        findings, _, aside = store.save(findings, finder.name)
     except (OSError, ValueError) as error:
         raise gr.Error(f"Not saved: {error}") from error
-    gr.Info(f"Saved {Path(findings.name).stem} in {store.folder}.")
+    stem = Path(findings.name).stem
+    if aside is not None:
+        gr.Warning(f"Earlier corrections of {stem}, which these do not go on from, are in {aside}.")
+    gr.Info(f"Saved {stem} in {store.folder}.")
     return _told(findings, images, threshold, pixel_size)
 
 

@@ -6,7 +6,7 @@ The files are what `bccd convert` and `bccd finetune` read: ``images/NAME.png``,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,7 +21,7 @@ from bccd_d2.export.coco import write_coco
 from bccd_d2.export.table import Table
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic
 from bccd_d2.io.label_images import write_label_map
-from bccd_d2.io.records import check
+from bccd_d2.io.records import check, read_json
 from bccd_d2.masks.cell_types import usual_diameter
 from bccd_d2.masks.cells import Cells
 
@@ -147,8 +147,11 @@ class Store:
 
     folder: Path
 
-    def save(self, findings: Findings, model: str) -> tuple[Findings, list[Path]]:
+    def save(self, findings: Findings, model: str) -> tuple[Findings, list[Path], Path | None]:
         """Write an image's corrected cells; the findings, now saved, and the files.
+
+        The third answer is where earlier corrections of the image lie from now on, which these
+        do not go on from: those of another tab, or of yesterday. None = there were none.
 
         Raises:
             ValueError: another image was saved under this name.
@@ -162,6 +165,7 @@ class Store:
                 f"{self.folder} holds another image called {stem}: rename this one, or give "
                 "--save-to another folder"
             )
+        aside = self._set_aside(stem, kept.trail)
         cells = findings.cells
         said = {"image": findings.name, "model": model, "threshold": kept.threshold,
                 "cells": len(cells), "actions": [dict(one) for one in kept.trail]}  # fmt: skip
@@ -173,4 +177,21 @@ class Store:
             write_bytes_atomic(image, findings.picture),
         ]
         done = replace(kept, saved=len(kept.trail))
-        return replace(findings, corrections=done), files
+        return replace(findings, corrections=done), files, aside
+
+    def _set_aside(self, stem: str, trail: Sequence[Mapping[str, Any]]) -> Path | None:
+        """Move an image's files into a folder of their own, unless the trail begins as theirs."""
+        names = [f"labels/{stem}.png", f"coco/{stem}.json", f"audit/{stem}.json"]
+        old = [name for name in names if (self.folder / name).exists()]
+        audit = self.folder / names[-1]
+        if old and audit.is_file():
+            before = read_json(audit, {"actions": [dict]}, "move it away")["actions"]
+            if before == [dict(one) for one in trail[: len(before)]]:
+                return None
+        number = 1
+        while any(((aside := self.folder / f"earlier_{number}") / name).exists() for name in names):
+            number += 1
+        for name in old:
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).rename(aside / name)
+        return aside if old else None

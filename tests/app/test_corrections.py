@@ -176,8 +176,9 @@ def test_what_no_page_asks_for_is_refused(findings, action, said):
 def test_saved_corrections_are_read_back_by_convert(findings, tmp_path):
     store = Store(tmp_path / "saved")
     done = act(act(findings, "delete", cells=[1]), "add", at=[120, 100])
-    done, files = store.save(done, "model")
+    done, files, aside = store.save(done, "model")
     assert done.corrections.state == "saved" and all(path.is_file() for path in files)
+    assert aside is None
     assert act(done, "undo").corrections.state == "1 correction"
     labels = read_label_file(tmp_path / "saved" / "labels" / "smear 1.png")
     np.testing.assert_array_equal(labels, done.cells.to_label_map())
@@ -204,6 +205,23 @@ def test_saved_types_are_categories(findings, tmp_path):
         "white", "cell", "ring", "cell"
     ]  # fmt: skip
     assert done.table["type"].tolist() == ["white", "cell", "ring", "cell"]
+
+
+def test_corrections_of_another_day_are_kept_and_ones_own_go_on(findings, tmp_path):
+    store = Store(tmp_path)
+    mine, *_ = store.save(act(findings, "delete", cells=[1]), "model")
+    more, _, aside = store.save(act(mine, "delete", cells=[1]), "model")
+    assert aside is None and not (tmp_path / "earlier_1").exists()
+    old = (tmp_path / "labels" / "smear 1.png").read_bytes()
+    _, _, aside = store.save(findings, "model")  # dropped again, and not corrected
+    assert aside == tmp_path / "earlier_1"
+    assert (aside / "labels" / "smear 1.png").read_bytes() == old
+    assert len(json.loads((aside / "audit" / "smear 1.json").read_text())["actions"]) == 2
+    assert read_label_file(tmp_path / "labels" / "smear 1.png").max() == len(findings.cells)
+    _, _, aside = store.save(act(findings, "delete", cells=[2]), "model")
+    assert aside is None  # nobody had corrected those
+    _, _, aside = store.save(more, "model")  # the first tab, once more
+    assert aside == tmp_path / "earlier_2" and len(list((tmp_path / "images").iterdir())) == 1
 
 
 def test_another_image_of_the_same_name_is_not_overwritten(findings, tmp_path):
