@@ -68,6 +68,7 @@ def _add_input(config: CN) -> None:
     config.INPUT.CROWD_CANDIDATES = mapper.crowd_candidates
     config.INPUT.UNIFORM = mapper.uniform_probability
     config.INPUT.MIN_VISIBLE = mapper.min_visible
+    config.INPUT.IGNORE_VISIBLE = mapper.ignore_visible
     config.INPUT.FLIP = mapper.flip
     config.INPUT.ROT90 = mapper.rotate90
     jitter = config.INPUT.JITTER = CN()
@@ -179,6 +180,7 @@ def _add_dense(config: CN) -> None:
     dense.BORDER_FIELD = answer.border_field
     dense.SLIVER_AREA = answer.sliver_area
     dense.COUNTED = answer.counted
+    dense.COUNTED_WHERE = answer.counted_where
     dense.OUTLINES = answer.outlines
     dense.TARGET = CN(keys_of(EncodeOptions()))  # how maps to learn from are drawn
     dense.DECODE = CN(keys_of(answer.decode))  # how maps become cells

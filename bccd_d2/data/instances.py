@@ -12,6 +12,8 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from bccd_d2.masks.labels import cell_boxes
 from bccd_d2.masks.taxonomy import Types
 
+IGNORED = -1  # the class of a cell that detectron2's box head takes no proposal near it for
+
 
 def is_boxed(record: Mapping[str, Any]) -> bool:
     """Whether boxes say where the cells of a dataset dict are: of all of them, outlines of some."""
@@ -70,6 +72,7 @@ def make_instances(
     min_visible: float,
     min_pixels: int,
     allowed: np.ndarray | None = None,
+    ignore_visible: float = 0.0,
 ) -> Instances:
     """Ground truth of a crop: tight boxes, classes and one bitmap a cell, in label order.
 
@@ -80,10 +83,12 @@ def make_instances(
         min_visible: smallest share of that area, else the cell is left out.
         min_pixels: smallest number of pixels, else the cell is left out.
         allowed: (L + 1, K) bool, the classes that each label may be of; None = all are of class 0.
+        ignore_visible: cells that show less than this share of their area are `IGNORED`.
 
     Returns:
-        Instances with ``gt_boxes``, ``gt_classes`` (the first allowed one) and ``gt_masks``, and
-        with ``gt_allowed`` (N, K) where it is given; all present and empty when no cell is left.
+        Instances with ``gt_boxes``, ``gt_classes`` (the first allowed one, or `IGNORED`) and
+        ``gt_masks``, and with ``gt_allowed`` (N, K) where it is given; all present and empty when
+        no cell is left.
     """
     size = label_map.shape
     areas = np.bincount(label_map.ravel(), minlength=len(whole_areas))
@@ -94,7 +99,9 @@ def make_instances(
     compact = np.zeros(len(areas), dtype=np.int32)
     compact[labels] = np.arange(1, len(labels) + 1)
     boxes = cell_boxes(compact[label_map]).reshape(-1, 4)
-    return _instances(size, boxes, BitMasks(masks), None if allowed is None else allowed[labels])
+    ignored = areas[labels] < ignore_visible * whole_areas[labels]
+    allowed = None if allowed is None else allowed[labels]
+    return _instances(size, boxes, BitMasks(masks), allowed, ignored)
 
 
 def box_instances(
@@ -106,6 +113,7 @@ def box_instances(
     labels: np.ndarray | None = None,
     label_map: np.ndarray | None = None,
     allowed: np.ndarray | None = None,
+    ignore_visible: float = 0.0,
 ) -> Instances:
     """Ground truth of a crop whose cells have boxes, which may overlap.
 
@@ -115,7 +123,7 @@ def box_instances(
     Args:
         boxes: (N, 4) x0 y0 x1 y1 in the crop's frame; they may reach out of it.
         size: height and width of the crop.
-        min_visible, min_pixels: see `make_instances`; shares are of the box's area.
+        min_visible, min_pixels, ignore_visible: see `make_instances`; shares are of the box's area.
         labels: (N,) the cell's value in ``label_map`` (H, W), 0 where it has no outline; None = all
             are ellipses.
         allowed: (N, K) bool, see `make_instances`.
@@ -135,11 +143,16 @@ def box_instances(
     boxes, clipped, shown = boxes[kept], clipped[kept], BitMasks(torch.from_numpy(masks[kept]))
     cut = (np.abs(boxes - clipped) > 0.5).any(axis=1)
     clipped[cut] = shown[torch.from_numpy(cut)].get_bounding_boxes().tensor.numpy()
-    return _instances(size, clipped, shown, None if allowed is None else allowed[kept])
+    ignored = (seen < ignore_visible * whole)[kept]
+    return _instances(size, clipped, shown, None if allowed is None else allowed[kept], ignored)
 
 
 def _instances(
-    size: tuple[int, int], boxes: np.ndarray, masks: BitMasks, allowed: np.ndarray | None
+    size: tuple[int, int],
+    boxes: np.ndarray,
+    masks: BitMasks,
+    allowed: np.ndarray | None,
+    ignored: np.ndarray,
 ) -> Instances:
     """The fields that `make_instances` names, of N cells."""
     instances = Instances(size)
@@ -148,6 +161,7 @@ def _instances(
     if allowed is not None:
         instances.gt_allowed = torch.from_numpy(allowed)
         instances.gt_classes = torch.from_numpy(allowed.argmax(axis=1))
+    instances.gt_classes[torch.from_numpy(ignored)] = IGNORED
     instances.gt_masks = masks
     return instances
 

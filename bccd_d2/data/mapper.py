@@ -60,6 +60,9 @@ class MapperOptions:
         min_visible: cells of which less than this share of the area lies in the crop are left out:
             a sliver at the edge cannot be told from its neighbour and its box says nothing about
             the cell. Cells cut by the border of the image itself are whole in this sense.
+        ignore_visible: cells of which less than this share lies in the crop are neither cells nor
+            background to a detector's box head, which so learns at the image's own border alone
+            which cut cells the annotators count; 0 = off.
         min_pixels: cells with fewer pixels in the finished crop are left out.
         flip: mirror at random.
         rotate90: turn by quarters at random.
@@ -81,6 +84,7 @@ class MapperOptions:
     crowd_candidates: int = 3
     uniform_probability: float = 0.25
     min_visible: float = 0.15
+    ignore_visible: float = 0.0
     min_pixels: int = 10
     flip: bool = True
     rotate90: bool = True
@@ -101,6 +105,7 @@ class MapperOptions:
             (self.crowd_candidates >= 1, "crowd_candidates must be at least 1"),
             (0 <= self.uniform_probability <= 1, "uniform_probability must lie in [0, 1]"),
             (0 <= self.min_visible <= 1, "min_visible must lie in [0, 1]"),
+            (0 <= self.ignore_visible < 1, "ignore_visible must lie in [0, 1)"),
             (self.diameter is None or self.diameter > 0, "diameter must be above 0 or None"),
             (self.short_edge is None or self.short_edge > 0, "short_edge must be above 0 or None"),
         ]
@@ -275,20 +280,26 @@ class LabelMapMapper:
         if boxed:
             moved = (boxes - [x0, y0, x0, y0]) * np.tile(np.divide(size, window)[::-1], 2)
             moved = turn_boxes(moved, size, turns, mirror)
-            truth["instances"] = self._boxed(record, moved, labels)
+            truth["instances"] = self._boxed(record, moved, labels, options.ignore_visible)
         elif options.dense is not None:
             truth["dense"] = options.dense(labels)
         else:
             refuse_ignored(labels, record["label_file"])
             visible, pixels = options.min_visible, options.min_pixels
             allowed = self._allowed(record, len(areas) - len(copied), copied)
-            truth["instances"] = make_instances(labels, areas, visible, pixels, allowed)
+            truth["instances"] = make_instances(
+                labels, areas, visible, pixels, allowed, options.ignore_visible
+            )
         crop = stain_jitter(crop, rng, options.extras.stain_jitter)
         crop = microscope(crop, rng, options.microscope)
         return photometric(crop, rng, options.photometric), truth
 
     def _boxed(
-        self, record: Mapping[str, Any], boxes: np.ndarray, labels: np.ndarray
+        self,
+        record: Mapping[str, Any],
+        boxes: np.ndarray,
+        labels: np.ndarray,
+        ignore_visible: float = 0.0,
     ) -> Instances:
         """The cells of a crop or image whose annotations are boxes, given in its frame."""
         rows, types = record["annotations"], self.options.types
@@ -297,6 +308,7 @@ class LabelMapMapper:
             boxes, labels.shape, min_visible=self.options.min_visible,
             min_pixels=self.options.min_pixels, label_map=labels, allowed=allowed,
             labels=np.array([row.get("label", 0) for row in rows], dtype=np.int64),
+            ignore_visible=ignore_visible,
         )  # fmt: skip
 
     def _read(self, record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,43 @@ _RIM = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True)
+class Look:
+    """What the images of one laboratory look like.
+
+    Attributes:
+        low, high: (6,) between which their `colours` lie.
+
+    Raises:
+        ValueError: they are not 6 each.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.low) == len(self.high) == COLOURS:
+            got = (*self.low, *self.high)
+            raise ValueError(f"a look wants {COLOURS} lows and as many highs, got {got}")
+
+    @classmethod
+    def of(cls, row: Sequence[float]) -> Look:
+        """The look of the 12 numbers that a config holds.
+
+        Raises:
+            ValueError: see the class.
+        """
+        return cls(tuple(row[:COLOURS]), tuple(row[COLOURS:]))
+
+    def row(self) -> tuple[float, ...]:
+        """Those numbers."""
+        return (*self.low, *self.high)
+
+    def holds(self, seen: np.ndarray) -> bool:
+        """Whether an image with these `colours` is like them; not where a colour is unknown."""
+        return bool(((seen >= self.low) & (seen <= self.high)).all())
+
+
+@dataclass(frozen=True)
 class Habit:
     """What the annotators of one laboratory mark.
 
@@ -30,43 +67,31 @@ class Habit:
         slope, constant: of the logit of the chance that they mark a found cell, from the type
             network's logit of it. A score is multiplied by that chance.
         reported_from: the product from which a cell is reported, in (0, 1).
-        low, high: (6,) between which `colours` of the laboratory's images lie.
-
-    Raises:
-        ValueError: a number is missing or out of its range.
+        look: of the laboratory's images.
     """
 
     slope: float
     constant: float
     reported_from: float
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not len(self.low) == len(self.high) == COLOURS or not 0 < self.reported_from < 1:
-            raise ValueError(
-                f"MODEL.TYPES.COUNTED wants rows of {3 + 2 * COLOURS} numbers, the third in "
-                f"(0, 1), got {self.row()}; `bccd types` writes them"
-            )
+    look: Look
 
     @classmethod
     def of(cls, row: Sequence[float]) -> Habit:
         """The habit of a row of a config.
 
         Raises:
-            ValueError: see the class.
+            ValueError: a number is missing or out of its range.
         """
-        slope, constant, reported_from = (*row[:3], 0.0, 0.0, 0.0)[:3]
-        low, high = row[3 : 3 + COLOURS], row[3 + COLOURS :]
-        return cls(slope, constant, reported_from, tuple(low), tuple(high))
+        if len(row) != 3 + 2 * COLOURS or not 0 < row[2] < 1:
+            raise ValueError(
+                f"MODEL.TYPES.COUNTED wants rows of {3 + 2 * COLOURS} numbers, the third in "
+                f"(0, 1), got {tuple(row)}; `bccd types` writes them"
+            )
+        return cls(row[0], row[1], row[2], Look.of(row[3:]))
 
     def row(self) -> tuple[float, ...]:
         """The 15 numbers that a config holds."""
-        return (self.slope, self.constant, self.reported_from, *self.low, *self.high)
-
-    def holds(self, seen: np.ndarray) -> bool:
-        """Whether an image with these `colours` looks like one of the laboratory."""
-        return bool(((seen >= self.low) & (seen <= self.high)).all())
+        return (self.slope, self.constant, self.reported_from, *self.look.row())
 
     def rescored(self, scores: np.ndarray, logits: np.ndarray, reported_from: float) -> np.ndarray:
         """(N,) in [0, 1]: scores times chances, moved to where the model reports from."""
@@ -79,7 +104,7 @@ def habit_of(image: np.ndarray, found: Cells, habits: Sequence[Habit]) -> Habit 
     if not habits:
         return None
     seen = colours(image, found)
-    return next((habit for habit in habits if habit.holds(seen)), None)
+    return next((habit for habit in habits if habit.look.holds(seen)), None)
 
 
 def colours(image: np.ndarray, found: Cells) -> np.ndarray:

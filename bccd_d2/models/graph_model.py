@@ -83,7 +83,7 @@ class GraphModel(CellModel):
         found = []
         for index, size in enumerate(sizes):
             parts = {name: part[index] for name, part in maps.items()}
-            cells = to_cells(parts, size, self._answers)
+            cells = to_cells(parts, size, self._answers, images[index])
             if self._type_networks is not None and not untyped:
                 cells = typed(images[index], cells, self._type_networks, self._types, self._usual)
                 best = np.argsort(-cells.scores, kind="stable")[: self._cap]

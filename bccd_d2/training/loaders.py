@@ -34,6 +34,7 @@ def mapper_options(config: Any) -> MapperOptions:
         crowd_candidates=given.CROWD_CANDIDATES,
         uniform_probability=given.UNIFORM,
         min_visible=given.MIN_VISIBLE,
+        ignore_visible=given.IGNORE_VISIBLE,
         flip=given.FLIP,
         rotate90=given.ROT90,
         photometric=PhotometricOptions(

@@ -1,7 +1,6 @@
 """Types are learned from masks, boxes and points alike, and calibrated on cells held out."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from bccd_d2.experiments.types.calibration import (
 )
 from bccd_d2.experiments.types.examples import Annotated, examples_of
 from bccd_d2.experiments.types.fit import FitOptions, fit, sampling_weights
-from bccd_d2.experiments.types.habits import fit_habit, look_of
 from bccd_d2.experiments.types.run import Learner, TypingOptions, lowest
 from bccd_d2.masks.cell_crops import CropOptions
 from bccd_d2.masks.cell_types import TypeOptions, probabilities
@@ -140,37 +138,6 @@ def test_the_score_is_multiplied_by_the_chance_that_a_cell_is_marked():
     assert fit_marked(np.ones(30), np.ones(30), np.ones(30, int)) == ()
 
 
-def test_a_laboratory_s_look_tells_it_from_the_others_or_is_none():
-    random = np.random.default_rng(0)
-    own, others = random.normal(100, 2, (200, 6)), random.normal(200, 2, (50, 6))
-    low, high = look_of(np.vstack([own, np.full((1, 6), np.nan)]), others)
-    low_, high_ = np.quantile(own, [0.01, 0.99], axis=0)
-    assert (low + high) == pytest.approx(low_ + high_)
-    assert (high - low) == pytest.approx(2 * (high_ - low_))
-    assert look_of(own, np.zeros((0, 6))) is not None
-    low, high = look_of(own[:1], others)
-    assert (high - low).tolist() == [6] * 6
-    assert look_of(own, np.vstack([others, own[:2]])) is None  # 2 of 52 look alike
-    assert look_of(np.full((3, 6), np.nan), others) is None
-
-
-def test_a_habit_is_followed_where_it_finds_more_on_held_out_cells():
-    random = np.random.default_rng(0)
-    logits, scores = random.normal(0, 3, 2000), random.uniform(0.7, 1, 2000)
-    counted = (random.random(2000) < 1 / (1 + np.exp(-logits))).astype(int)
-    look = np.zeros(6), np.ones(6)
-
-    def f1(kept):
-        return 2 * (kept & (counted == 1)).sum() / (kept.sum() + (counted == 1).sum())
-
-    habit = fit_habit(scores, logits, counted, f1, 0.75, look)
-    assert f1(habit.rescored(scores, logits, 0.75) >= 0.75) > f1(scores >= 0.75) + 0.05
-    assert (habit.low, habit.high) == ((0,) * 6, (1,) * 6)
-    blind = random.normal(0, 3, 2000)
-    assert fit_habit(scores, blind, counted, f1, 0.5, look) is None
-    assert fit_habit(scores, logits, np.ones(2000, int), f1, 0.5, look) is None
-
-
 def test_small_cells_have_a_chance_of_their_own():
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, 4000)
@@ -217,42 +184,10 @@ class Outliner:
         return answers
 
 
-@pytest.fixture
-def dataset(tmp_path):
-    """Eight images with red discs, blue discs and small purple dots, which are boxed."""
-    import cv2
-
-    random = np.random.default_rng(0)
-    images, notes = [], []
-    names = ["RBC", "WBC", "Platelets"]
-    (tmp_path / "images").mkdir()
-    for number in range(8):
-        pixels = np.full((160, 200, 3), 230, np.uint8)
-        for place in range(9):
-            kind = place % 3
-            x, y = 30 + 65 * (place % 3) + random.integers(-5, 5), 30 + 50 * (place // 3)
-            radius = (14, 20, 5)[kind]
-            colour = ((210, 110, 110), (120, 100, 200), (140, 90, 190))[kind]
-            cv2.circle(pixels, (int(x), int(y)), radius, colour, -1)
-            box = [int(x) - radius, int(y) - radius, 2 * radius + 1, 2 * radius + 1]
-            notes.append({"id": len(notes) + 1, "image_id": number + 1, "category_id": kind + 1,
-                          "category": names[kind], "bbox": box, "area": box[2] * box[3],
-                          "iscrowd": 0})  # fmt: skip
-        Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
-        images.append({"id": number + 1, "file_name": f"{number}.png", "height": 160, "width": 200})
-    content = {"images": images, "annotations": notes,
-               "categories": [{"id": k + 1, "name": n} for k, n in enumerate(names)]}  # fmt: skip
-    (tmp_path / "train.json").write_text(json.dumps(content))
-    description = {"format_version": 1, "image_root": "images", "annotations": "boxes",
-                   "complete": True, "splits": {"train": {"json": "train.json"}}}  # fmt: skip
-    (tmp_path / "dataset.json").write_text(json.dumps(description))
-    return tmp_path
-
-
-def test_a_model_learns_types_and_the_small_cells_that_it_leaves_out(dataset):
+def test_a_model_learns_types_and_the_small_cells_that_it_leaves_out(boxed_discs):
     types = TypeOptions(crop=CropOptions(size=32, cell=16), channels=(8, 16))
     options = TypingOptions(fit=FitOptions(minutes=0.04, batch=16), types=types, held_out=0.25)
-    learner = Learner(Outliner(), [dataset], options)
+    learner = Learner(Outliner(), [boxed_discs], options)
     assert learner.classes.names == ("platelet", "red", "white")
     learned = learner.learn()
     assert learned.small is not None
@@ -266,7 +201,7 @@ def test_a_model_learns_types_and_the_small_cells_that_it_leaves_out(dataset):
     assert right.mean() > 0.8
 
 
-def test_the_model_that_is_written_loads_finds_and_types(dataset):
+def test_the_model_that_is_written_loads_finds_and_types(boxed_discs):
     from bccd_d2 import load_pretrained
     from bccd_d2.config.files import find_config
     from bccd_d2.experiments.types.result import learn_types
@@ -276,57 +211,23 @@ def test_the_model_that_is_written_loads_finds_and_types(dataset):
     options = TypingOptions(fit=FitOptions(minutes=0.01, batch=16), types=types, held_out=0.25)
     base = find_config("otsu_watershed")
     config = f"_BASE_: {base}\nMODEL: {{OTSU: {{MIN_AREA: 60}}}}\n"
-    (dataset / "otsu.yaml").write_text(config)
-    finder = load_model(config_file=str(dataset / "otsu.yaml"), device="cpu")
-    result = learn_types(finder, [dataset], dataset / "out", options)
+    (boxed_discs / "otsu.yaml").write_text(config)
+    finder = load_model(config_file=str(boxed_discs / "otsu.yaml"), device="cpu")
+    result = learn_types(finder, [boxed_discs], boxed_discs / "out", options)
     assert result.confusion.shape == (3, 3) and "RBC" not in result.text()
-    record = json.loads((dataset / "out" / "types.json").read_text())
+    record = json.loads((boxed_discs / "out" / "types.json").read_text())
     assert record["classes"] == ["platelet", "red", "white"]
-    model = load_pretrained(dataset / "out", device="cpu")
-    pixels = np.asarray(Image.open(dataset / "images" / "0.png"))
+    model = load_pretrained(boxed_discs / "out", device="cpu")
+    pixels = np.asarray(Image.open(boxed_discs / "images" / "0.png"))
     cells = model.predict(pixels, 0.0)
     assert len(cells) and cells.class_probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
     assert set(cells.class_names) <= {"platelet", "red", "white", "unsure"}
-    again = learn_types(finder, [dataset], dataset / "out", options)  # what was found is kept
+    again = learn_types(finder, [boxed_discs], boxed_discs / "out", options)  # as found
     assert again.classes.names == result.classes.names
 
 
-def test_a_habit_goes_with_the_model_and_stays_in_its_laboratory(dataset, monkeypatch):
-    """Annotators who leave out every blue disc are followed on images like theirs alone."""
-    from bccd_d2 import load_pretrained
-    from bccd_d2.config.files import find_config
-    from bccd_d2.experiments.types.result import learn_types
-    from bccd_d2.models.load import load_model
-
-    content = json.loads((dataset / "train.json").read_text())
-    content["annotations"] = [n for n in content["annotations"] if n["category"] == "RBC"]
-    (dataset / "train.json").write_text(json.dumps(content))
-    for file in sorted((dataset / "images").iterdir()):  # as dark as the blue ones
-        pixels = np.asarray(Image.open(file)).copy()
-        pixels[(pixels == (210, 110, 110)).all(axis=2)] = (150, 100, 100)
-        Image.fromarray(pixels).save(file)
-    monkeypatch.setattr("bccd_d2.experiments.types.calibration.KNOWN", 4)
-    types = TypeOptions(crop=CropOptions(size=32, cell=16), channels=(8, 16))
-    options = TypingOptions(fit=FitOptions(minutes=0.02, batch=16), types=types, held_out=0.5)
-    otsu = "MIN_AREA: 60, SEED_DISTANCE: 4.0, CELL_DIAMETER: 16.0"
-    config = f"_BASE_: {find_config('otsu_watershed')}\nMODEL: {{OTSU: {{{otsu}}}}}\n"
-    (dataset / "otsu.yaml").write_text(config)
-    finder = load_model(config_file=str(dataset / "otsu.yaml"), device="cpu")
-    finder.score_threshold = 0.1
-    result = learn_types(finder, [dataset], dataset / "out", options)
-    assert result.followed == (dataset.name,) and "leave out" in result.text()
-    assert result.threshold == finder.score_threshold and result.f1[dataset.name] == 1
-    model = load_pretrained(dataset / "out", device="cpu")
-    pixels = np.asarray(Image.open(dataset / "images" / "0.png"))
-    assert len(model.predict(pixels)) == 3 < len(model.predict(pixels, 0.0))
-    other = np.where(pixels == 230, 180, pixels).astype(np.uint8)  # another microscope's paper
-    assert len(model.predict(other)) >= 6
-    options = replace(options, keep_scores=True)
-    assert learn_types(finder, [dataset], dataset / "out", options).followed == ()
-
-
 @pytest.mark.slow
-def test_a_typed_file_answers_alike_with_and_without_torch(dataset):
+def test_a_typed_file_answers_alike_with_and_without_torch(boxed_discs):
     from bccd_d2 import load_pretrained
     from bccd_d2.experiments.types.result import learn_types
     from bccd_d2.models.export import export_run
@@ -338,9 +239,9 @@ def test_a_typed_file_answers_alike_with_and_without_torch(dataset):
         fit=FitOptions(minutes=0.005, batch=8), types=types, held_out=0.25, keep_scores=True
     )
     finder = load_model("any_smear", device="cpu")
-    learn_types(finder, [dataset], dataset / "out", options)
-    file = export_run(dataset / "out", dataset / "file", "typed", half=True)["weights"]
-    pixels = np.asarray(Image.open(dataset / "images" / "0.png"))
+    learn_types(finder, [boxed_discs], boxed_discs / "out", options)
+    file = export_run(boxed_discs / "out", boxed_discs / "file", "typed", half=True)["weights"]
+    pixels = np.asarray(Image.open(boxed_discs / "images" / "0.png"))
     one, other = (
         load_pretrained(file, device="cpu", backend=backend).predict(pixels, 0.2, diameter=28.0)
         for backend in ("onnx", "torch")

@@ -100,9 +100,18 @@ def test_small_and_empty_cells_go(crowd: Cells) -> None:
     assert len(clean(Cells.empty(SIZE), CleanupOptions(nms=0.5, decay="linear", whole=True))) == 0
 
 
+def test_slivers_at_the_edge_lose_score_by_what_is_missing() -> None:
+    cells = squares((0, 10, 5, 30), (70, 0, 90, 20), (30, 30, 35, 50), scores=[0.9, 0.8, 0.7])
+    found = clean(cells, CleanupOptions(border_area=200))
+    np.testing.assert_allclose(found.scores, [0.45, 0.8, 0.7])  # 100, 400 and, inside, 100 px
+    assert found.rles == cells.rles
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"nms": 1.5}, {"containment": -1}, {"decay": "soft"}, {"sigma": 0}, {"min_area": -1}]
-)
+    "wrong",
+    [{"nms": 1.5}, {"containment": -1}, {"decay": "soft"}, {"sigma": 0}, {"min_area": -1},
+     {"border_area": -1}],
+)  # fmt: skip
 def test_options_out_of_range_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         CleanupOptions(**wrong)

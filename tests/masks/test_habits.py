@@ -5,10 +5,11 @@ import pytest
 
 from bccd_d2.masks.cell_types import SmallOptions, TypeNetworks, TypeOptions, typed
 from bccd_d2.masks.cells import Cells
-from bccd_d2.masks.habits import Habit, carried, colours, habit_of
+from bccd_d2.masks.habits import Habit, Look, carried, colours, habit_of
 from bccd_d2.masks.rle import encode_crop
 
-PINK = Habit(1.0, 0.0, 0.4, (190, 190, 190, 170, 90, 90), (210, 210, 210, 190, 110, 110))
+LOOK = Look((190, 190, 190, 170, 90, 90), (210, 210, 210, 190, 110, 110))
+PINK = Habit(1.0, 0.0, 0.4, LOOK)
 
 
 def smear(background, cell):
@@ -27,7 +28,10 @@ def test_the_colours_of_an_image_are_those_of_its_background_and_its_surer_cells
     assert colours(image, found).tolist() == [200, 201, 202, 180, 100, 101]
     nothing = colours(image, Cells.empty((120, 160)))
     assert nothing[:3].tolist() == [200, 201, 202] and np.isnan(nothing[3:]).all()
-    assert not PINK.holds(nothing)
+    assert not LOOK.holds(nothing)
+    assert LOOK.holds(colours(image, found)) and Look.of(LOOK.row()) == LOOK
+    with pytest.raises(ValueError, match="6 lows and as many highs"):
+        Look.of(LOOK.row()[:-1])
 
 
 def test_a_habit_moves_scores_on_images_like_its_own_and_on_no_others():
@@ -45,7 +49,7 @@ def test_a_habit_moves_scores_on_images_like_its_own_and_on_no_others():
 
 def test_the_first_habit_that_holds_is_taken():
     image, cells = smear((200, 200, 200), (180, 100, 100))
-    other = Habit(0.0, 0.0, 0.5, (0,) * 6, (255,) * 6)
+    other = Habit(0.0, 0.0, 0.5, Look((0,) * 6, (255,) * 6))
     assert habit_of(image, cells, (PINK, other)) is PINK
     assert habit_of(*smear((90, 90, 90), (40, 30, 30)), (PINK, other)) is other
     assert habit_of(image, cells, ()) is None

@@ -59,6 +59,14 @@ def test_what_annotators_do_not_count_scores_less():
     scores = to_cells(maps, (80, 120), options).scores
     assert scores.tolist() == pytest.approx([1, 0.5], abs=0.02)
     assert to_cells(maps, (80, 120), replace(options, counted=0.0)).scores.min() > 0.9
+    grey = np.full((80, 120, 3), 200, np.uint8)
+    alike = replace(options, counted_where=(190,) * 6 + (210,) * 6)
+    other = replace(options, counted_where=(210,) * 6 + (220,) * 6)
+    assert to_cells(maps, (80, 120), alike, grey).scores.tolist() == scores.tolist()
+    for image, where in ((grey, other), (None, alike)):
+        assert to_cells(maps, (80, 120), where, image).scores.min() > 0.9
+    with pytest.raises(ValueError, match="6 lows and as many highs"):
+        AnswerOptions(counted_where=(1.0,))
 
 
 def test_unlabelled_pixels_count_in_no_loss():

@@ -8,6 +8,7 @@ from detectron2.layers.mask_ops import paste_masks_in_image
 from detectron2.structures import Boxes, Instances
 
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.cleanup import CleanupOptions
 from bccd_d2.masks.rle import rle_to_mask
 from bccd_d2.modeling.rcnn.cell_rcnn import to_image
 from bccd_d2.modeling.rcnn.paste import paste_masks
@@ -53,6 +54,18 @@ def test_to_image_scales_and_drops_empty_cells() -> None:
     assert Cells.from_instances(image).scored_boxes.tolist() == [[4, 4, 12, 12]]
     mask = rle_to_mask(image.pred_rles[0])
     assert mask.sum() == 64 and mask[4:12, 4:12].all()
+
+
+def test_the_area_of_border_cells_is_counted_in_the_detectors_frame() -> None:
+    result = Instances((10, 20))
+    boxes = [[0, 2, 4, 6], [8, 2, 12, 6]]
+    result.pred_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32))
+    result.scores = torch.tensor([0.8, 0.8])
+    result.pred_classes = torch.zeros(2, dtype=torch.int64)
+    result.pred_masks = torch.ones(2, 1, 4, 4)
+    for size in ((10, 20), (30, 60)):  # 16 px of the frame both times
+        found = to_image(result, size, cleanup=CleanupOptions(border_area=32))
+        np.testing.assert_allclose(found.scores, [0.4, 0.8], atol=0.02)
 
 
 def test_no_predictions() -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from detectron2.structures import pairwise_iou
 from detectron2.utils.events import EventStorage
 
 from bccd_d2.config.load import finalize, load_config
+from bccd_d2.data.instances import IGNORED
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.build import build_model
 from bccd_d2.modeling.rcnn.mask_head import MaskIoUHead, mask_iou, mask_targets
@@ -59,6 +61,29 @@ def test_a_switch_trains_and_answers(name: str) -> None:
     found = answer["instances"]
     assert len(found) == len(found.pred_rles) > 0
     assert all(rle["size"] == [140, 150] for rle in found.pred_rles)
+
+
+@pytest.mark.parametrize("name", ["CellROIHeads", "CellCascadeROIHeads"])
+def test_ignored_cells_are_neither_found_nor_missed(name: str) -> None:
+    model = build("MODEL.ROI_HEADS.NAME", name, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", "True")
+    heads, seen = model.roi_heads, []
+    predictors = heads.box_predictor if name == "CellCascadeROIHeads" else [heads.box_predictor]
+    for predictor in predictors:
+        learn = predictor.losses
+        predictor.losses = lambda scores, boxes, learn=learn: (
+            seen.extend(boxes) or learn(scores, boxes)
+        )
+    given = sample(2)
+    given["instances"].gt_classes[0] = IGNORED
+    ignored = given["instances"].gt_boxes[0]
+    with EventStorage():
+        losses = model([given])
+    assert seen and all(torch.isfinite(v) for v in losses.values())
+    for boxes in seen:
+        near = pairwise_iou(boxes.proposal_boxes, ignored)[:, 0] >= 0.5
+        other = pairwise_iou(boxes.proposal_boxes, given["instances"].gt_boxes[1])[:, 0]
+        assert not (near & (other < 0.5)).any() and (boxes.gt_classes >= 0).all()
+    assert (seen[0].gt_classes == 0).any()  # the other cell is learned
 
 
 def test_all_switches_together_in_the_shipped_config() -> None:

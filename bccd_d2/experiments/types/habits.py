@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bccd_d2.experiments.types.calibration import fit_marked
-from bccd_d2.masks.habits import Habit, sigmoid
+from bccd_d2.masks.habits import Habit, Look, sigmoid
 
 GAIN = 0.01  # of F1 on held-out images, below which the scores stay as they are
 ALIKE = 0.02  # share of other datasets' images that may look like one of the laboratory
@@ -15,8 +15,8 @@ LEAST = 3.0  # grey levels
 _TRIED = np.linspace(0.02, 0.98, 97)
 
 
-def look_of(own: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Lows and highs (6,) that tell images of a laboratory from those of others.
+def look_of(own: np.ndarray, others: np.ndarray) -> Look | None:
+    """What tells images of a laboratory from those of others.
 
     The middle 98% of each colour, widened by half its width, or `LEAST`, to both sides.
 
@@ -31,9 +31,9 @@ def look_of(own: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray
         return None
     low, high = np.quantile(own, [0.01, 0.99], axis=0)
     wider = np.maximum((high - low) / 2, LEAST)
-    low, high = low - wider, high + wider
-    alike = ((others >= low) & (others <= high)).all(axis=1)
-    return None if alike.sum() > ALIKE * max(len(alike), 1) else (low, high)
+    look = Look(tuple((low - wider).tolist()), tuple((high + wider).tolist()))
+    alike = sum(look.holds(seen) for seen in others)
+    return None if alike > ALIKE * max(len(others), 1) else look
 
 
 def fit_habit(
@@ -42,7 +42,7 @@ def fit_habit(
     counted: np.ndarray,
     f1: Callable[[np.ndarray], float],
     reported_from: float,
-    look: tuple[np.ndarray, np.ndarray],
+    look: Look,
 ) -> Habit | None:
     """A laboratory's habit from its held-out cells.
 
@@ -64,5 +64,4 @@ def fit_habit(
     if gains.max() < f1(scores >= reported_from) + GAIN:
         return None
     best = _TRIED[gains == gains.max()]
-    low, high = (tuple(edge.tolist()) for edge in look)
-    return Habit(slope, constant, float(best[len(best) // 2]), low, high)
+    return Habit(slope, constant, float(best[len(best) // 2]), look)

@@ -13,6 +13,7 @@ from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.decode import DecodeOptions, cell_scores, decode
 from bccd_d2.masks.encode import encode_distance
 from bccd_d2.masks.flows import flow_errors
+from bccd_d2.masks.habits import Look, colours
 from bccd_d2.masks.labels import cell_areas, cell_touches_border, relabel
 from bccd_d2.masks.resize import refine_outlines, resize_label_map
 from bccd_d2.masks.rle import numbered_rles
@@ -42,6 +43,8 @@ class AnswerOptions:
         counted: the power of the mean of the "counted" map inside a cell that its score is
             multiplied by; 0 = every cell counts. It is what annotators of such images leave out:
             slivers at the border, cells hidden by others.
+        counted_where: the row of the `masks.habits.Look` of the images to which that applies;
+            () = to all.
         max_cells: the best-scored are kept.
 
     Raises:
@@ -55,6 +58,7 @@ class AnswerOptions:
     border_field: float = 0.0
     sliver_area: int = 0
     counted: float = 0.0
+    counted_where: tuple[float, ...] = ()
     max_cells: int = 300
 
     def __post_init__(self) -> None:
@@ -66,6 +70,8 @@ class AnswerOptions:
             if getattr(self, name) < 0:
                 value = getattr(self, name)
                 raise ValueError(f"MODEL.DENSE.{name.upper()} must be at least 0, got {value}")
+        if self.counted_where:
+            Look.of(self.counted_where)
 
 
 def answer_options(config: Mapping[str, Any]) -> AnswerOptions:
@@ -75,28 +81,40 @@ def answer_options(config: Mapping[str, Any]) -> AnswerOptions:
 
 
 def to_cells(
-    maps: Mapping[str, np.ndarray], image_size: tuple[int, int], options: AnswerOptions
+    maps: Mapping[str, np.ndarray],
+    image_size: tuple[int, int],
+    options: AnswerOptions,
+    image: np.ndarray | None = None,
 ) -> Cells:
     """Cells of one image in its own frame, the best-scored first; equal scores keep their order.
 
     Args:
         maps: (channels, h, w) float32 by head; see `heads`.
         image_size: height and width of the answer.
+        image: (h, w, 3) uint8 RGB that the maps are of, which ``counted_where`` asks for; without
+            it no image is known to be alike.
     """
     maps = {name: x if name == "flow" else x[0] for name, x in maps.items()}
-    label_map = _cells(maps, options)
+    label_map = here = _cells(maps, options)
     scores = cell_scores(label_map, maps["cell"])
     if options.score == "agreement":
         scores = scores * agreement(label_map, maps)
     if min(label_map.shape) >= options.border_field:
         scores = scores * completeness(label_map, options.border_area)
-    if options.counted and "counted" in maps:
-        scores = scores * cell_scores(label_map, maps["counted"]) ** options.counted
     size = int(image_size[0]), int(image_size[1])
     label_map = _in_frame(label_map, maps["cell"], size, options)
     numbers, rles = numbered_rles(label_map)
     cells = Cells.from_rles(rles, size, scores[numbers - 1].clip(0, 1))
+    if options.counted and "counted" in maps and _alike(image, cells, options.counted_where):
+        factor = cell_scores(here, maps["counted"])[numbers - 1] ** options.counted
+        cells = replace(cells, scores=cells.scores * factor)
     return cells[np.argsort(-cells.scores, kind="stable")[: options.max_cells]]
+
+
+def _alike(image: np.ndarray | None, cells: Cells, look: tuple[float, ...]) -> bool:
+    if not look:
+        return True
+    return image is not None and Look.of(look).holds(colours(image, cells))
 
 
 def _cells(maps: Mapping[str, np.ndarray], options: AnswerOptions) -> np.ndarray:

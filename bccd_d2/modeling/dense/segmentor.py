@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from detectron2.modeling import Backbone
@@ -157,7 +158,8 @@ class DenseSegmentor(nn.Module):
         image = given["image"]
         maps = {name: x.cpu().numpy() for name, x in self.maps(image).items()}
         size = given.get("height", image.shape[-2]), given.get("width", image.shape[-1])
-        return instances_of(to_cells(maps, size, self.answer))
+        pixels = np.ascontiguousarray(image.cpu().numpy().transpose(1, 2, 0))
+        return instances_of(to_cells(maps, size, self.answer, pixels))
 
 
 def _padded(target: torch.Tensor, size: Sequence[int], name: str = "") -> torch.Tensor:

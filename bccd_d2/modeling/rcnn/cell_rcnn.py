@@ -178,6 +178,8 @@ def _draw(
     drawing: Drawing, image_size: tuple[int, int], options: RedrawOptions, cleanup: CleanupOptions
 ) -> tuple[np.ndarray, Cells]:
     """Which of the drawing's cells are left in the end, and those."""
+    larger = image_size[0] * image_size[1] / (drawing.frame[0] * drawing.frame[1])
+    cleanup = replace(cleanup, border_area=cleanup.border_area * larger)
     if options.method:
         kept, cells = redraw(drawing, image_size, options, cleanup)
         whole = cleanup.whole and options.method == "blend"  # the others' cells are whole already

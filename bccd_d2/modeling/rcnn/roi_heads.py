@@ -124,3 +124,10 @@ class CellROIHeads(_CellMasks, StandardROIHeads):
 
 class CellCascadeROIHeads(_CellMasks, CascadeROIHeads):
     """`CascadeROIHeads` (Cai and Vasconcelos, arXiv 1712.00726) with the same masks."""
+
+    def _match_and_label_boxes(
+        self, proposals: list[Instances], stage: int, targets: list[Instances]
+    ) -> list[Instances]:
+        """As detectron2's, without the boxes of ignored cells (class -1), which it keeps."""
+        labelled = super()._match_and_label_boxes(proposals, stage, targets)
+        return [one[one.gt_classes >= 0] for one in labelled]
