@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -89,6 +90,7 @@ def serve(
         Exception: whatever ``load`` raises.
     """
     limits, options = limits or Limits(), options or ServeOptions()
+    _check_host(options.host)
     with ExitStack() as stack:
         folder = stack.enter_context(_upload_folder())
         os.environ.update(_SETTINGS, GRADIO_TEMP_DIR=str(folder))
@@ -103,6 +105,17 @@ def serve(
         stack.callback(finder.close)
         page, url = _launch(finder, limits, options)
         return Served(page, url, finder, folder, stack.pop_all())
+
+
+def _check_host(host: str) -> None:
+    """Gradio would try a hundred ports of an address that is not ours, for minutes."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as tried:
+            tried.bind((host, 0))
+    except OSError as error:
+        raise OSError(f"the host {host} is no address of this computer: give 127.0.0.1, or 0.0.0.0 "
+                      "for all that it has") from error  # fmt: skip
 
 
 def _launch(finder: Finder, limits: Limits, options: ServeOptions) -> tuple[Any, str]:

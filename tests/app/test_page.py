@@ -228,6 +228,12 @@ def test_a_taken_port_is_said():
             serve(DarkParts, options=ServeOptions(port=taken.getsockname()[1]))
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "2001:db8::1"])
+def test_a_host_that_is_not_this_computer_is_said_at_once(host):
+    with pytest.raises(OSError, match=f"the host {host} is no address of this computer"):
+        serve(DarkParts, options=ServeOptions(host=host))
+
+
 def test_served_on_loopback_until_closed(monkeypatch):
     asked, connect = [], socket.socket.connect
 
