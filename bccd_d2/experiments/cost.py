@@ -130,13 +130,29 @@ def _attention_flops(inputs: list[Any], outputs: list[Any]) -> Counter:
     return Counter({"attention": products})
 
 
+class _Counter(FlopCounterMode):
+    """Takes apart what it does not know, as it is only since torch 2.6.
+
+    Without autograd a convolution arrives whole, and the older one counts nothing.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        known = func._overloadpacket in self.flop_registry
+        if not known and func is not torch.ops.prim.device.default:
+            with self:
+                parts = func.decompose(*args, **kwargs or {})
+            if parts is not NotImplemented:
+                return parts
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
 def operations(function: Callable[[], Any]) -> float:
     """Floating-point operations of one call, a multiply-add as two, gradients with it.
 
     Matrix products, convolutions and attention as torch runs them; nothing that is compiled, and no
     pooling or suppression. Unlike `gflops` it needs no trace, so a training step has one too.
     """
-    with FlopCounterMode(display=False) as counter:
+    with _Counter(display=False) as counter:
         function()
     return float(counter.get_total_flops())
 
