@@ -19,6 +19,7 @@ import torch
 from detectron2.utils.analysis import FlopCountAnalysis
 from detectron2.utils.events import EventStorage
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from bccd_d2.modeling.build import build_model
@@ -130,20 +131,15 @@ def _attention_flops(inputs: list[Any], outputs: list[Any]) -> Counter:
     return Counter({"attention": products})
 
 
-class _Counter(FlopCounterMode):
-    """Takes apart what it does not know, as it is only since torch 2.6.
-
-    Without autograd a convolution arrives whole, and the older one counts nothing.
-    """
+class _Apart(TorchDispatchMode):
+    """Takes composite operators apart: without autograd a convolution arrives whole, and the
+    counter of torch before 2.6 does not know it."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        known = func._overloadpacket in self.flop_registry
-        if not known and func is not torch.ops.prim.device.default:
-            with self:
-                parts = func.decompose(*args, **kwargs or {})
-            if parts is not NotImplemented:
-                return parts
-        return super().__torch_dispatch__(func, types, args, kwargs)
+        given = kwargs or {}
+        with self:
+            parts = func.decompose(*args, **given)
+        return func(*args, **given) if parts is NotImplemented else parts
 
 
 def operations(function: Callable[[], Any]) -> float:
@@ -152,7 +148,7 @@ def operations(function: Callable[[], Any]) -> float:
     Matrix products, convolutions and attention as torch runs them; nothing that is compiled, and no
     pooling or suppression. Unlike `gflops` it needs no trace, so a training step has one too.
     """
-    with _Counter(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, _Apart():
         function()
     return float(counter.get_total_flops())
 
