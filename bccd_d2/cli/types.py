@@ -6,7 +6,8 @@ bccd predict --images more-smears --weights output/mine --out results
 
 The shipped model finds and outlines the cells; a small network that looks at each of them learns
 the types of the annotations that they match. Small cells that it leaves out, such as platelets, are
-learned too. A fifth of the images is held out: they say how far the answers are to be believed.
+learned too. A fifth of the images is held out: they say how far the answers are to be believed, and
+whether cells that annotators leave out are to score less, on images that look like theirs alone.
 
 Exit code: 0 done, 2 nothing was written.
 """
@@ -35,7 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--taxonomy", default="blood", metavar="FILE", help="what labels mean (default blood)")
     add("--minutes", type=float, default=5, help="of training, processor time (default 5)")
     add("--holdout", type=float, default=0.2, metavar="SHARE", help="of images (default 0.2)")
-    text = "cells that the model finds keep their scores, whatever these annotators leave out"
+    text = "cells that the model finds keep their scores on images like these too"
     add("--keep-scores", action="store_true", help=text)
     add("--seed", type=int, default=0, help="of the held-out choice and the training (default 0)")
     add("--quiet", action="store_true", help="no progress bar")

@@ -127,9 +127,12 @@ class Miscounts:
     ) -> Share:
         """Of true cells of some types, how many are found as the one kind among both.
 
-        The rate is that of the slide's mix of types, its spread that of the images.
+        The rate is that of the slide's mix of types, its spread that of the images. Cells invented
+        are in both: each image's, by the share of its true cells that is of these types.
         """
-        called = self.found_as[:, of].sum(axis=1)
+        truth = np.maximum(self.truth.sum(axis=1), 1)
+        invented = self.invented * (self.true(of) / truth)[:, None]
+        called = self.found_as[:, of].sum(axis=1) + invented
         seen = Share.of(called[:, one].sum(axis=1), called[:, other].sum(axis=1))
         rate = mixed[one].sum() / max(mixed[one | other].sum(), 1e-12)
         return Share(rate * seen.n, seen.n, seen.design, seen.freedom)

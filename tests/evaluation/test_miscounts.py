@@ -100,6 +100,18 @@ def test_inventions_are_for_each_true_cell_of_images_where_the_type_is_marked():
     assert more[0].key == "red_cells"
 
 
+def test_inventions_widen_what_is_known_of_false_alarms():
+    truth = np.array([[90, 10]] * 6)
+    found = np.array([[[90, 0], [0, 10]]] * 6)
+    one, other, counts = np.array([False, True]), np.array([True, False]), np.array([90, 10])
+    plain = Miscounts(("red", "infected"), truth, found, np.zeros((6, 2), int))
+    more = replace(plain, invented=np.array([[0, 1]] * 6))
+    quiet, loud = (m.channel(one, other, counts).alarms for m in (plain, more))
+    assert quiet.rate == 0 and loud.n == pytest.approx(540 + 6 * 0.9)
+    assert loud.rate == pytest.approx(0.06 / 5.46, rel=0.12)  # an invention for each 100 true cells
+    assert loud.variance > quiet.variance
+
+
 def test_a_file_comes_back_and_a_broken_one_is_named(tmp_path):
     path = tmp_path / "m.json"
     told = np.array([[True] * 6, [False] * 6] + [[True] * 6] * 8)
