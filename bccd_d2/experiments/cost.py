@@ -19,6 +19,7 @@ import torch
 from detectron2.utils.analysis import FlopCountAnalysis
 from detectron2.utils.events import EventStorage
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from bccd_d2.modeling.build import build_model
@@ -130,13 +131,24 @@ def _attention_flops(inputs: list[Any], outputs: list[Any]) -> Counter:
     return Counter({"attention": products})
 
 
+class _Apart(TorchDispatchMode):
+    """Takes composite operators apart: without autograd a convolution arrives whole, and the
+    counter of torch before 2.6 does not know it."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        with self:
+            parts = func.decompose(*args, **given)
+        return func(*args, **given) if parts is NotImplemented else parts
+
+
 def operations(function: Callable[[], Any]) -> float:
     """Floating-point operations of one call, a multiply-add as two, gradients with it.
 
     Matrix products, convolutions and attention as torch runs them; nothing that is compiled, and no
     pooling or suppression. Unlike `gflops` it needs no trace, so a training step has one too.
     """
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, _Apart():
         function()
     return float(counter.get_total_flops())
 

@@ -82,7 +82,7 @@ class _Small(nn.Module):
 
 def type_graphs(types: CellTypes) -> dict[str, onnx.ModelProto]:
     """The graphs of what gives types to found cells, by the names that their tensors begin with."""
-    free, side = torch.export.Dim.DYNAMIC, types.options.crop.size
+    free, side = any_size(), types.options.crop.size
     crops = torch.zeros(2, 4, side, side, dtype=torch.uint8), torch.zeros(2, len(MEASURES))
     found = {
         LOOK: export_module(
@@ -109,10 +109,24 @@ def can_be_a_graph(net: nn.Module) -> bool:
     return isinstance(net, DenseSegmentor) and not net.tiles.size
 
 
+def any_size() -> Any:
+    """What stands for a side of an input of a graph that may have any length.
+
+    Raises:
+        ValueError: this PyTorch is too old to write graphs.
+    """
+    if not hasattr(torch.export.Dim, "DYNAMIC"):
+        raise ValueError(
+            f"PyTorch {torch.__version__} trains and predicts but cannot write a model's graph: "
+            "export with 2.6 or newer"
+        )
+    return torch.export.Dim.DYNAMIC
+
+
 def finder_graph(net: Any) -> onnx.ModelProto:
     """The graph of a dense model, its weights those of the model, named as in its state dict."""
     example = torch.zeros(2, 96, 160, 3, dtype=torch.uint8)
-    free = torch.export.Dim.DYNAMIC
+    free = any_size()
     return export_module(
         _Maps(net), (example,), ({0: free, 1: free, 2: free},),
         inputs=[INPUT], outputs=list(net.heads.names),
@@ -132,16 +146,8 @@ def export_module(
     It is exported as it predicts, not as it trains, whatever its mode.
 
     Args:
-        dynamic: which sides of which input may differ from those of the examples.
-
-    Raises:
-        ValueError: this PyTorch is too old to write graphs.
+        dynamic: which sides of which input may differ from those of the examples: `any_size`.
     """
-    if not hasattr(torch.export.Dim, "DYNAMIC"):
-        raise ValueError(
-            f"PyTorch {torch.__version__} trains and predicts but cannot write a model's graph: "
-            "export with 2.6 or newer"
-        )
     loud, before = logging.getLogger("torch.onnx").level, module.net.training
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     module.eval()
