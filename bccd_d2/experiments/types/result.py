@@ -32,6 +32,7 @@ from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import PREPROCESSING, Preprocessing
 
 RECORD = "types.json"
+LEAST_THRESHOLD = 0.01  # of a finder that reports all: what annotators leave out has room below it
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def learn_types(
         names = [split.folder.name for split in learner.splits]
         complete = [n for n, split in enumerate(learner.splits) if split.complete]
         firsts = [split.first for split in learner.splits]
-        judged = _Judged(learned, options, firsts, complete, model.score_threshold)
+        threshold = max(model.score_threshold, LEAST_THRESHOLD)
+        judged = _Judged(learned, options, firsts, complete, threshold)
         write_typed(model, learned, judged.types, judged.classes, judged.threshold, out)
         confusion = judged.confusion()
         f1 = {names[n]: value for n, value in judged.f1().items()}
@@ -135,8 +137,7 @@ class _Judged:
         self.dataset = self._dataset_of(examples.images, firsts)
         self.marked = logits[:, -1]
         self.scores = rescored(examples.scores, self.marked, small, added=examples.added)
-        followed = not options.keep_scores and threshold > 0  # else there is nothing to move
-        habits = self._habits(firsts) if followed else {}
+        habits = {} if options.keep_scores else self._habits(firsts)
         for number, habit in habits.items():
             here = self.dataset == number
             self.scores[here] = rescored(
