@@ -15,9 +15,9 @@ from page_stand_in import DarkParts, Harmful, missing
 from bccd_d2.app.upload import Limits
 from bccd_d2.app.worker import Finder, Job
 
-LIMITS = Limits(seconds=4, memory_gb=0.5)
+LIMITS = Limits(seconds=60, memory_gb=0.5)  # a loaded machine takes seconds to fill that memory
+HASTY = Limits(seconds=4, memory_gb=0.5)
 DEEDS = {  # red of the first pixel: what is said
-    1: "takes more than the 4 s allowed here for finding its cells",
     2: "needs more than the 0.5 GB of memory allowed here",
     3: "ended the process that looked at it",
 }
@@ -48,12 +48,20 @@ def test_the_model_is_described_and_finds_what_it_finds_here(finder, image, tmp_
 
 @pytest.mark.parametrize("deed", DEEDS)
 def test_what_does_harm_is_ended_and_the_next_image_is_done(deed, finder, image, tmp_path):
-    start = time.monotonic()
     with pytest.raises(ValueError, match=DEEDS[deed]) as caught:
         finder.find(saved(tmp_path, image, deed))
-    assert "image smear.png" in str(caught.value) and time.monotonic() - start < 8
+    assert "image smear.png" in str(caught.value)
     findings, _ = finder.find(saved(tmp_path, image, 200))
     assert len(findings.cells) > 3
+
+
+def test_what_hangs_is_ended(image, tmp_path):
+    hasty = Finder(Harmful, HASTY)
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="smear.png takes more than the 4 s allowed here for find"):
+        hasty.find(saved(tmp_path, image, 1))
+    assert time.monotonic() - start < 30
+    hasty.close()
 
 
 def test_a_failing_model_and_a_bad_file_do_not_end_it(finder, image, tmp_path):
