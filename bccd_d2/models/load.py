@@ -102,7 +102,7 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: it does not fit the config's model.
+        ValueError: it does not fit the config's model, or the config asks for what is none.
     """
     weights = str(weights_of(config))
     learned = config.MODEL.META_ARCHITECTURE not in WITHOUT_WEIGHTS or config.MODEL.TYPES.ENABLED
@@ -110,7 +110,10 @@ def load_trained(config: Any) -> tuple[Any, nn.Module, OperatingPoint, str]:
         raise FileNotFoundError(
             f"no weights at {weights}: train first, or add MODEL.WEIGHTS PATH to the command"
         )
-    model = build_model(without_starts(config))
+    try:
+        model = build_model(without_starts(config))
+    except ValueError as error:
+        raise ValueError(f"model {weights}: {error}" if weights else str(error)) from error
     if not learned:
         return with_reference(config), model, OperatingPoint(0.0, "no data: all cells count"), ""
     point = OperatingPoint()

@@ -12,13 +12,14 @@ import torch
 pytest.importorskip("detectron2")
 
 from bccd_d2 import load_pretrained
+from bccd_d2.config.files import find_config
 from bccd_d2.config.load import finalize, load_config
 from bccd_d2.modeling.backbones import weights
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.models.export import export_run
 from bccd_d2.models.file import STARTS, read_description, stored_tensors, write_model_file
-from bccd_d2.models.load import without_starts
+from bccd_d2.models.load import load_model, without_starts
 from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import Preprocessing
 
@@ -97,3 +98,14 @@ def test_a_model_file_that_describes_itself_wrongly_is_named(
     write_model_file(file, stored_tensors(build_model(config).state_dict()), says | {part: value})
     with pytest.raises(ValueError, match=r"a\.safetensors"):
         load_pretrained(file, device="cpu")
+
+
+def test_a_model_of_an_earlier_version_is_named_with_its_remedy(tmp_path) -> None:
+    file = tmp_path / "old.pth"
+    file.write_bytes(b"")
+    base = find_config("otsu_watershed")
+    types = "{ENABLED: True, COUNTED: [1.4, 1.7]}"
+    text = f"_BASE_: {base}\nMODEL: {{WEIGHTS: {file}, TYPES: {types}}}\n"
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"old\.pth: MODEL\.TYPES\.COUNTED .*again by bccd types"):
+        load_model(config_file=str(tmp_path / "config.yaml"), device="cpu")
