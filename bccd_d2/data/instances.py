@@ -12,7 +12,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from bccd_d2.masks.labels import cell_boxes
 from bccd_d2.masks.taxonomy import Types
 
-IGNORED = -1  # the class of a cell that detectron2's box head takes no proposal near it for
+IGNORED = -1  # class of a cell that the box head takes for no cell and for no background
 
 
 def is_boxed(record: Mapping[str, Any]) -> bool:

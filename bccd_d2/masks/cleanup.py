@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.labels import share_left
 from bccd_d2.masks.overlap import iou_matrix, resolve_overlaps
 from bccd_d2.masks.rle import Rle, decode_crop, encode_crop, rle_areas
 
@@ -95,8 +96,7 @@ def clean_with_index(cells: Cells, options: CleanupOptions) -> tuple[Cells, np.n
         stays &= left >= options.min_kept * areas
     cells, kept = cells[stays], kept[stays]
     if options.border_area:
-        share = np.minimum(left[stays] / options.border_area, 1)
-        factors = np.where(cells.touches_border(), share, 1)
+        factors = share_left(left[stays], cells.touches_border(), options.border_area)
         cells = replace(cells, scores=(cells.scores * factors).astype(np.float32))
     return cells, kept
 

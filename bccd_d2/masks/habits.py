@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from bccd_d2.masks.cells import Cells
+from bccd_d2.masks.stain import smaller
 
 COLOURS = 6  # red, green, blue of the background and of the cells
 SURE = 0.5  # of the best score, from which an outline shows what the image's cells look like
@@ -116,12 +117,10 @@ def colours(image: np.ndarray, found: Cells) -> np.ndarray:
         image: (h, w, 3) uint8 RGB.
         found: in a frame that may be of another resolution than the image.
     """
-    factor = min(1.0, _LOOK / max(image.shape[:2]))
-    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = smaller(image, _LOOK / max(image.shape[:2]))
     surer = found[found.scores >= SURE * found.scores.max(initial=0)]
     sure = (surer.to_label_map() > 0).astype(np.uint8)
-    covered = cv2.resize(sure, size, interpolation=cv2.INTER_NEAREST)
+    covered = cv2.resize(sure, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     parts = small[cv2.dilate(covered, _RIM) == 0], small[cv2.erode(covered, _RIM) > 0]
     nothing = np.full(3, np.nan)
     return np.concatenate([np.median(p, axis=0) if len(p) else nothing for p in parts])

@@ -44,6 +44,17 @@ def touches_border(boxes: np.ndarray, image_size: tuple[int, int], margin: int =
     return (x0 < margin) | (y0 < margin) | (x1 > width - margin) | (y1 > height - margin)
 
 
+def share_left(areas: np.ndarray, cut: np.ndarray, whole: float) -> np.ndarray:
+    """(N,) float64 in (0, 1]: area over ``whole``, at most 1; 1 for cells that are not cut.
+
+    Args:
+        areas: (N,) px.
+        cut: (N,) bool, by the image's edge.
+        whole: px above 0.
+    """
+    return np.where(cut, np.minimum(areas / whole, 1), 1.0)
+
+
 def cell_touches_border(label_map: np.ndarray, margin: int = 1) -> np.ndarray:
     """(N,) bool: the cell has pixels within ``margin`` px of the edge; False where absent."""
     boxes = cell_boxes(label_map)

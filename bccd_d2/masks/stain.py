@@ -30,13 +30,18 @@ def from_background(image: np.ndarray, factor: float = 1.0) -> tuple[np.ndarray,
 
     The background is the median of what Otsu's threshold calls light. Arguments as `stain_map`.
     """
-    size = tuple(max(1, round(n * factor)) for n in image.shape[1::-1])
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1 else image
+    small = smaller(image, factor)
     grey = channel_mean(small.astype(np.float64))
     split, _ = cv2.threshold(grey.astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
     light = small[grey > split] if (grey > split).any() else small.reshape(-1, 3)
     background = np.median(light, axis=0)
     return np.sqrt(channel_mean((small.astype(np.float32) - background) ** 2)), small
+
+
+def smaller(image: np.ndarray, factor: float) -> np.ndarray:
+    """The image made smaller by averaging, (h, w, 3); as it is where ``factor`` is not below 1."""
+    size = tuple(max(1, round(n * factor)) for n in image.shape[1::-1])
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1 else image
 
 
 def channel_mean(image: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
 from bccd_d2.masks.cell_types import TypeOptions, probabilities, rescored
 from bccd_d2.masks.classes import Classes
-from bccd_d2.masks.habits import Habit
+from bccd_d2.masks.habits import Habit, Look
 from bccd_d2.modeling.build import build_model
 from bccd_d2.modeling.options import keys_of
 from bccd_d2.modeling.types.head import look_with
@@ -158,26 +158,23 @@ class _Judged:
 
     def _habits(self, firsts: Sequence[int]) -> dict[int, Habit]:
         """By dataset, of the complete ones, those that are worth following."""
-        colours, habits = self.learned.colours, {}
+        colours = self.learned.colours
         owner = self._dataset_of(np.arange(len(colours)), firsts)
-        for number in self.complete:
-            look = look_of(colours[owner == number], colours[owner != number])
-            if look is None:
-                continue
-            examples, here = self.learned.held_out, self.dataset == number
-            found, reported = here & ~examples.added, self.scores >= self.threshold
+        looks = {n: look_of(colours[owner == n], colours[owner != n]) for n in self.complete}
+        habits = {n: self._habit(n, look) for n, look in looks.items() if look is not None}
+        return {n: habit for n, habit in habits.items() if habit is not None}
 
-            def f1(kept: np.ndarray, found: np.ndarray = found, number: int = number,
-                   reported: np.ndarray = reported) -> float:  # fmt: skip
-                now = reported.copy()
-                now[found] = kept
-                return self._f1(number, now)
+    def _habit(self, number: int, look: Look) -> Habit | None:
+        examples, reported = self.learned.held_out, self.scores >= self.threshold
+        found = (self.dataset == number) & ~examples.added
 
-            of_found = examples.scores[found], self.marked[found], examples.counted[found]
-            habit = fit_habit(*of_found, f1, self.threshold, look)
-            if habit is not None:
-                habits[number] = habit
-        return habits
+        def f1(kept: np.ndarray) -> float:
+            now = reported.copy()
+            now[found] = kept
+            return self._f1(number, now)
+
+        of_found = examples.scores[found], self.marked[found], examples.counted[found]
+        return fit_habit(*of_found, f1, self.threshold, look)
 
     def f1(self) -> dict[int, float]:
         """F1 of each complete dataset at the threshold."""
@@ -221,7 +218,7 @@ def write_typed(
     if learned.small is not None:
         state |= {f"types.small.{k}": v for k, v in learned.small.state_dict().items()}
     net.load_state_dict(state)
-    point = OperatingPoint(threshold, "held-out training images")
+    point = OperatingPoint(threshold, f"that of {model.name}")
     parts: dict[str, Any] = {"operating_point": point, PREPROCESSING: Preprocessing.of(config)}
     config = config.clone()
     config.defrost()

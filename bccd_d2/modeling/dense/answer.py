@@ -14,7 +14,7 @@ from bccd_d2.masks.decode import DecodeOptions, cell_scores, decode
 from bccd_d2.masks.encode import encode_distance
 from bccd_d2.masks.flows import flow_errors
 from bccd_d2.masks.habits import Look, colours
-from bccd_d2.masks.labels import cell_areas, cell_touches_border, relabel
+from bccd_d2.masks.labels import cell_areas, cell_touches_border, relabel, share_left
 from bccd_d2.masks.resize import refine_outlines, resize_label_map
 from bccd_d2.masks.rle import numbered_rles
 from bccd_d2.modeling.options import options_of
@@ -165,8 +165,7 @@ def completeness(label_map: np.ndarray, whole: float) -> np.ndarray:
     Its area over ``whole``, at most 1; 1 for cells away from the edge. Annotators leave many
     slivers at the edge out, and what is left of a cell there says little about it.
     """
-    factor = np.ones(int(label_map.max(initial=0)), dtype=np.float32)
-    if whole > 0:
-        cut = cell_touches_border(label_map)
-        factor[cut] = np.minimum(1, cell_areas(label_map)[cut] / whole)
-    return factor
+    if whole <= 0:
+        return np.ones(int(label_map.max(initial=0)), dtype=np.float32)
+    share = share_left(cell_areas(label_map), cell_touches_border(label_map), whole)
+    return share.astype(np.float32)

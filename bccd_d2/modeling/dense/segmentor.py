@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from detectron2.modeling import Backbone
@@ -158,7 +157,7 @@ class DenseSegmentor(nn.Module):
         image = given["image"]
         maps = {name: x.cpu().numpy() for name, x in self.maps(image).items()}
         size = given.get("height", image.shape[-2]), given.get("width", image.shape[-1])
-        pixels = np.ascontiguousarray(image.cpu().numpy().transpose(1, 2, 0))
+        pixels = image.cpu().numpy().transpose(1, 2, 0)
         return instances_of(to_cells(maps, size, self.answer, pixels))
 
 
