@@ -15,10 +15,12 @@ from pycocotools import mask as coco_mask
 from bccd_d2.masks.cell_crops import CropOptions, look_at
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.clumps import cut_at_necks
-from bccd_d2.masks.habits import Habit, carried, habit_of, sigmoid
+from bccd_d2.masks.habits import Habit, Look, carried, colours, habit_of, sigmoid
 from bccd_d2.masks.labels import disc_diameter
 from bccd_d2.masks.rle import Rle, encode_crop
 
+# In place of `SmallOptions.counted` on images of laboratories that it was not chosen on.
+ELSEWHERE = (0.0, 1.0, -0.5)
 _AGAIN = "a model of an earlier version learns its types again by bccd types"
 
 
@@ -33,6 +35,8 @@ class SmallOptions:
         counted: weights of the logit of a cell's score, the map's mean, of the logit that
             annotators mark such a cell, and a constant; their sum is the logit of the chance that
             they do. () = the map's mean is that chance.
+        where: rows of `masks.habits.Look`, of the laboratories whose annotators those are; images
+            unlike all of them have `ELSEWHERE` for weights. () = all images are like them.
         reported_from: the threshold of the model, which is the score of a small cell where the
             chance is even, and of a found one at its habit's threshold; 0 = scores are chances.
     """
@@ -41,9 +45,12 @@ class SmallOptions:
     threshold: float = 0.5
     least: float = 0.015
     counted: tuple[float, ...] = ()
+    where: tuple[tuple[float, ...], ...] = ()
     reported_from: float = 0.0
 
     def __post_init__(self) -> None:
+        for row in self.where:
+            Look.of(row)
         if len(self.counted) not in (0, 3):
             raise ValueError(
                 f"MODEL.TYPES.SMALL.COUNTED wants 3 numbers or none, got {self.counted}; {_AGAIN}"
@@ -52,6 +59,11 @@ class SmallOptions:
             raise ValueError(
                 f"MODEL.TYPES.SMALL.REPORTED_FROM must lie in [0, 1), got {self.reported_from}"
             )
+
+    def on(self, seen: np.ndarray) -> SmallOptions:
+        """The same with the weights for an image of these `masks.habits.colours`."""
+        known = not self.where or any(Look.of(row).holds(seen) for row in self.where)
+        return self if known else replace(self, counted=ELSEWHERE)
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,11 @@ def typed(
     """
     coarser, count = found.image_size[0] / image.shape[0], len(found)
     usual = diameter * coarser or usual_diameter(found)
-    habit = habit_of(image, found, options.habits)
+    habit = None
+    if options.counted or options.small.where:
+        seen = colours(image, found)
+        habit = habit_of(seen, options.habits)
+        options = replace(options, small=options.small.on(seen))
     if networks.small is not None:
         least = options.small.least * np.pi / 4 * (usual / coarser) ** 2
         small = small_cells(networks.small(image), found.image_size, least, options.small)

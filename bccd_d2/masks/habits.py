@@ -100,11 +100,8 @@ class Habit:
         return carried(likely, self.reported_from, reported_from)
 
 
-def habit_of(image: np.ndarray, found: Cells, habits: Sequence[Habit]) -> Habit | None:
-    """The first habit that holds of an image; None = of none is known to. Arguments: `colours`."""
-    if not habits:
-        return None
-    seen = colours(image, found)
+def habit_of(seen: np.ndarray, habits: Sequence[Habit]) -> Habit | None:
+    """The first habit that holds of an image of these `colours`; None = of none is known to."""
     return next((habit for habit in habits if habit.look.holds(seen)), None)
 
 

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bccd_d2.experiments.types.examples import Examples
 from bccd_d2.experiments.types.fit import FitOptions
 from bccd_d2.experiments.types.habits import fit_habit, look_of
-from bccd_d2.experiments.types.run import TypingOptions
+from bccd_d2.experiments.types.run import Learned, TypingOptions
 from bccd_d2.masks.cell_crops import CropOptions
-from bccd_d2.masks.cell_types import TypeOptions
+from bccd_d2.masks.cell_types import TypeOptions, small_chance
+from bccd_d2.masks.classes import Classes
 from bccd_d2.masks.habits import Look
 
 
@@ -43,6 +45,33 @@ def test_a_habit_is_followed_where_it_finds_more_on_held_out_cells():
     blind = random.normal(0, 3, 2000)
     assert fit_habit(scores, blind, counted, f1, 0.5, look) is None
     assert fit_habit(scores, logits, np.ones(2000, int), f1, 0.5, look) is None
+
+
+def test_who_marks_no_small_cells_says_nothing_of_them(monkeypatch):
+    """A laboratory without platelets among its names does not make the others' score less."""
+    from bccd_d2.experiments.types import result
+
+    random = np.random.default_rng(0)
+    logits = np.stack([np.zeros(400), np.zeros(400), random.normal(0, 3, 400)], axis=1)
+    marked = (random.random(400) < 1 / (1 + np.exp(-logits[:, 2]))).astype(int)
+    first = np.arange(400) < 200
+    none = np.zeros((400, 0))
+    held_out = Examples(
+        crops=none, measures=none, labels=np.full(400, "", object), counted=marked * first,
+        scores=np.full(400, 0.9), images=(~first).astype(int), added=np.ones(400, bool),
+    )  # fmt: skip
+    monkeypatch.setattr(result, "look_with", lambda *_: logits)
+
+    def weights(naming):
+        learned = Learned(
+            network=None, small=object(), classes=Classes(("red", "platelet")), held_out=held_out,
+            allowed=np.zeros((400, 2), bool), missed={}, colours=np.zeros((2, 6)), naming=naming,
+        )  # fmt: skip
+        return result._Judged(learned, TypingOptions(), [0, 1], [0, 1], 0.75).types.small.counted
+
+    chances = [small_chance(np.full(400, 0.9), logits[:, 2], weights(n)) for n in ((0,), (0, 1))]
+    assert abs(chances[0][first].mean() - marked[first].mean()) < 0.05
+    assert chances[1].mean() < 0.7 * chances[0].mean()
 
 
 def test_a_habit_goes_with_the_model_and_stays_in_its_laboratory(boxed_discs, monkeypatch):

@@ -47,12 +47,34 @@ def test_a_habit_moves_scores_on_images_like_its_own_and_on_no_others():
         assert answer.class_ids.tolist() == [0, 1]
 
 
+def test_small_cells_of_a_stranger_score_by_the_logit_alone():
+    """What annotators of other laboratories leave out says nothing of them."""
+    shown = np.zeros((60, 80), np.float32)
+    shown[20:26, 50:56] = 0.9
+    networks = TypeNetworks(
+        lambda crops, measures: np.tile([0, 2.0, 1.0], (len(crops), 1)), lambda image: shown
+    )
+    small = SmallOptions((8,), counted=(0.0, 1.0, -3.0), where=(LOOK.row(),), reported_from=0.75)
+    options = TypeOptions(small=small)
+
+    def score(*given):
+        return typed(*given, networks, options).scores[-1]
+
+    own = 1 / (1 + np.exp(2.0))
+    assert score(*smear((200, 201, 202), (180, 100, 101))) == pytest.approx(1.5 * own)
+    stranger = 1 / (1 + np.exp(-0.5))
+    expected = 0.75 + 0.25 * (stranger - 0.5) / 0.5
+    assert score(*smear((240, 240, 240), (180, 100, 101))) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="6 lows"):
+        SmallOptions(where=((1.0, 2.0),))
+
+
 def test_the_first_habit_that_holds_is_taken():
     image, cells = smear((200, 200, 200), (180, 100, 100))
     other = Habit(0.0, 0.0, 0.5, Look((0,) * 6, (255,) * 6))
-    assert habit_of(image, cells, (PINK, other)) is PINK
-    assert habit_of(*smear((90, 90, 90), (40, 30, 30)), (PINK, other)) is other
-    assert habit_of(image, cells, ()) is None
+    assert habit_of(colours(image, cells), (PINK, other)) is PINK
+    assert habit_of(colours(*smear((90, 90, 90), (40, 30, 30))), (PINK, other)) is other
+    assert habit_of(colours(image, cells), ()) is None
 
 
 def test_scores_are_carried_to_another_threshold_in_their_order():

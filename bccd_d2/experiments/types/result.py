@@ -20,7 +20,7 @@ from bccd_d2.experiments.types.habits import fit_habit, look_of
 from bccd_d2.experiments.types.run import Learned, Learner, TypingOptions
 from bccd_d2.io.atomic import write_json_atomic, write_text_atomic
 from bccd_d2.io.lock import hold_folder
-from bccd_d2.masks.cell_types import TypeOptions, probabilities, rescored
+from bccd_d2.masks.cell_types import ELSEWHERE, TypeOptions, probabilities, rescored
 from bccd_d2.masks.classes import Classes
 from bccd_d2.masks.habits import Habit, Look
 from bccd_d2.modeling.build import build_model
@@ -129,38 +129,53 @@ class _Judged:
         temperature, biases = fit_temperature(logits[:, :-1], allowed)
         self.said = probabilities(logits[:, :-1], temperature, biases)
         small = replace(options.types.small, reported_from=threshold)
-        if learned.small is not None:
-            added = examples.added
-            of_small = examples.scores[added], logits[added, -1], examples.counted[added]
-            channels = small.channels or (16, 32, 48, 64)
-            small = replace(small, channels=channels, counted=fit_small_marked(*of_small))
         self.dataset = self._dataset_of(examples.images, firsts)
-        self.marked = logits[:, -1]
-        self.scores = rescored(examples.scores, self.marked, small, added=examples.added)
+        if learned.small is not None:
+            # Where nobody marks small cells, one without a mark may well be one.
+            told = examples.added & np.isin(self.dataset, learned.naming)
+            of_small = examples.scores[told], logits[told, -1], examples.counted[told]
+            channels = small.channels or (16, 32, 48, 64)
+            looks = [self._look(number, firsts) for number in learned.naming]
+            where = tuple(look.row() for look in looks if look is not None)
+            where = where if len(where) == len(looks) else ()
+            weights = fit_small_marked(*of_small)
+            small = replace(small, channels=channels, counted=weights, where=where)
+        self.small, self.marked = small, logits[:, -1]
+        self.scores = np.zeros(len(examples))
+        for number in range(len(firsts)):
+            self._rescore(number)
         habits = {} if options.keep_scores else self._habits(firsts)
         for number, habit in habits.items():
-            here = self.dataset == number
-            self.scores[here] = rescored(
-                examples.scores[here], self.marked[here], small, habit, examples.added[here]
-            )
+            self._rescore(number, habit)
         self.followed = sorted(habits)
         rows = tuple(habits[number].row() for number in self.followed)
         self.calibration = Calibration(temperature, biases, rows, doubt(self.said, allowed))
         self.classes = replace(learned.classes, unsure_below=self.calibration.unsure_below)
         self.types = replace(
             options.types, enabled=True, temperature=temperature, biases=biases, counted=rows,
-            small=small,
+            small=self.small,
         )  # fmt: skip
 
     @staticmethod
     def _dataset_of(images: np.ndarray, firsts: Sequence[int]) -> np.ndarray:
         return np.searchsorted(np.asarray(firsts), images, side="right") - 1
 
+    def _rescore(self, number: int, habit: Habit | None = None) -> None:
+        """Set the scores of a dataset's held-out cells."""
+        here, examples = self.dataset == number, self.learned.held_out[self.dataset == number]
+        stranger = self.small.where and number not in self.learned.naming
+        small = replace(self.small, counted=ELSEWHERE) if stranger else self.small
+        known = examples.scores, self.marked[here], small, habit, examples.added
+        self.scores[here] = rescored(*known)
+
+    def _look(self, number: int, firsts: Sequence[int]) -> Look | None:
+        colours = self.learned.colours
+        own = self._dataset_of(np.arange(len(colours)), firsts) == number
+        return look_of(colours[own], colours[~own])
+
     def _habits(self, firsts: Sequence[int]) -> dict[int, Habit]:
         """By dataset, of the complete ones, those that are worth following."""
-        colours = self.learned.colours
-        owner = self._dataset_of(np.arange(len(colours)), firsts)
-        looks = {n: look_of(colours[owner == n], colours[owner != n]) for n in self.complete}
+        looks = {n: self._look(n, firsts) for n in self.complete}
         habits = {n: self._habit(n, look) for n, look in looks.items() if look is not None}
         return {n: habit for n, habit in habits.items() if habit is not None}
 

@@ -85,6 +85,7 @@ class Learned:
         held_out: the examples kept back, with their labels in ``allowed``.
         missed: held-out annotations of each dataset that nothing fits.
         colours: (I, 6) of all images, in turn; see `masks.habits.colours`.
+        naming: the datasets whose annotators mark small cells.
     """
 
     network: TypeNetwork
@@ -94,6 +95,7 @@ class Learned:
     allowed: np.ndarray
     missed: dict[int, int]
     colours: np.ndarray
+    naming: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Learner:
     def learn(self) -> Learned:
         """Look at every image, and train."""
         seen = [one for number in range(len(self.splits)) for one in self._look(number)]
-        small = self._small(seen)
+        naming, small = self._small(seen)
         side = self.options.types.crop.size
         larger = replace(self.options.types.crop, size=round(side * LARGER / 2) * 2)
         parts: dict[bool, list[Examples]] = {True: [], False: []}
@@ -169,7 +171,7 @@ class Learner:
         held_out = Examples.joined(parts[True] or [training[:0]])
         allowed = self._allowed(held_out)
         return Learned(
-            network, small, self.classes, held_out, allowed, missed, np.array(looks)
+            network, small, self.classes, held_out, allowed, missed, np.array(looks), naming
         )
 
     def _look(self, number: int) -> list[_Seen]:
@@ -184,11 +186,14 @@ class Learner:
             seen.append(_Seen(number, index, diameter, found, missed))
         return seen
 
-    def _small(self, seen: Sequence[_Seen]) -> SmallCellNetwork | None:
-        """The second network; None where the model finds all kinds of cells itself."""
+    def _small(self, seen: Sequence[_Seen]) -> tuple[tuple[int, ...], SmallCellNetwork | None]:
+        """The datasets that mark small cells, and the second network.
+
+        () and None where the model finds all kinds of cells itself.
+        """
         names = self._small_names(seen)
         if not names:
-            return None
+            return (), None
         logger.info("a second network learns: %s", ", ".join(sorted(names)))
         having = {one.dataset for one in seen if names & set(self._labels(one))}
         shown: list[Shown] = []
@@ -200,7 +205,7 @@ class Learner:
         torch.manual_seed(self.options.seed)
         network = SmallCellNetwork(self.options.types.small.channels or (16, 32, 48, 64))
         fit_options = replace(self.options.fit, minutes=self.options.fit.minutes / 3)
-        return fit_small(network, shown, fit_options)
+        return tuple(sorted(having)), fit_small(network, shown, fit_options)
 
     def _small_names(self, seen: Sequence[_Seen]) -> set[str]:
         """Names of annotations most of which nothing fits, less than half as wide as is usual."""

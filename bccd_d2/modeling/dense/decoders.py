@@ -111,8 +111,10 @@ class Shuffle(_Finest):
         return [nn.Conv2d(spec.channels, outs, 1), nn.PixelShuffle(self.factor), nn.ReLU()]
 
     def answered(self, maps: Maps, heads: Heads) -> dict[str, torch.Tensor]:
-        # A head looks at each pixel alone, so it may look while the pixels of a square still lie
-        # one below the other: then its few channels are shuffled and not the map's many.
+        """The same, with less to shuffle: a head's few channels in place of the map's many.
+
+        A head looks at each pixel alone, so it may while those of a square lie one below another.
+        """
         convolve, shuffle, rectify = self.layers
         x = rectify(convolve(maps[self.source].contiguous()))
         batch, _, height, width = x.shape
