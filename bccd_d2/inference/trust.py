@@ -29,6 +29,7 @@ from bccd_d2.inference.diameter import DiameterEstimate
 from bccd_d2.inference.predictor import check_image
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.labels import disc_diameter
+from bccd_d2.masks.resize import resize_label_map
 from bccd_d2.masks.stain import channel_mean, stain_map
 
 CHECKS = ("unexplained", "unstained", "doubt", "faint", "size", "spread", "unsized", "blur",
@@ -132,7 +133,7 @@ def measure(
     cells = candidates.above(threshold)
     factor = min(1.0, _LOOK / max(image.shape[:2]))
     stain, contrast, small = stain_map(image, factor)
-    labels = _reduced(cells, small.shape[:2])
+    labels = resize_label_map(cells.to_label_map(), small.shape[:2])
     covered = cv2.dilate((labels > 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     stained = max(int(stain.sum()), 0.005 * stain.size)
     sizes = disc_diameter(cells.areas[~cells.touches_border()])
@@ -148,16 +149,6 @@ def measure(
         "crowding": float(stain.mean()),
     }
     return {name: float(np.clip(values[name], 0, 1)) for name in CHECKS}
-
-
-def _reduced(cells: Cells, size: tuple[int, int]) -> np.ndarray:
-    """The label map at another size, by nearest pixels."""
-    if not len(cells):
-        return np.zeros(size, dtype=np.int32)
-    whole = cells.to_label_map()
-    rows = (np.arange(size[0]) + 0.5) * whole.shape[0] / size[0]
-    columns = (np.arange(size[1]) + 0.5) * whole.shape[1] / size[1]
-    return whole[rows.astype(int)[:, None], columns.astype(int)]
 
 
 def _unstained(labels: np.ndarray, stain: np.ndarray) -> float:
