@@ -165,7 +165,7 @@ def _reasons(
 ) -> list[str]:
     reasons = []
     if not cells:
-        reasons.append("no cell was found")
+        reasons.append("no cell was found that counts")
     elif others is not None and cells < FEW * others.cells:
         usual = f"{others.cells:.0f}"
         reasons.append(f"too few cells: {cells}, where the sample's fields have {usual}")

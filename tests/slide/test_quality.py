@@ -121,7 +121,7 @@ def test_a_field_of_a_few_pixels_is_measured_too(size, diameter):
 def test_an_empty_image_and_a_diameter_of_nothing():
     plain = measure_field(np.full((100, 120, 3), 220, np.uint8), 40.0)
     assert plain.coverage == 0 and plain.blur == 0 and not plain.line
-    assert judge_fields([plain], [0]) == [["no cell was found"]]
+    assert judge_fields([plain], [0]) == [["no cell was found that counts"]]
     assert judge_fields([], []) == []
     with pytest.raises(ValueError, match="diameter must be above 0"):
         measure_field(np.zeros((9, 9, 3), np.uint8), 0)
