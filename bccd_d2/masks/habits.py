@@ -119,8 +119,8 @@ def colours(image: np.ndarray, found: Cells) -> np.ndarray:
     """
     small = smaller(image, _LOOK / max(image.shape[:2]))
     surer = found[found.scores >= SURE * found.scores.max(initial=0)]
-    sure = (surer.to_label_map() > 0).astype(np.uint8)
-    covered = cv2.resize(sure, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    sure, size = surer.union().view(np.uint8), small.shape[1::-1]
+    covered = cv2.resize(sure, size, interpolation=cv2.INTER_NEAREST)
     parts = small[cv2.dilate(covered, _RIM) == 0], small[cv2.erode(covered, _RIM) > 0]
     nothing = np.full(3, np.nan)
     return np.concatenate([np.median(p, axis=0) if len(p) else nothing for p in parts])

@@ -14,6 +14,7 @@ from bccd_d2.data.augment.elastic import displacement, elastic
 from bccd_d2.data.augment.erase import erase
 from bccd_d2.data.augment.extras import ExtraOptions, augment_pair
 from bccd_d2.data.augment.stain_jitter import HED, stain_jitter, stain_matrix
+from bccd_d2.data.ignored import IGNORED, LEFT_OUT
 from bccd_d2.data.preprocess import PreprocessOptions, Preprocessor, local_contrast, smooth
 from bccd_d2.data.stain import measure
 
@@ -145,10 +146,12 @@ def test_a_pasted_cell_lies_on_top_and_is_cut_at_the_edge():
     labels[10:20, 10:20] = 1
     mask = np.zeros((14, 14), bool)
     mask[2:12, 2:12] = True
-    stamp = Stamp(np.where(mask[..., None], 50, 200).astype(np.uint8), mask)
+    stamp = Stamp(np.where(mask[..., None], [0.25], [1]).astype(np.float32), mask)
     assert paste(image, labels, stamp, (8, 13), 2)  # covers columns 15 to 25
     assert (labels == 2).sum() == 100 and (labels == 1).sum() == 50
     assert image[15, 20].tolist() == [50] * 3 and image[15, 11].tolist() == [200] * 3
+    paste(image, labels, stamp, (8, 13), 2)
+    assert image[15, 20].tolist() == [12] * 3  # a quarter of the light, and of that a quarter
     assert paste(image, labels, stamp, np.array([-7, -7]), 3)
     assert (labels == 3).sum() == 25 and (labels[:5, :5] == 3).all()
     assert not paste(image, labels, stamp, (-14, 0), 4)
@@ -157,7 +160,8 @@ def test_a_pasted_cell_lies_on_top_and_is_cut_at_the_edge():
 
 def test_copies_look_like_cells_and_have_their_whole_area():
     image, labels, areas = scene()
-    pasted = 0
+    image = np.where(labels[..., None] == 0, np.uint8(255), image)
+    pasted = alone = darker = 0
     for seed in range(12):
         new, moved, grown, copied = copy_paste(image, labels, areas, np.random.default_rng(seed), 6)
         assert len(areas) <= len(grown) <= len(areas) + 6
@@ -169,14 +173,25 @@ def test_copies_look_like_cells_and_have_their_whole_area():
         assert np.allclose(grown[len(areas) :], np.pi * 14**2, rtol=0.05)
         for label in range(len(areas), len(grown)):
             pasted += 1
-            colours = new[moved == label]
-            if len(colours) > 300:  # a crescent is mostly soft edge
-                middle = np.median(colours, axis=0)
+            inner = cv2.erode((moved == label).astype(np.uint8), np.ones((5, 5))) > 0
+            if inner.sum() > 150:
                 origin = copied[label - len(areas)]  # each cell has a colour of its own
-                assert np.abs(PALETTE[origin] - middle).max() <= 3
+                own = PALETTE[origin].astype(int)
+                assert (new[inner] <= own + 3).all()  # or darker, where others lie below
+                alone += int((np.abs(new[inner] - own).max(axis=1) <= 3).sum())
+                darker += int((new[inner] < own - 10).any(axis=1).sum())
         untouched = (moved == labels) & (np.abs(new.astype(int) - image).max(axis=2) == 0)
         assert untouched.mean() > 0.6
-    assert pasted > 12
+    assert pasted > 12 and alone > darker > 0
+
+
+def test_what_nobody_labelled_is_not_copied():
+    image, labels, areas = scene()
+    labels[:60], labels[60:80, :60] = IGNORED, LEFT_OUT
+    donors, boxes = find_donors(labels, areas)
+    assert len(donors) and len(boxes) == labels[labels < LEFT_OUT].max()
+    moved = copy_paste(image, labels, areas, np.random.default_rng(1), 6)[1]
+    assert (moved >= LEFT_OUT).any() and len(np.unique(moved[moved < LEFT_OUT])) > len(donors)
 
 
 def test_copies_make_crowds():

@@ -12,6 +12,7 @@ from detectron2.modeling import Backbone
 
 from bccd_d2.modeling.backbones.unet import ResidualUNet
 from bccd_d2.modeling.dense.decoders import DECODERS, build_decoder, chosen_shapes
+from bccd_d2.modeling.dense.heads import DenseHeads
 
 PYRAMID = {f"p{n}": ShapeSpec(channels=8, stride=2**n) for n in (2, 3, 4)}
 SINGLE = {"tokens": ShapeSpec(channels=24, stride=16)}
@@ -36,6 +37,22 @@ def test_the_map_has_its_stride(name: str, shapes: dict, strides: tuple[int, ...
         out.sum().backward()
         used = shapes if name == "fusion" else list(shapes)[:1]
         assert all(p.grad is not None for p in decoder.parameters()) and len(used) >= 1
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_heads_answer_as_they_would_on_the_map(name: str, layout: torch.memory_format) -> None:
+    """Also where they look before the pixels of a square lie side by side."""
+    heads = DenseHeads(6, ("cell", "flow"))
+    for layer in heads.predictors.values():
+        torch.nn.init.normal_(layer.weight)
+    for stride in (16, 8, 2):
+        decoder = build_decoder(name, SINGLE, 6, stride).eval()
+        given = {"tokens": maps(SINGLE, 32, 48)["tokens"].contiguous(memory_format=layout)}
+        found, wanted = decoder.answered(given, heads), heads(decoder(given))
+        assert list(found) == list(wanted)
+        for one, other in zip(found.values(), wanted.values(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_fusion_hears_every_level_and_the_others_the_finest() -> None:

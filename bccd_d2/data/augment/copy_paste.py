@@ -1,4 +1,8 @@
-"""Copies of an image's own cells, pasted on top of each other: crowds, with their labels right."""
+"""Copies of an image's own cells, laid over each other: crowds, with their labels right.
+
+Cells let light through, so where two overlap each takes its share of it (Beer and Lambert): the
+light of a copy is multiplied with that of what lies below, and the overlap is darker than both.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import cv2
 import numpy as np
 
 from bccd_d2.data.augment.photometric import turn_and_flip
+from bccd_d2.data.ignored import split_ignored
 from bccd_d2.masks.labels import cell_boxes, disc_diameter
 
 _RIM = 2  # px around a copied cell that its soft edge needs
@@ -21,11 +26,12 @@ def find_donors(labels: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.n
     Fit are cells that lie whole in the map, clear of its border, of common size.
 
     Args:
-        labels: (H, W) uint16.
+        labels: (H, W) uint16; what is `data.ignored` is no cell.
         areas: (>= L + 1,) the area of each whole cell in px; index 0 is not used.
     """
-    boxes = cell_boxes(labels).reshape(-1, 4)
-    seen = np.bincount(labels.ravel(), minlength=len(boxes) + 1)[1:]
+    cells = split_ignored(labels)[0]
+    boxes = cell_boxes(cells).reshape(-1, 4)
+    seen = np.bincount(cells.ravel(), minlength=len(boxes) + 1)[1:]
     whole = areas[1 : len(boxes) + 1]
     present = np.flatnonzero(seen)
     if not len(present):
@@ -42,16 +48,16 @@ class Stamp:
     """A copied cell.
 
     Attributes:
-        patch: (h, w, 3) uint8, the cell and a rim of what was around it.
+        light: (h, w, 3) float32, the share that the cell and a rim around it let through.
         mask: (h, w) bool, the cell.
     """
 
-    patch: np.ndarray
+    light: np.ndarray
     mask: np.ndarray
 
     def turned(self, quarter_turns: int, mirror: bool) -> Stamp:
         """The same cell after one of the eight symmetries of the square."""
-        return Stamp(*(turn_and_flip(a, quarter_turns, mirror) for a in (self.patch, self.mask)))
+        return Stamp(*(turn_and_flip(a, quarter_turns, mirror) for a in (self.light, self.mask)))
 
 
 def paste(
@@ -74,9 +80,22 @@ def paste(
     part = np.s_[start[0] : stop[0], start[1] : stop[1]]
     mask = stamp.mask[part]
     soft = cv2.GaussianBlur(stamp.mask.astype(np.float32), (0, 0), 0.7)[part][..., None]
-    image[here] = np.round(stamp.patch[part] * soft + image[here] * (1 - soft))
+    through = 1 - soft * (1 - stamp.light[part])
+    image[here] = np.round(image[here] * through).clip(0, 255)
     labels[here][mask] = label
     return bool(mask.any())
+
+
+def light_through(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) float32, at most 1: the share of the empty background's light in each pixel.
+
+    Args:
+        image: (H, W, 3) uint8; labels: (H, W), 0 outside of cells; a map without any such pixel
+            has its brightest colours for a background.
+    """
+    empty = image[labels == 0]
+    background = np.median(empty, axis=0) if len(empty) else image.max(axis=(0, 1))
+    return (image / np.maximum(background, 1)).clip(0, 1).astype(np.float32)
 
 
 def copy_paste(
@@ -84,7 +103,7 @@ def copy_paste(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
     """A cluster of up to ``most`` copies of cells around one cell of the crop, mirrored or turned.
 
-    A pasted cell lies on top: the cells below lose the pixels it covers, and whoever makes the
+    A pasted cell owns the pixels it covers: the cells below lose them, and whoever makes the
     ground truth drops those of which too little is left, by their area in ``areas``.
 
     Args:
@@ -104,6 +123,7 @@ def copy_paste(
     if count == 0 or len(donors) == 0:
         return image, labels, areas, []
     new_image, new_labels, new_areas = image.copy(), labels.copy(), list(areas)
+    light = light_through(image, labels)
     radii = disc_diameter(areas) / 2
     first = rng.choice(donors)
     copied: list[int] = []
@@ -111,7 +131,7 @@ def copy_paste(
     for donor in rng.choice(donors, size=count):
         x0, y0, x1, y1 = boxes[donor - 1] + [-_RIM, -_RIM, _RIM, _RIM]
         here = np.s_[y0:y1, x0:x1]
-        stamp = Stamp(image[here], labels[here] == donor)
+        stamp = Stamp(light[here], labels[here] == donor)
         stamp = stamp.turned(int(rng.integers(4)), bool(rng.integers(2)))
         centre, radius = cluster[rng.integers(len(cluster))]
         angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(_NEAR, _FAR)

@@ -6,7 +6,7 @@ Shapes: B images of H x W pixels; a map of stride s is (B, C, H / s, W / s).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from detectron2.layers import ShapeSpec
 from torch import nn
 
 Maps = Mapping[str, torch.Tensor]
+Heads = Callable[[torch.Tensor], dict[str, torch.Tensor]]
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -45,6 +46,10 @@ class Decoder(nn.Module):
 
     out_channels: int
     stride: int
+
+    def answered(self, maps: Maps, heads: Heads) -> dict[str, torch.Tensor]:
+        """What heads of 1 x 1 convolutions say of that map, by name."""
+        return heads(self(maps))
 
 
 class _Finest(Decoder):
@@ -101,9 +106,22 @@ class Shuffle(_Finest):
     """One 1 x 1 convolution whose channels become pixels (Shi et al., CVPR 2016): nearly free."""
 
     def _build(self, spec: ShapeSpec, steps: int) -> list[nn.Module]:
-        factor = 2**steps
-        outs = self.out_channels * factor**2
-        return [nn.Conv2d(spec.channels, outs, 1), nn.PixelShuffle(factor), nn.ReLU()]
+        self.factor = 2**steps
+        outs = self.out_channels * self.factor**2
+        return [nn.Conv2d(spec.channels, outs, 1), nn.PixelShuffle(self.factor), nn.ReLU()]
+
+    def answered(self, maps: Maps, heads: Heads) -> dict[str, torch.Tensor]:
+        # A head looks at each pixel alone, so it may look while the pixels of a square still lie
+        # one below the other: then its few channels are shuffled and not the map's many.
+        convolve, shuffle, rectify = self.layers
+        x = rectify(convolve(maps[self.source].contiguous()))
+        batch, _, height, width = x.shape
+        square = self.factor**2
+        found = heads(x.reshape(batch, self.out_channels, square * height, width))
+        return {
+            name: shuffle(one.reshape(batch, one.shape[1] * square, height, width))
+            for name, one in found.items()
+        }
 
 
 class Fusion(Decoder):

@@ -112,7 +112,8 @@ class DenseSegmentor(nn.Module):
         step = max(self.backbone.size_divisibility, self.decoder.stride)
         padded = F.pad(images, (0, -width % step, 0, -height % step))
         features = self.backbone(padded)
-        logits = self.heads(self.decoder({name: features[name] for name in self.in_features}))
+        chosen = {name: features[name] for name in self.in_features}
+        logits = self.decoder.answered(chosen, self.heads)
         if self.decoder.stride > 1:
             size = padded.shape[-2:]
             logits = {
