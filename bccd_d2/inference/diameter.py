@@ -21,6 +21,7 @@ import numpy as np
 from bccd_d2.inference.predictor import Answer, check_image
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.labels import disc_diameter
+from bccd_d2.masks.stain import from_background
 
 FIRST = (46.0, 95.0)  # px that a cell may have; each look sees about half to twice of it
 AGAINST = 200.0  # px; granules of a large cell convince the first looks, the cell itself this one
@@ -32,6 +33,9 @@ LEAST_SCORE = 0.6
 WEAK_SCORE = 0.4  # of outlines that are asked too where the evidence is thin, and with less regard
 THIN = 1.0  # weight of some eight outlines that fit well
 FAR_LOOK = 380.0  # px; a last look where nothing was found
+BLANK = 5.0  # grey levels between an outline's mean colour and the background's, below which it
+# holds nothing: of four laboratories' cells 99% have 8 or more, outlines of noise 2 at most
+_SMALL = 512  # px of the longer side at which that is measured
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,13 @@ def estimate_diameter(
     check_image(image)
     if not model_diameter > 0:
         raise ValueError(f"model_diameter must be above 0 px, got {model_diameter}")
+    away = from_background(image, min(1.0, _SMALL / max(image.shape[:2])))[0]
+    pictures = image, cv2.resize(away, image.shape[1::-1])
 
     def looks(sizes: Sequence[float], windows: int) -> _Seen:
-        return _joined([_look(answer, image, x, model_diameter, windows, options) for x in sizes])
+        return _joined(
+            [_look(answer, pictures, x, model_diameter, windows, options) for x in sizes]
+        )
 
     if options.first:
         first = looks(options.first, 1)
@@ -196,23 +204,28 @@ def _joined(seen: Sequence[_Seen]) -> _Seen:
 
 def _look(
     answer: Answer,
-    image: np.ndarray,
+    pictures: tuple[np.ndarray, np.ndarray],
     size: float,
     model_diameter: float,
     windows: int,
     options: DiameterOptions,
 ) -> _Seen:
-    """The outlines seen as if cells were ``size`` px wide."""
+    """The outlines seen as if cells were ``size`` px wide; the image, and as `_evidence` has it."""
+    image, away = pictures
     side = round(options.side * size)
     seen = []
     for y0, x0 in busiest_windows(image, side, windows):
-        window = np.ascontiguousarray(image[y0 : y0 + side, x0 : x0 + side])
-        seen.append(_evidence(answer([window], zoom=model_diameter / size, whole=None)[0], size))
+        part = np.s_[y0 : y0 + side, x0 : x0 + side]
+        window = np.ascontiguousarray(image[part])
+        cells = answer([window], zoom=model_diameter / size, whole=None)[0]
+        seen.append(_evidence(cells, size, away[part]))
     return _joined(seen)
 
 
-def _evidence(cells: Cells, size: float) -> _Seen:
+def _evidence(cells: Cells, size: float, away: np.ndarray) -> _Seen:
     """Diameters of a window's whole cells, how much each says if it fits, and how well it fits.
+
+    Seen as if cells were ``size`` px wide; ``away`` is each pixel's distance from the background.
 
     An outline weighs by its diameter as a share of the window's side. Weights that grow with its
     area would let one large white cell outvote the red ones round it; without any growth the many
@@ -222,6 +235,9 @@ def _evidence(cells: Cells, size: float) -> _Seen:
     diameters = disc_diameter(cells.areas)
     kept = ~cells.touches_border(2)
     kept &= (diameters >= BEARS[0] * size) & (diameters <= BEARS[1] * size)
+    labels = cells.to_label_map().ravel()
+    sums = np.bincount(labels, away.ravel(), len(cells) + 1)[1:]
+    kept &= sums >= BLANK * np.bincount(labels, minlength=len(cells) + 1)[1:]
     diameters = diameters[kept]
     off = np.log(np.maximum(diameters, 1) / size) / np.log(2)
     share = diameters / np.sqrt(max(cells.image_size[0] * cells.image_size[1], 1))

@@ -93,6 +93,23 @@ def test_a_few_specks_do_not_stand_for_cells_that_fit_badly():
     assert estimate_diameter(Doubtful(), image, 100.0).px == pytest.approx(100, rel=0.1)
 
 
+def test_outlines_of_noise_are_no_evidence():
+    """Three cells, all cut by the edge, and a background in which one look sees small cells."""
+
+    class Imaginative(Discs):
+        def _cells(self, image, size):
+            return super()._cells(np.where(image < 219, 60, 220).astype(np.uint8), size)
+
+    image = np.full((640, 480, 3), 220, np.uint8)
+    for x, y in np.random.default_rng(0).integers(30, 420, (60, 2)):
+        cv2.circle(image, (int(x), int(y) + 200), 8, (217, 217, 217), -1)
+    for x in (40, 200, 360):
+        cv2.circle(image, (x, 10), 50, (60, 60, 60), -1)
+    assert estimate_diameter(Imaginative(), image, 100.0).px is None
+    cv2.circle(image, (340, 340), 38, (190, 190, 200), -1)
+    assert estimate_diameter(Imaginative(), image, 100.0).px == pytest.approx(76, rel=0.1)
+
+
 def test_the_densest_size_wins_over_heavier_strays():
     sizes = np.array([50, 52, 49, 51, 200.0])
     estimate = vote(sizes, np.array([1, 1, 1, 1, 2.0]))

@@ -111,8 +111,11 @@ class Shuffle(_Finest):
         return [nn.Conv2d(spec.channels, outs, 1), nn.PixelShuffle(self.factor), nn.ReLU()]
 
     def answered(self, maps: Maps, heads: Heads) -> dict[str, torch.Tensor]:
-        # A head looks at each pixel alone, so it may look while the pixels of a square still lie
-        # one below the other: then its few channels are shuffled and not the map's many.
+        """As any decoder's.
+
+        A head looks at each pixel alone, so it may look while the pixels of a square still lie one
+        below the other: then its few channels are shuffled and not the map's many.
+        """
         convolve, shuffle, rectify = self.layers
         x = rectify(convolve(maps[self.source].contiguous()))
         batch, _, height, width = x.shape
