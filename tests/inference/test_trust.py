@@ -86,6 +86,13 @@ def test_an_empty_field_has_no_stain():
     assert not stain.any() and contrast == 0 and small.shape == (50, 100, 3)
 
 
+def test_a_dark_image_is_never_trusted():
+    """Fluorescence or dark field: cells are lighter than what is round them."""
+    dark = cv2.convertScaleAbs(255 - smear(), alpha=0.6)
+    said = assess(dark, outlines(), 0.5, 40.0, SURE)
+    assert said.score <= 0.1 and said.complaint.startswith("the image is dark")
+
+
 def test_a_diameter_of_nothing_is_refused():
     with pytest.raises(ValueError, match="diameter must be above 0 px"):
         assess(smear(), outlines(), 0.5, 0.0)
