@@ -37,7 +37,8 @@ CHECKS = ("unexplained", "unstained", "doubt", "faint", "size", "spread", "unsiz
 _LOOK = 512  # px of the longer side at which stain is measured
 _WORTH_SAYING = 0.7  # of the score's logit
 _DARK = 50  # median grey level; the darkest of 293 smears of four laboratories has 119
-_DARK_SCORE = 0.1  # at most, of a dark image
+_GREY = 3  # between the channels of a pixel, at most, in an image without colour
+_FOREIGN_SCORE = 0.1  # at most, of images of a kind that the model did not learn from
 # A logistic regression on 280 images of four laboratories with the answers of two models, one of
 # them at the wrong size of cells; bad = F1 (or the share of points found, or recall) under .7. By
 # hand: "unsized", which no image of that set failed by.
@@ -121,10 +122,18 @@ def assess(
     if not len(candidates.above(threshold)):
         said = [n for n in grave if n in _OF_IMAGE or (n == "faint" and len(candidates))]
         reasons = ("no cell was found", *(REASONS[name].format(measures[name]) for name in said))
-    if np.median(image[::4, ::4]) < _DARK:
-        score = min(score, _DARK_SCORE)
-        reasons = ("the image is dark, and the model knows cells on a bright background", *reasons)
-    return Trust(score, reasons, measures)
+    foreign = _foreign(image, typed=candidates.class_probabilities is not None)
+    return Trust(min(score, _FOREIGN_SCORE) if foreign else score, (*foreign, *reasons), measures)
+
+
+def _foreign(image: np.ndarray, typed: bool) -> list[str]:
+    """What makes an image one of those that a model, of types or not, did not learn from."""
+    few, found = image[::4, ::4], []
+    if np.median(few) < _DARK:
+        found.append("the image is dark, and the model knows cells on a bright background")
+    if typed and np.percentile(np.ptp(few, axis=2), 99) <= _GREY:
+        found.append("the image has no colour, by which the model tells types of cells")
+    return found
 
 
 def measure(
