@@ -48,6 +48,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA device")
+    if item.get_closest_marker("graph"):
+        import torch
+
+        if not hasattr(torch.export.Dim, "DYNAMIC"):
+            pytest.skip("needs torch 2.6")
     if item.get_closest_marker("data") and find_sample() is None:
         pytest.skip("needs the real sample: set BCCD_SAMPLE to its folder")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import install_detectron2 as installer
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from bccd_d2._detectron2 import INSTALL_COMMAND, require_detectron2
 
@@ -195,3 +198,23 @@ def test_known_noise_is_hushed_here_and_in_children(monkeypatch):
         child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert [str(w.message) for w in seen] == ["mine"] and child.stderr == ""
     assert os.environ["PYTHONWARNINGS"].endswith(",error::ResourceWarning")
+
+
+def test_a_pin_leaves_each_python_that_its_release_does_not_support():
+    """Otherwise pip finds no set of versions there, and the set-up ends."""
+    pins = (Path(__file__).parents[1] / "constraints.txt").read_text().splitlines()
+    checked, broken = 0, []
+    for pin in (Requirement(line) for line in pins if line and not line.startswith("#")):
+        try:
+            installed = importlib.metadata.metadata(pin.name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        if not pin.specifier.contains(installed["Version"]):
+            continue
+        checked += 1
+        supported = SpecifierSet(installed["Requires-Python"] or "")
+        for python in ("3.10", "3.11", "3.12"):  # as the Makefile asks
+            asked = pin.marker is None or pin.marker.evaluate({"python_version": python})
+            if asked and not supported.contains(f"{python}.9"):
+                broken.append(f"{pin} on {python}")
+    assert checked and not broken

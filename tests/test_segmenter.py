@@ -262,6 +262,7 @@ def test_the_tool_writes_the_file_and_names_mistakes(run, tmp_path, capsys):
     assert "does not fit" in capsys.readouterr().err
 
 
+@pytest.mark.graph
 def test_the_network_is_exported_and_compared(run, tmp_path, capsys):
     import export_model
 

@@ -11,6 +11,7 @@ scores.csv with image, label, score ranks their cells). Neither PyTorch nor dete
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     from bccd_d2.data.catalog import split_metadata
     from bccd_d2.evaluation.evaluators import evaluator_for
     from bccd_d2.evaluation.predicted import read_predictions
-    from bccd_d2.evaluation.table import format_scores
+    from bccd_d2.evaluation.table import format_scores, misfit
 
     metadata = split_metadata(args.dataset, args.split)
     with common.writing(args.out, "evaluate"):
@@ -58,5 +59,8 @@ def _evaluate(args: argparse.Namespace) -> None:
         evaluator.reset()
         for image_id, cells in read_predictions(args.predictions, evaluator.images()).items():
             evaluator.add(image_id, cells)
-        print(format_scores(evaluator.evaluate()))
+        scores = evaluator.evaluate()
+        print(format_scores(scores))
+    if said := misfit(scores):
+        print(f"warning: {said}", file=sys.stderr)
     print(f"wrote {args.out}")

@@ -76,17 +76,16 @@ class Entry:
     predictions: Mapping[str, Cells] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, eq=False)
-class DatasetEntries:
-    """What a comparison over several datasets holds of one of them.
+@dataclass(frozen=True)
+class ScoredSplit:
+    """A dataset that methods are compared on, and which of its splits.
 
     Attributes:
         name: as it stands in tables: the folder's.
-        split: "test", "val", ...
+        split: "test", or what it has in place of it; "" where a config's options say it.
         kind: "masks", "boxes" or "points".
         complete: every cell is annotated.
-        images, cells: how many were scored.
-        entries: one a method, in the order of the methods.
+        images, cells: of the split.
     """
 
     name: str
@@ -95,6 +94,16 @@ class DatasetEntries:
     complete: bool
     images: int
     cells: int
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetEntries(ScoredSplit):
+    """What a comparison over several datasets holds of one of them.
+
+    Attributes:
+        entries: one a method, in the order of the methods.
+    """
+
     entries: Sequence[Entry]
 
     @property

@@ -52,6 +52,21 @@ _HEADERS = {
     "AP_large": "large",
 }
 NO_CELLS = "no cells"
+_FEW_FOUND = 0.15  # by chance, annotations of another image, it is .05 to .08
+
+
+def misfit(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """A warning where hardly a true cell was found, by `CellEvaluator.evaluate`; else ""."""
+    for group, values in results.items():
+        recall = values.get("recall@.5", values.get("recall"))
+        cells = group.rpartition("/")[2] in ("instances", "boxes", "points")
+        if cells and recall is not None and recall < _FEW_FOUND:
+            return (
+                f"only {recall:.0%} of the true cells were found: are the annotations of these "
+                "images, and their cells of the size that was assumed? bccd explore shows where "
+                "annotations lie, bccd predict --save overlay what was found"
+            )
+    return ""
 
 
 def format_scores(results: Mapping[str, Mapping[str, Any]]) -> str:

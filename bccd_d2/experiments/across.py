@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bccd_d2.data.catalog import find_dataset, read_description
-from bccd_d2.evaluation.entries import DatasetEntries
+from bccd_d2.evaluation.entries import DatasetEntries, ScoredSplit
 from bccd_d2.experiments.benchmark import LabelFolder, Model, run_benchmark
 
 logger = logging.getLogger(__name__)
@@ -18,25 +18,14 @@ SPLITS = ("test", "val", "train")
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A dataset to compare on, and which of its splits.
+class Chosen(ScoredSplit):
+    """A split to compare on.
 
     Attributes:
         folder: the converted dataset; "" for the one of the config.
-        name: as it stands in tables.
-        split: "test", or what it has in place of it; "" where the options say it.
-        kind: "masks", "boxes" or "points".
-        complete: every cell is annotated.
-        images, cells: of the split.
     """
 
     folder: str
-    name: str
-    split: str
-    kind: str
-    complete: bool
-    images: int
-    cells: int
 
     @property
     def scorable(self) -> bool:

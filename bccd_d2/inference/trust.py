@@ -29,12 +29,16 @@ from bccd_d2.inference.diameter import DiameterEstimate
 from bccd_d2.inference.predictor import check_image
 from bccd_d2.masks.cells import Cells
 from bccd_d2.masks.labels import disc_diameter
+from bccd_d2.masks.resize import resize_label_map
 from bccd_d2.masks.stain import channel_mean, stain_map
 
 CHECKS = ("unexplained", "unstained", "doubt", "faint", "size", "spread", "unsized", "blur",
           "crowding")  # fmt: skip
 _LOOK = 512  # px of the longer side at which stain is measured
 _WORTH_SAYING = 0.7  # of the score's logit
+_DARK = 50  # median grey level; the darkest of 293 smears of four laboratories has 119
+_GREY = 3  # between the channels of a pixel, at most, in an image without colour
+_FOREIGN_SCORE = 0.1  # at most, of images of a kind that the model did not learn from
 # A logistic regression on 280 images of four laboratories with the answers of two models, one of
 # them at the wrong size of cells; bad = F1 (or the share of points found, or recall) under .7. By
 # hand: "unsized", which no image of that set failed by.
@@ -118,7 +122,18 @@ def assess(
     if not len(candidates.above(threshold)):
         said = [n for n in grave if n in _OF_IMAGE or (n == "faint" and len(candidates))]
         reasons = ("no cell was found", *(REASONS[name].format(measures[name]) for name in said))
-    return Trust(score, reasons, measures)
+    foreign = _foreign(image, typed=candidates.class_probabilities is not None)
+    return Trust(min(score, _FOREIGN_SCORE) if foreign else score, (*foreign, *reasons), measures)
+
+
+def _foreign(image: np.ndarray, typed: bool) -> list[str]:
+    """What makes an image one of those that a model, of types or not, did not learn from."""
+    few, found = image[::4, ::4], []
+    if np.median(few) < _DARK:
+        found.append("the image is dark, and the model knows cells on a bright background")
+    if typed and np.percentile(np.ptp(few, axis=2), 99) <= _GREY:
+        found.append("the image has no colour, by which the model tells types of cells")
+    return found
 
 
 def measure(
@@ -132,7 +147,7 @@ def measure(
     cells = candidates.above(threshold)
     factor = min(1.0, _LOOK / max(image.shape[:2]))
     stain, contrast, small = stain_map(image, factor)
-    labels = _reduced(cells, small.shape[:2])
+    labels = resize_label_map(cells.to_label_map(), small.shape[:2])
     covered = cv2.dilate((labels > 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     stained = max(int(stain.sum()), 0.005 * stain.size)
     sizes = disc_diameter(cells.areas[~cells.touches_border()])
@@ -148,16 +163,6 @@ def measure(
         "crowding": float(stain.mean()),
     }
     return {name: float(np.clip(values[name], 0, 1)) for name in CHECKS}
-
-
-def _reduced(cells: Cells, size: tuple[int, int]) -> np.ndarray:
-    """The label map at another size, by nearest pixels."""
-    if not len(cells):
-        return np.zeros(size, dtype=np.int32)
-    whole = cells.to_label_map()
-    rows = (np.arange(size[0]) + 0.5) * whole.shape[0] / size[0]
-    columns = (np.arange(size[1]) + 0.5) * whole.shape[1] / size[1]
-    return whole[rows.astype(int)[:, None], columns.astype(int)]
 
 
 def _unstained(labels: np.ndarray, stain: np.ndarray) -> float:

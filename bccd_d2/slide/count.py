@@ -148,7 +148,7 @@ def choose_fields(sample: Sample, options: CountOptions) -> list[CountedField]:
     """Measure every field and decide which of them count."""
     sizes = [f.diameter for f in sample.fields if f.diameter is not None]
     usual = float(np.median(sizes)) if sizes else 50.0
-    measured = [_measure(one, usual) for one in sample.fields]
+    measured = [_measure(one, one.diameter or usual) for one in sample.fields]
     good = [index for index, (quality, *_) in enumerate(measured) if quality is not None]
     cells = [int(sample.fields[index].counted.sum()) for index in good]
     reasons: dict[int, list[str]] = dict(
@@ -171,10 +171,10 @@ def choose_fields(sample: Sample, options: CountOptions) -> list[CountedField]:
     return chosen
 
 
-def _measure(one: Field, usual: float) -> tuple[FieldQuality | None, str, np.ndarray]:
+def _measure(one: Field, diameter: float) -> tuple[FieldQuality | None, str, np.ndarray]:
     try:
         image = one.image()
-        return measure_field(image, usual), "", thumbnail(image)
+        return measure_field(image, diameter), "", thumbnail(image)
     except (OSError, ValueError) as error:
         return None, f"its quality was not checked: {error}", np.empty(0)
 
@@ -266,9 +266,9 @@ def _warnings(
     if unchecked:
         said.append(f"the quality of {len(unchecked)} fields was not checked, as their images "
                     "cannot be read: fields.csv says why")  # fmt: skip
-    lines = [one for one in kept if one.quality is not None and one.quality.line]
-    if lines:
-        said.append(f"{len(lines)} of the fields that count carry a scale bar or another line: "
+    written = sum(one.quality is not None and one.quality.written for one in kept)
+    if written:
+        said.append(f"{written} of the fields that count carry a scale bar or writing: "
                     "cells under it may be missed")  # fmt: skip
     doubts = [one.field.name for one in kept if one.field.name in sample.complaints]
     if doubts:

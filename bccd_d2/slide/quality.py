@@ -1,7 +1,8 @@
 """Should this field be counted? Focus, density, clumps, stain and writing, and why not.
 
-Lengths are in cells, so that a check means the same at any magnification. Density, stain and ink
-are compared with the other fields of the sample; a person can override every reason.
+Lengths are in cells, so that a check means the same at any magnification. Density, light, stain and
+ink are compared with the other fields of the sample, writing with the field's own cells, for how
+sharp they are is the camera's; a person can override every reason.
 
 | check | measured as | left out where |
 | --- | --- | --- |
@@ -11,7 +12,7 @@ are compared with the other fields of the sample; a person can override every re
 | clumps | share of the stain in pieces of more than four cells | `CLUMPS` |
 | light | distance in CIELAB of the background from the sample's median | `SHIFT`, `WIDE` |
 | stain | angle of its colour in optical density to the sample's median | `TURN`, `WIDE` |
-| writing | steps of neighbouring pixels, in lines or dense for the sample | `LINE`, `STEPS` |
+| writing | steps of neighbouring pixels, in lines or dense for the field | `LINE`, `STEPS` |
 | ink | largest piece that is black or of a hue that stains do not have, in cells | `INK` |
 | same picture | grey levels between thumbnails, at most, of an earlier field | `ALIKE` |
 
@@ -36,9 +37,10 @@ DENSE = 0.65
 CLUMPS = 0.9
 SHIFT, TURN = 15.0, 16.0  # CIELAB units; degrees (13.8 at most in 80 fields of many slides)
 WIDE = 5.0  # standard deviations of the sample's fields
-STEPS = (0.058, 0.03)  # most of a window of half a cell that may be steps of 60, of 80 grey levels
-ABOVE_OTHERS = 2.5  # times the sample's median, and half of `STEPS` more, of a sharp camera's steps
-STAMPED = 0.5  # of the fields; where more have a line the camera stamps all, and none is left out
+STEPS = {60: 0.058, 80: 0.03}  # grey levels of a step: most of a window of half a cell
+ABOVE_OTHERS = 2.5  # times what `OTHERS` of the windows have at most, and half of `STEPS` more
+OTHERS = 0.97  # writing covers less of a field than the rest
+STAMPED = 0.5  # of the fields; where more are written on the camera stamps all: none is left out
 LINE = 45  # grey levels of a step in a line
 INK = 1.0
 ALIKE = 8.0  # a copy as JPEG, in half the size or of another focus has 6 at most, another field 15
@@ -59,7 +61,8 @@ class FieldQuality:
         clumps: share of the stain in pieces of more than four cells, in [0, 1].
         background: median L, a, b.
         stain: of length 1, the direction in red, green and blue of its median optical density.
-        steps: the two shares of `STEPS`, in [0, 1].
+        steps: of the densest window over the most that a field as sharp as this has; above 1 is
+            writing.
         line: there is a straight line along rows or columns, longer than a round cell has one.
         ink: cells' areas.
     """
@@ -69,9 +72,14 @@ class FieldQuality:
     clumps: float
     background: tuple[float, float, float]
     stain: tuple[float, float, float]
-    steps: tuple[float, float]
+    steps: float
     line: bool
     ink: float
+
+    @property
+    def written(self) -> bool:
+        """There is a scale bar or writing in the image."""
+        return self.line or self.steps > 1
 
 
 def measure_field(image: np.ndarray, diameter: float) -> FieldQuality:
@@ -114,9 +122,8 @@ def judge_fields(fields: Sequence[FieldQuality], cells: Sequence[int]) -> list[l
     shifts = _shifts(fields) if compared else [""] * len(fields)
     others = _Others(
         usual,
-        tuple(float(np.median([f.steps[level] for f in fields])) for level in (0, 1)),
         float(np.median([field.ink for field in fields])),
-        float(np.mean([field.line for field in fields])) > STAMPED,
+        float(np.mean([field.written for field in fields])) > STAMPED,
     ) if compared else None  # fmt: skip
     return [
         _reasons(field, number, shift, others)
@@ -146,22 +153,11 @@ def copies(thumbnails: Sequence[np.ndarray]) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class _Others:
-    """Medians of a sample's fields: cells found, steps of both levels, ink; most have a line."""
+    """Medians of a sample's fields: cells found, ink; most are written on."""
 
     cells: float
-    steps: tuple[float, ...]
     ink: float
     stamped: bool
-
-
-def _written(field: FieldQuality, others: _Others | None) -> bool:
-    """A line, unless most fields have one, or more steps close together than the others have."""
-    if others is None or (field.line and not others.stamped):
-        return field.line
-    return any(
-        here > max(most, ABOVE_OTHERS * usual + most / 2)
-        for here, most, usual in zip(field.steps, STEPS, others.steps, strict=True)
-    )
 
 
 def _reasons(
@@ -169,7 +165,7 @@ def _reasons(
 ) -> list[str]:
     reasons = []
     if not cells:
-        reasons.append("no cell was found")
+        reasons.append("no cell was found that counts")
     elif others is not None and cells < FEW * others.cells:
         usual = f"{others.cells:.0f}"
         reasons.append(f"too few cells: {cells}, where the sample's fields have {usual}")
@@ -182,7 +178,7 @@ def _reasons(
         reasons.append(f"out of focus: edges {field.blur / 4:.2f} of a cell wide")
     if shift and cells:
         reasons.append(shift)
-    if _written(field, others):
+    if field.written and not (others and others.stamped):
         reasons.append("a scale bar or writing in the image")
     elif others is not None and field.ink > INK and field.ink > 5 * others.ink + 0.3:
         reasons.append("ink on the glass, or another foreign body")
@@ -247,25 +243,26 @@ def _clumps(stain: np.ndarray, diameter: float) -> float:
     return float(areas[areas > 4 * cell].sum() / areas.sum())
 
 
-def _steps(image: np.ndarray, diameter: float) -> tuple[tuple[float, float], bool]:
-    """Steps that no lens makes: their densest window for each level, and whether they line up."""
+def _steps(image: np.ndarray, diameter: float) -> tuple[float, bool]:
+    """See `FieldQuality.steps`: steps that no lens makes; and whether they line up."""
     if min(image.shape[:2]) < 2:
-        return (0.0, 0.0), False
+        return 0.0, False
     pixels, half = image.astype(np.int16), max(8, round(diameter / 2))
     down = np.abs(np.diff(pixels, axis=0)).max(axis=2)
     across = np.abs(np.diff(pixels, axis=1)).max(axis=2)
     steepest = np.maximum(down[:, 1:], across[1:])
-    dense = []
-    for level in (60, 80):
+    dense = 0.0
+    for level, most in STEPS.items():
         window = cv2.boxFilter((steepest > level).astype(np.float32), -1, (half, half))
-        dense.append(float(window.max()))
+        usual = float(np.quantile(window[::4, ::4], OTHERS))
+        dense = max(dense, float(window.max()) / max(most, ABOVE_OTHERS * usual + most / 2))
     # The chord of a disc three pixels below its top, and half as much again.
     long = max(half, round(1.5 * 2 * np.sqrt(3 * diameter)))
     line = any(
         cv2.morphologyEx((part > LINE).astype(np.uint8), cv2.MORPH_OPEN, np.ones(shape)).any()
         for part, shape in ((down, (1, long)), (across, (long, 1)))
     )
-    return (dense[0], dense[1]), line
+    return dense, line
 
 
 def _ink(image: np.ndarray, factor: float, diameter: float) -> float:

@@ -53,6 +53,16 @@ def test_label_images_and_coco_results_of_the_truth_are_perfect(dataset, truth, 
     assert json.loads((tmp_path / "b" / "scores.json").read_text())["scores"] == scores
 
 
+def test_annotations_of_other_images_are_asked_about(dataset, truth, tmp_path, capsys):
+    labels = label_folder(dataset, truth, tmp_path / "labels")
+    call = ["evaluate", "--dataset", str(dataset), "--split", "test", "--out", str(tmp_path / "o")]
+    assert main([*call, "--predictions", str(labels)]) == 0 and not capsys.readouterr().err
+    for path in labels.iterdir():
+        write_label_map(path, np.roll(read_label_file(path), (23, 31), (0, 1)))
+    assert main([*call, "--predictions", str(labels)]) == 0
+    assert "of the true cells were found: are the annotations of these" in capsys.readouterr().err
+
+
 def test_missing_cells_and_scores_count(dataset, truth, tmp_path):
     """6 of them, one gone from each image that has some; the worst-scored below a threshold."""
     labels = label_folder(dataset, truth, tmp_path / "labels", drop=1)

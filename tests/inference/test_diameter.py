@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -75,6 +77,37 @@ def test_one_large_white_cell_does_not_outvote_a_few_red_ones():
     for x, y in ((45, 45), (310, 45), (45, 310)):
         cv2.circle(image, (x, y), 30, (60, 60, 60), -1)
     assert estimate_diameter(Discs(), image, 100.0).px == pytest.approx(60, rel=0.1)
+
+
+def test_a_few_specks_do_not_stand_for_cells_that_fit_badly():
+    """Where nothing convinces, what fits badly is asked too: cells in heaps, out of focus."""
+
+    class Doubtful(Discs):
+        def _cells(self, image, size):
+            cells = super()._cells(image, size)
+            return replace(cells, scores=np.where(cells.areas < 400, 0.65, 0.5))
+
+    image = smear(100, count=12)
+    for x in (15, 40, 65):
+        cv2.circle(image, (x, 12), 7, (60, 60, 60), -1)
+    assert estimate_diameter(Doubtful(), image, 100.0).px == pytest.approx(100, rel=0.1)
+
+
+def test_outlines_of_noise_are_no_evidence():
+    """Three cells, all cut by the edge, and a background in which one look sees small cells."""
+
+    class Imaginative(Discs):
+        def _cells(self, image, size):
+            return super()._cells(np.where(image < 219, 60, 220).astype(np.uint8), size)
+
+    image = np.full((640, 480, 3), 220, np.uint8)
+    for x, y in np.random.default_rng(0).integers(30, 420, (60, 2)):
+        cv2.circle(image, (int(x), int(y) + 200), 8, (217, 217, 217), -1)
+    for x in (40, 200, 360):
+        cv2.circle(image, (x, 10), 50, (60, 60, 60), -1)
+    assert estimate_diameter(Imaginative(), image, 100.0).px is None
+    cv2.circle(image, (340, 340), 38, (190, 190, 200), -1)
+    assert estimate_diameter(Imaginative(), image, 100.0).px == pytest.approx(76, rel=0.1)
 
 
 def test_the_densest_size_wins_over_heavier_strays():

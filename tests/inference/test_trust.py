@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -84,6 +86,21 @@ def test_a_size_given_by_a_person_is_believed():
 def test_an_empty_field_has_no_stain():
     stain, contrast, small = stain_map(np.full((100, 200, 3), 220, np.uint8), 0.5)
     assert not stain.any() and contrast == 0 and small.shape == (50, 100, 3)
+
+
+def test_a_dark_image_is_never_trusted():
+    """Fluorescence or dark field: cells are lighter than what is round them."""
+    dark = cv2.convertScaleAbs(255 - smear(), alpha=0.6)
+    said = assess(dark, outlines(), 0.5, 40.0, SURE)
+    assert said.score <= 0.1 and said.complaint.startswith("the image is dark")
+
+
+def test_types_of_an_image_without_colour_are_not_trusted():
+    grey, cells = np.repeat(smear()[..., :1], 3, axis=2), outlines()
+    typed = replace(cells, class_probabilities=np.full((len(cells), 2), 0.5))
+    assert assess(grey, cells, 0.5, 40.0, SURE).complaint == ""
+    assert assess(smear(), typed, 0.5, 40.0, SURE).complaint == ""
+    assert "no colour, by which" in assess(grey, typed, 0.5, 40.0, SURE).complaint
 
 
 def test_a_diameter_of_nothing_is_refused():

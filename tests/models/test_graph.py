@@ -47,7 +47,6 @@ from bccd_d2.models.preprocessing import Preprocessing
 from bccd_d2.synth.smear import draw_smear
 
 SHIPPED = sorted(read_registry()["models"])
-WRITES = pytest.mark.skipif(not hasattr(torch.export.Dim, "DYNAMIC"), reason="needs torch 2.6")
 SMALL = ["MODEL.DEVICE", "cpu", "MODEL.UNET.CHANNELS", "(8, 16)", "MODEL.DENSE.CHANNELS", "8"]
 
 
@@ -137,7 +136,7 @@ def test_a_run_is_exported_with_its_network_and_auto_takes_it(dense_run, exporte
         load_pretrained(file, backend="onnx", precision="bf16")
 
 
-@WRITES
+@pytest.mark.graph
 def test_one_file_of_onnx_is_a_model(dense_run, tmp_path):
     image = draw_smear(seed=2, size=(90, 130)).image
     model = load_model(str(dense_run), device="cpu")
@@ -200,7 +199,7 @@ def test_damage_is_named(tmp_path):
             load_pretrained(file)
 
 
-@WRITES
+@pytest.mark.graph
 def test_a_file_may_hold_a_second_network(tmp_path):
     """Its tensors are its own: the finder reads past them, in PyTorch and without."""
 

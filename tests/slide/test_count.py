@@ -103,6 +103,17 @@ def test_a_copy_of_a_field_does_not_count_twice(results):
     assert instead.fields[-1].counts and instead.table.sum() == counted.table.sum()
 
 
+def test_a_field_is_measured_at_the_size_of_its_own_cells(smears, tmp_path):
+    """Of another microscope, sharp as the others for how large its cells are."""
+    large = [cv2.resize(part, None, fx=3, fy=3, interpolation=how)
+             for part, how in ((smears[0].image, cv2.INTER_LINEAR),
+                               (smears[0].label_map, cv2.INTER_NEAREST))]  # fmt: skip
+    images, labels = [s.image for s in smears[1:]], [s.label_map for s in smears[1:]]
+    results = write_results(tmp_path, [*images, large[0]], [*labels, large[1]])
+    [*_, last] = count_sample(read_sample(results), CountOptions()).fields
+    assert last.counts and last.quality.blur < 0.6, last.reasons
+
+
 def test_no_field_left_is_said(results, tmp_path, capsys):
     names = [f"field_{n:02d}" for n in range(6)]
     assert main([str(results), "--out", str(tmp_path / "o"), "--exclude", *names]) == 0

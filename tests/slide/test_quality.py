@@ -74,11 +74,24 @@ def test_a_bar_that_the_camera_stamps_on_all_fields_leaves_none_out(good):
     assert [bool(why) for why in judge_fields(few, [30] * 6)] == [True] * 2 + [False] * 4
 
 
-def test_a_sharp_cameras_steps_are_compared_with_its_other_fields(good):
-    sharp = [replace(one, steps=(0.12, 0.04)) for one in good]
-    assert judge_fields(sharp, [30] * 6) == [[]] * 6
-    written = replace(sharp[0], steps=(0.35, 0.04))
-    assert "writing" in judge_fields([written, *sharp[1:]], [30] * 6)[0][0]
+@pytest.mark.parametrize("others", [0, 3, 9])
+def test_a_sharp_camera_is_judged_by_its_own_cells_whatever_the_other_fields_are(
+    others, good, smears
+):
+    """As in a folder of two laboratories, most of whose fields are soft."""
+    soft = cv2.GaussianBlur(smears[1].image, (0, 0), 1).astype(int)
+    sharp = (soft - 64 * (smears[1].label_map > 0)[..., None]).clip(0, 255).astype(np.uint8)
+    text = BENCHMARK.text(sharp, np.random.default_rng(6), DIAMETER)
+    for image, written in ((sharp, False), (text, True)):
+        fields = [*[good[0]] * others, measure_field(image, DIAMETER)]
+        judged = judge_fields(fields, [30] * len(fields))[-1]
+        assert ("a scale bar or writing in the image" in judged) is written
+
+
+def test_writing_that_the_camera_stamps_on_all_fields_leaves_none_out(good):
+    stamped = [replace(one, steps=1.5) for one in good[:4]] + good[4:]
+    assert judge_fields(stamped, [30] * 6) == [[]] * 6
+    assert "writing" in judge_fields([stamped[0], *good[1:]], [30] * 6)[0][0]
 
 
 def test_mostly_clumps(good):
@@ -108,7 +121,7 @@ def test_a_field_of_a_few_pixels_is_measured_too(size, diameter):
 def test_an_empty_image_and_a_diameter_of_nothing():
     plain = measure_field(np.full((100, 120, 3), 220, np.uint8), 40.0)
     assert plain.coverage == 0 and plain.blur == 0 and not plain.line
-    assert judge_fields([plain], [0]) == [["no cell was found"]]
+    assert judge_fields([plain], [0]) == [["no cell was found that counts"]]
     assert judge_fields([], []) == []
     with pytest.raises(ValueError, match="diameter must be above 0"):
         measure_field(np.zeros((9, 9, 3), np.uint8), 0)

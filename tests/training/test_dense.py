@@ -190,7 +190,7 @@ def test_multiply_adds_of_a_dense_model_are_counted() -> None:
     assert counts[0] > 32 * 32 * 8e-9 and counts[1] == pytest.approx(4 * counts[0], rel=0.01)
 
 
-@pytest.mark.skipif(not hasattr(torch.export.Dim, "DYNAMIC"), reason="needs torch 2.6")
+@pytest.mark.graph
 def test_a_model_file_of_a_dense_model_predicts_as_its_run(
     tiny_dataset: Path, tmp_path: Path
 ) -> None:

@@ -34,11 +34,7 @@ def _histogram(
 
 def plot_cells_an_image(dataset: DatasetFiles) -> Chart:
     """How many cells the images of each split hold."""
-    values = {
-        split: np.array([image.row["cells"] for image in dataset.in_split(split)])
-        for split in dataset.splits()
-    }
-    return _histogram(dataset, values, "cells per image", "images", bins=20)
+    return _histogram(dataset, _by_split(dataset, "cells"), "cells per image", "images", bins=20)
 
 
 def plot_areas(dataset: DatasetFiles) -> Chart:
@@ -52,11 +48,15 @@ def plot_areas(dataset: DatasetFiles) -> Chart:
 
 def plot_coverage(dataset: DatasetFiles) -> Chart:
     """The share of each image's pixels that is cell."""
-    values = {
-        split: np.array([image.row["covered_percent"] for image in dataset.in_split(split)])
+    values = _by_split(dataset, "covered_percent")
+    return _histogram(dataset, values, "% of the image covered by cells", "images", bins=20)
+
+
+def _by_split(dataset: DatasetFiles, column: str) -> dict[str, np.ndarray]:
+    return {
+        split: np.array([image.row[column] for image in dataset.in_split(split)])
         for split in dataset.splits()
     }
-    return _histogram(dataset, values, "% of the image covered by cells", "images", bins=20)
 
 
 def plot_shapes(dataset: DatasetFiles) -> Chart:

@@ -121,7 +121,8 @@ def read_run(
     summary, parts = _evaluations(folder)
     if not log and not summary:
         raise FileNotFoundError(f"{folder} holds neither metrics.json of a training, nor "
-                                "scores.json of bccd evaluate: give such a folder")  # fmt: skip
+                                "scores.json of bccd evaluate: give such a folder (what bccd "
+                                "predict wrote, bccd evaluate scores first)")  # fmt: skip
     if not log:
         absent["training"] = "No training log: only evaluated here, or its model learns nothing."
     elif not any("segm/AP" in row or "validation/total_loss" in row for row in log):
