@@ -38,7 +38,7 @@ _LOOK = 512  # px of the longer side at which stain is measured
 _WORTH_SAYING = 0.7  # of the score's logit
 _DARK = 50  # median grey level; the darkest of 293 smears of four laboratories has 119
 _GREY = 3  # between the channels of a pixel, at most, in an image without colour
-_FOREIGN_SCORE = 0.1  # at most, of images of a kind that the model did not learn from
+_FOREIGN_SCORE = 0.1  # at most, where the model does not know such images or their size
 # A logistic regression on 280 images of four laboratories with the answers of two models, one of
 # them at the wrong size of cells; bad = F1 (or the share of points found, or recall) under .7. By
 # hand: "unsized", which no image of that set failed by.
@@ -123,6 +123,9 @@ def assess(
         said = [n for n in grave if n in _OF_IMAGE or (n == "faint" and len(candidates))]
         reasons = ("no cell was found", *(REASONS[name].format(measures[name]) for name in said))
     foreign = _foreign(image, typed=candidates.class_probabilities is not None)
+    if measures["unsized"] == 1 and len(candidates.above(threshold)):
+        foreign.append("the cells' size could not be estimated: say what it is")
+        reasons = tuple(one for one in reasons if one != REASONS["unsized"])
     return Trust(min(score, _FOREIGN_SCORE) if foreign else score, (*foreign, *reasons), measures)
 
 

@@ -105,5 +105,7 @@ def test_an_unknown_size_counts_against_it():
     options = asked.options(scale=1.0)
     candidates = asked.candidates(smear(), options)
     unknown = DiameterEstimate(None, 0.0, 0, "no cell was found at any size")
-    assert asked.assess(smear(), candidates, options, unknown).measures["unsized"] == 1.0
+    found = asked.assess(smear(), candidates, options, unknown)
+    assert found.measures["unsized"] == 1.0 and found.needs_a_look()
+    assert found.complaint.startswith("the cells' size could not be estimated: say what it is")
     assert asked.assess(smear(), candidates, options).measures["unsized"] == 0.0
