@@ -2,9 +2,9 @@
 
     python benchmarks/beside.py --images SAMPLE/test/original --cells 96 any_smear cpu_best
 
-Processor seconds of this process, one thread, from pixels to cells: with types, outlines alone, and
-the network that finds them. The models take turns on each image, so that a busy machine slows both;
-the least of the rounds counts. Backends that are not installed are left out.
+Processor seconds of this process, one thread, from pixels to cells: with types, and outlines alone.
+The models take turns on each image, so that a busy machine slows both; the least of the rounds
+counts. Backends that are not installed are left out.
 """
 
 from __future__ import annotations

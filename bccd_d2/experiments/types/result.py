@@ -130,12 +130,17 @@ class _Judged:
         self.said = probabilities(logits[:, :-1], temperature, biases)
         small = replace(options.types.small, reported_from=threshold)
         self.dataset = self._dataset_of(examples.images, firsts)
+        owner = self._dataset_of(np.arange(len(learned.colours)), firsts)
+        self.looks = [
+            look_of(learned.colours[owner == number], learned.colours[owner != number])
+            for number in range(len(firsts))
+        ]
         if learned.small is not None:
             # Where nobody marks small cells, one without a mark may well be one.
             told = examples.added & np.isin(self.dataset, learned.naming)
             of_small = examples.scores[told], logits[told, -1], examples.counted[told]
             channels = small.channels or (16, 32, 48, 64)
-            looks = [self._look(number, firsts) for number in learned.naming]
+            looks = [self.looks[number] for number in learned.naming]
             where = tuple(look.row() for look in looks if look is not None)
             where = where if len(where) == len(looks) else ()
             weights = fit_small_marked(*of_small)
@@ -144,7 +149,7 @@ class _Judged:
         self.scores = np.zeros(len(examples))
         for number in range(len(firsts)):
             self._rescore(number)
-        habits = {} if options.keep_scores else self._habits(firsts)
+        habits = {} if options.keep_scores else self._habits()
         for number, habit in habits.items():
             self._rescore(number, habit)
         self.followed = sorted(habits)
@@ -162,21 +167,17 @@ class _Judged:
 
     def _rescore(self, number: int, habit: Habit | None = None) -> None:
         """Set the scores of a dataset's held-out cells."""
-        here, examples = self.dataset == number, self.learned.held_out[self.dataset == number]
+        here = self.dataset == number
+        examples = self.learned.held_out[here]
         stranger = self.small.where and number not in self.learned.naming
         small = replace(self.small, counted=ELSEWHERE) if stranger else self.small
         known = examples.scores, self.marked[here], small, habit, examples.added
         self.scores[here] = rescored(*known)
 
-    def _look(self, number: int, firsts: Sequence[int]) -> Look | None:
-        colours = self.learned.colours
-        own = self._dataset_of(np.arange(len(colours)), firsts) == number
-        return look_of(colours[own], colours[~own])
-
-    def _habits(self, firsts: Sequence[int]) -> dict[int, Habit]:
+    def _habits(self) -> dict[int, Habit]:
         """By dataset, of the complete ones, those that are worth following."""
-        looks = {n: self._look(n, firsts) for n in self.complete}
-        habits = {n: self._habit(n, look) for n, look in looks.items() if look is not None}
+        looks = ((n, self.looks[n]) for n in self.complete)
+        habits = {n: self._habit(n, look) for n, look in looks if look is not None}
         return {n: habit for n, habit in habits.items() if habit is not None}
 
     def _habit(self, number: int, look: Look) -> Habit | None:
