@@ -10,7 +10,6 @@ counts. Backends that are not installed are left out.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import time
 from collections.abc import Callable
@@ -23,9 +22,8 @@ import numpy as np
 
 from bccd_d2 import load_pretrained
 from bccd_d2.io.images import read_image
+from bccd_d2.models.backend import installed
 from bccd_d2.models.model import CellModel
-
-BACKENDS = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "detectron2"}  # and libraries
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -69,9 +67,7 @@ def main() -> None:
     images = [read_image(file) for file in files]
     print("| backend | model | s, with types | of the other's | s, outlines | of the other's |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for backend, library in BACKENDS.items():
-        if importlib.util.find_spec(library) is None:
-            continue
+    for backend in installed():
         pair = [load_pretrained(name, device="cpu", backend=backend).models[0]
                 for name in args.models]  # fmt: skip
         if pair[0].diameter is None:

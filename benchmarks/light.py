@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import subprocess
@@ -28,6 +27,9 @@ import numpy as np
 from bccd_d2 import load_pretrained
 from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
 from bccd_d2.io.images import read_image
+from bccd_d2.models.backend import LIBRARIES, installed
+
+PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8"), "torch": ("fp32",)}
 
 
 def cpu_seconds(work: Callable[[], object], times: int) -> float:
@@ -55,12 +57,7 @@ def model_rows(
 ) -> tuple[list[tuple[str, float]], dict[str, int]]:
     """Seconds an image of each installed backend, from pixels to cells, and its cells in all."""
     rows, counts = [], {}
-    known = [("onnx", "fp32"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "bf16"),
-             ("openvino", "int8"), ("torch", "fp32")]  # fmt: skip
-    libraries = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "detectron2"}
-    for backend, precision in known:
-        if importlib.util.find_spec(libraries[backend]) is None:
-            continue
+    for backend, precision in ((b, p) for b in installed() for p in PRECISIONS[b]):
         model = load_pretrained(weights, device="cpu", backend=backend, precision=precision)
         options = model.options(scale=1.0)
         spent = [cpu_seconds(lambda i=i, m=model, o=options: m.predict_with(i, o), 4)
@@ -135,8 +132,9 @@ def machine() -> str:
     """The processor and the versions, in a sentence."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    has = [name for name in ("onnxruntime", "openvino", "torch") if importlib.util.find_spec(name)]
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in has)
+    computing = {**LIBRARIES, "torch": "torch"}
+    names = [computing[backend] for backend in installed()]
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     processor = names[0] if names else platform.processor()
     return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}."
 

@@ -140,6 +140,8 @@ def typed(
     usual = diameter * coarser or usual_diameter(found)
     habit = None
     if options.counted or options.small.where:
+        # Anew: the finder's own look came before what annotators leave out lost score, and habits
+        # were learned from the scores as they are now.
         seen = colours(image, found)
         habit = habit_of(seen, options.habits)
         options = replace(options, small=options.small.on(seen))

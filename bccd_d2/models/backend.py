@@ -12,7 +12,8 @@ from bccd_d2.models.graph_model import SUFFIX, has_graph, load_graph_model
 from bccd_d2.models.model import CellModel
 
 AUTO = "auto"
-CHOICES = (AUTO, "onnx", "openvino", "torch")
+LIBRARIES = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "detectron2"}  # by backend
+CHOICES = (AUTO, *LIBRARIES)
 
 
 def load_with(
@@ -50,6 +51,11 @@ def load_with(
     from bccd_d2.models.load import load_model
 
     return load_model(name_or_path, config_file, device, precision)
+
+
+def installed() -> list[str]:
+    """The backends whose library is there."""
+    return [backend for backend, library in LIBRARIES.items() if _installed(library)]
 
 
 def model_path(given: str) -> Path:
