@@ -85,19 +85,18 @@ def _one(
     from bccd_d2.slide.fields import is_results, read_sample
     from bccd_d2.slide.report import write_sample_report
 
-    lost = False
     results = folder
     if not is_results(folder):
         results = out / "predictions"
-        lost = _predict(folder, results, args)
+        _predict(folder, results, args)
     counted = count_sample(read_sample(results, name), options)
     for path in (*write_sample(counted, out), *write_sample_report(counted, out)):
         print(f"wrote {path}")
-    return counted, lost
+    return counted, bool(counted.sample.failed)
 
 
-def _predict(folder: Path, results: Path, args: argparse.Namespace) -> bool:
-    """Find the cells in a folder's images; whether one failed."""
+def _predict(folder: Path, results: Path, args: argparse.Namespace) -> None:
+    """Find the cells in a folder's images."""
     from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
 
     if not folder.is_dir():
@@ -114,7 +113,6 @@ def _predict(folder: Path, results: Path, args: argparse.Namespace) -> bool:
         print(printable(f"failed: {failure['file']}: {failure['reason']}"), file=sys.stderr)
     if summary.interrupted:
         raise KeyboardInterrupt
-    return bool(summary.failures)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -21,6 +21,8 @@ from bccd_d2.modeling.options import classes_of
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"  # for the names of classes: those of the training data
+_OF_DETECTORS = ("MODEL.ROI_", "MODEL.RPN.", "MODEL.ANCHOR_GENERATOR.", "MODEL.OUTLINE.",
+                 "MODEL.REDRAW.", "TEST.CLEANUP.")  # fmt: skip
 
 
 def load_config(path: str | Path | None = None, options: Sequence[str] = ()) -> CN:
@@ -203,6 +205,16 @@ def _check(config: CN) -> None:
         raise ValueError("TEST.DETECTIONS_PER_IMAGE must be at least 1")
     _check_heads(config.MODEL)
     _check_recipe(config)
+
+
+def is_detector(config: CN) -> bool:
+    """Whether the model of a config has boxes."""
+    return config.MODEL.META_ARCHITECTURE == "CellRCNN"
+
+
+def idle_keys(config: CN, keys: Iterable[str]) -> list[str]:
+    """Those of the keys that are of detectors alone, where the model is none."""
+    return [] if is_detector(config) else [key for key in keys if key.startswith(_OF_DETECTORS)]
 
 
 def _check_heads(model: CN) -> None:

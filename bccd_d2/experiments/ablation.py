@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bccd_d2.config.files import SWITCHES, read_mapping
-from bccd_d2.config.load import load_config
+from bccd_d2.config.load import idle_keys, load_config
 from bccd_d2.data.stain import check_method
 from bccd_d2.experiments.cost import seconds_per_step
 from bccd_d2.experiments.run_cache import ensure_trained
@@ -87,7 +87,8 @@ def plan(
     Validation comes once, at the end of a run, so that no run chooses among its checkpoints.
 
     Raises:
-        KeyError, ValueError: a switch sets a key that does not exist, or a value it cannot have.
+        KeyError, ValueError: a switch sets a key that does not exist or changes nothing in such a
+            model, or a value it cannot have.
     """
     runs = []
     for seed in seeds:
@@ -95,6 +96,9 @@ def plan(
             config = load_config(config_file, [*options, *switch.options])
             config.SEED, config.TEST.EVAL_PERIOD, config.TEST.EVAL_EPOCHS = int(seed), 0, 0.0
             config.OUTPUT_DIR = str(Path(out) / switch.name / f"seed{seed}")
+            if switch.options and idle_keys(config, switch.options[::2]) == [*switch.options[::2]]:
+                raise ValueError(f"switch {switch.name} is of detectors alone, and {config_file} "
+                                 "is none: name others with --only")  # fmt: skip
             _check(config)
             runs.append(Run(switch.name, int(seed), config))
     return runs

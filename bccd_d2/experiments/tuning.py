@@ -15,6 +15,7 @@ from detectron2.engine import HookBase
 from optuna.trial import TrialState
 
 from bccd_d2.config.files import SEARCH_SPACES, read_mapping
+from bccd_d2.config.load import idle_keys
 from bccd_d2.experiments.ablation import own_log_handlers
 from bccd_d2.io.atomic import write_text_atomic
 from bccd_d2.io.records import read_log
@@ -49,7 +50,7 @@ def read_space(path: str | Path) -> dict[str, dict[str, Any]]:
     """The search space of a YAML file: config key -> range or choices.
 
     Args:
-        path: a file, or the name of a shipped one: "detector".
+        path: a file, or the name of a shipped one: "detector" or "dense".
 
     Raises:
         FileNotFoundError: no such file.
@@ -160,8 +161,13 @@ def search(config: Any, space: Mapping[str, Any], options: SearchOptions) -> opt
 
     Raises:
         KeyError: the space names an unknown config key.
-        ValueError: nothing to validate on, or a value that a key does not take.
+        ValueError: nothing to validate on, a value that a key does not take, or a key that changes
+            nothing in such a model.
     """
+    idle = idle_keys(config, space)
+    if idle:
+        raise ValueError(f"the search space has {', '.join(idle)}, of detectors alone, and the "
+                         "model is none: give another --space, such as dense")  # fmt: skip
     if not config.DATASETS.VALIDATION:
         raise ValueError("DATASETS.VALIDATION is empty: the search needs scores to compare")
     _apply(config, dict.fromkeys(space))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ def printable(text: object, lines: bool = False) -> str:
     return "".join(
         c if c.isprintable() or (lines and c in "\n\t") else _escaped(c) for c in str(text)
     )
+
+
+def some(names: Sequence[str], most: int = 4) -> str:
+    """The first names of a list, in a sentence."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def csv_text(value: T) -> T | str:

@@ -158,7 +158,8 @@ def _locate(run: Path, config_file: str | Path) -> tuple[Path, Path | None]:
     found = [folder / name for name in RUN_FILES] if run.is_dir() else [run]
     checkpoint = next((path for path in found if path.is_file()), None)
     if checkpoint is None:
-        raise FileNotFoundError(f"no checkpoint at {run}: expected {' or '.join(map(str, found))}")
+        wanted = f"expected {' or '.join(map(str, found))}" if run.is_dir() else "it does not exist"
+        raise FileNotFoundError(f"no checkpoint at {run}: {wanted}")
     if config_file:
         return checkpoint, find_config(config_file)
     if checkpoint.suffix == ".safetensors":

@@ -24,6 +24,7 @@ from bccd_d2.evaluation.slide_counts import (
 )
 from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.io.tables import write_table
+from bccd_d2.io.text import some
 from bccd_d2.slide.fields import Field, Sample
 from bccd_d2.slide.quality import FieldQuality, copies, judge_fields, measure_field, thumbnail
 
@@ -232,10 +233,8 @@ def _check_names(sample: Sample, options: CountOptions) -> None:
     known = {one.name for one in sample.fields}
     wrong = [n for n in (*options.include, *options.exclude) if n not in known and n != "all"]
     if wrong:
-        raise ValueError(
-            f"{sample.name} has no field {wrong[0]!r}; fields.csv lists their names, such as "
-            f"{sample.fields[0].name}"
-        )
+        raise ValueError(f"{sample.name} has no field {wrong[0]!r}; fields.csv lists their names, "
+                         f"such as {sample.fields[0].name}")  # fmt: skip
 
 
 def _warnings(
@@ -270,10 +269,11 @@ def _warnings(
     if written:
         said.append(f"{written} of the fields that count carry a scale bar or writing: "
                     "cells under it may be missed")  # fmt: skip
+    if sample.failed:
+        said.append(f"not counted, for bccd predict failed on them: {some(sample.failed)}")
     doubts = [one.field.name for one in kept if one.field.name in sample.complaints]
     if doubts:
-        said.append(f"bccd predict doubts its outlines in {', '.join(doubts[:4])}"
-                    + (", ..." if len(doubts) > 4 else ""))  # fmt: skip
+        said.append(f"bccd predict doubts its outlines in {some(doubts)}")
     return said
 
 
@@ -342,9 +342,8 @@ def summary_row(counted: CountedSample) -> dict[str, Any]:
         "cells": int(counted.table.sum()),
     }
     for one in counted.quantities:
-        for end, value in (("", one.estimate.value), ("_low", one.estimate.low),
-                           ("_high", one.estimate.high)):  # fmt: skip
-            row[one.key + end if one.key != "cells" else f"cells_per_field{end}"] = (
-                None if value is None else f"{value:.6g}"
-            )
+        name = "cells_per_field" if one.key == "cells" else one.key
+        for end, bound in (("", "value"), ("_low", "low"), ("_high", "high")):
+            value = getattr(one.estimate, bound)
+            row[name + end] = None if value is None else f"{value:.6g}"
     return row

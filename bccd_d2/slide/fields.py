@@ -19,7 +19,7 @@ from bccd_d2.masks.labels import disc_diameter
 REMEDY = "predict again: bccd predict --images ... --out ... (--save csv at least)"
 _CELLS = {"id": int, **dict.fromkeys(BOX, int), "area": int, "score": float}
 _COUNTS = {"image": str, "file": str, "page": int, "height": int, "width": int}
-_RUN = {"models": [dict], "looked_at": dict, "options": dict}
+_RUN = {"models": [dict], "looked_at": dict, "options": dict, "failures": [{"file": str}]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,7 @@ class Sample:
         complaints: why an image's outlines are not to be trusted, by field.
         classes: what the model says a cell may be; () = it is not said.
         as_measured: predicted as a model is measured, with one view and its own threshold.
+        failed: files in which no cells could be looked for, so that they are no fields.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Sample:
     complaints: dict[str, str]
     classes: tuple[str, ...] = ()
     as_measured: bool = True
+    failed: tuple[str, ...] = ()
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -132,8 +134,9 @@ def read_sample(folder: str | Path, name: str = "") -> Sample:
     looked, own = run["looked_at"], [m.get("score_threshold") for m in run["models"]]
     usual = len(looked.get("views", [0])) == 1 and looked.get("score_threshold") in own
     classes = tuple(str(kind) for m in run["models"] for kind in m.get("classes", ()))
+    failed = tuple(Path(one["file"]).name for one in run["failures"])
     name = name or folder.resolve().name
-    return Sample(name, fields, models, complaints, classes, usual)
+    return Sample(name, fields, models, complaints, classes, usual, failed)
 
 
 def _field(folder: Path, row: dict[str, Any], max_value: float | None) -> Field:

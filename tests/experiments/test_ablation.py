@@ -67,6 +67,12 @@ def scored(ap: float, count: float) -> dict[str, float]:
     return {"AP": ap, "AP50": 0.9, "AP75": 0.7, "F1": ap + 0.2, "PQ": 0.6, "count_mae": count}
 
 
+def test_a_switch_of_detectors_is_refused_for_a_dense_model(tmp_path):
+    [giou] = [switch for switch in load_switches("detector") if switch.name == "giou"]
+    with pytest.raises(ValueError, match="switch giou is of detectors alone, and cpu_tiny_flows"):
+        plan("cpu_tiny_flows", [giou], [0], tmp_path)
+
+
 def test_means_spreads_and_paired_gains_by_hand():
     scores = {
         ("base", 0): scored(0.50, 4.0),

@@ -39,16 +39,24 @@ def test_a_broken_space_is_refused(tmp_path: Path, text: str) -> None:
         read_space(tmp_path / "space.yaml")
 
 
+@pytest.mark.parametrize("name", ["detector", "dense"])
 def test_the_shipped_space_names_keys_that_exist(
-    small_config: Callable, tmp_path: Path
+    small_config: Callable, tmp_path: Path, name: str
 ) -> None:
-    space = read_space("detector")
+    space = read_space(name)
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
     changed = search_module._apply(small_config(tmp_path), suggest(trial, space))
     assert trial.params["SOLVER.BASE_LR"] == changed.SOLVER.BASE_LR
     assert len(space) == len(trial.params)
     with pytest.raises(KeyError, match=r"SOLVER\.LRR"):
         search(small_config(tmp_path), {"SOLVER.LRR": {"low": 0.0, "high": 1.0}}, SearchOptions())
+
+
+def test_a_space_of_detectors_is_refused_for_a_dense_model(small_config, tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    config.MODEL.META_ARCHITECTURE = "DenseSegmentor"
+    with pytest.raises(ValueError, match=r"BBOX_REG_LOSS_WEIGHT.*--space, such as dense"):
+        search(config, read_space("detector"), SearchOptions())
 
 
 def fake_run(curves: list, calls: list) -> Callable:

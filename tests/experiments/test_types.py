@@ -184,6 +184,11 @@ class Outliner:
         return answers
 
 
+def test_annotations_that_name_no_type_are_refused_before_any_image_is_read(tiny_dataset):
+    with pytest.raises(ValueError, match=r"all cells of .* are named 'cell'.*--types"):
+        Learner(Outliner(), [tiny_dataset], TypingOptions())
+
+
 def test_a_model_learns_types_and_the_small_cells_that_it_leaves_out(boxed_discs):
     types = TypeOptions(crop=CropOptions(size=32, cell=16), channels=(8, 16))
     options = TypingOptions(fit=FitOptions(minutes=0.04, batch=16), types=types, held_out=0.25)

@@ -36,6 +36,7 @@ def write_results(folder: Path, images: list, label_maps: list, types: list | No
                      "width": width, "cells": len(cells), "check": ""})  # fmt: skip
     write_counts(folder / "out" / "counts.csv", rows)
     model = {"name": "drawn", "sha256": SHA, "score_threshold": 0.5}
-    run = {"models": [model], "looked_at": {"score_threshold": 0.5, "views": [{}]}, "options": {}}
+    run = {"models": [model], "looked_at": {"score_threshold": 0.5, "views": [{}]}, "options": {},
+           "failures": []}  # fmt: skip
     (folder / "out" / "run.json").write_text(json.dumps(run))
     return folder / "out"

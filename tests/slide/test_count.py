@@ -93,6 +93,16 @@ def test_images_that_are_gone_are_counted_unchecked(results, tmp_path):
     assert any("quality of 1 fields was not checked" in text for text in counted.warnings)
 
 
+def test_images_that_failed_before_are_said(results, tmp_path, capsys):
+    run = json.loads((results / "run.json").read_text())
+    run["failures"] = [{"image": "torn", "file": "smear/torn.png", "page": 1, "reason": "cut"}]
+    (results / "run.json").write_text(json.dumps(run))
+    assert main([str(results), "--out", str(tmp_path / "o")]) == 1
+    said = "ot counted, for bccd predict failed on them: torn.png"
+    assert f"warning: n{said}" in capsys.readouterr().err
+    assert f"N{said}" in (tmp_path / "o" / "report.html").read_text()
+
+
 def test_a_copy_of_a_field_does_not_count_twice(results):
     sample = read_sample(results)
     again = replace(sample.fields[1], name="copy of 1")

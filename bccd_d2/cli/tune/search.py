@@ -23,9 +23,9 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--space",
-        default="detector",
         metavar="FILE",
-        help="YAML of keys and ranges, or a shipped one by name (default: detector)",
+        help="YAML of keys and ranges, or a shipped one by name (default: that of the model's "
+        "kind, detector or dense)",
     )
     add("--trials", type=int, default=20, help="to finish, earlier calls included (default 20)")
     add("--startup", type=int, default=5, help="trials before any is stopped early (default 5)")
@@ -41,11 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _search(args: argparse.Namespace) -> None:
+    from bccd_d2.config.load import is_detector
     from bccd_d2.experiments.tuning import SearchOptions, read_space, search
 
     config = common.configured(args)
     options = SearchOptions(args.trials, args.startup, args.warmup, args.seed)
-    study = search(config, read_space(args.space), options)
+    kind = "detector" if is_detector(config) else "dense"
+    study = search(config, read_space(args.space or kind), options)
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     print(f"\n{len(study.trials)} trials, {len(complete)} of them to the end")
     if complete:

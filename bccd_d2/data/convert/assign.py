@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from bccd_d2.data.convert import splits
+from bccd_d2.data.convert.hashing import groups_of_copies
 from bccd_d2.data.convert.options import ConvertOptions
 from bccd_d2.data.convert.record import ImageRecord
 
@@ -19,9 +21,8 @@ def assign_splits(records: Sequence[ImageRecord], options: ConvertOptions) -> li
         members = np.flatnonzero(assigned == "train")
         if name == "val" and options.test_fraction:
             fraction = fraction / (1 - options.test_fraction)
-        groups = _strata([records[i] for i in members.tolist()])
-        taken = splits.choose_fraction(groups, fraction, options.seed)
-        assigned[members[taken]] = name
+        draw = functools.partial(splits.choose_fraction, fraction=fraction, seed=options.seed)
+        assigned[members[_drawn([records[i] for i in members.tolist()], draw)]] = name
     return assigned.tolist()
 
 
@@ -34,13 +35,25 @@ def split_indices(
     chosen = {name: indices for name, indices in chosen.items() if indices}
     if options.folds:
         members = np.flatnonzero(found != "test")
-        groups = _strata([records[i] for i in members.tolist()])
-        fold_of = splits.choose_folds(groups, options.folds, options.seed)
+        draw = functools.partial(splits.choose_folds, folds=options.folds, seed=options.seed)
+        fold_of = _drawn([records[i] for i in members.tolist()], draw, options.folds)
         for fold in range(options.folds):
             chosen[f"fold{fold}_train"] = members[fold_of != fold].tolist()
             chosen[f"fold{fold}_val"] = members[fold_of == fold].tolist()
     return chosen
 
 
-def _strata(records: Sequence[ImageRecord]) -> np.ndarray:
-    return splits.strata([r.image_size for r in records], [r.cells for r in records])
+def _drawn(
+    records: Sequence[ImageRecord], draw: Callable[[np.ndarray], np.ndarray], least: int = 2
+) -> np.ndarray:
+    """(N,): what ``draw`` makes of the strata of images, copies of one image being one.
+
+    Where fewer than ``least`` would be left each image is drawn for itself; the audit lists copies
+    in different splits.
+    """
+    group = groups_of_copies(np.array([record.image_hash for record in records]))
+    _, first = np.unique(group, return_index=True)
+    if len(first) < least:
+        first = group = np.arange(len(records))
+    kept = [records[i] for i in first.tolist()]
+    return draw(splits.strata([r.image_size for r in kept], [r.cells for r in kept]))[group]

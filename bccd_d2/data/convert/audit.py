@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bccd_d2.data.convert.hashing import near_duplicates
 from bccd_d2.data.convert.pairing import Skip, relative_posix
 from bccd_d2.data.convert.placement import misplaced
 from bccd_d2.data.convert.record import ImageRecord
@@ -15,7 +16,6 @@ from bccd_d2.data.convert.types import unmatched_rows
 from bccd_d2.io.text import printable
 from bccd_d2.io.value_range import mixed_ranges, summarise_ranges
 
-SAME_IMAGE_BITS = 40
 CROWDED = 100
 PERCENTILES = (1, 5, 25, 33, 50, 67, 75, 95, 99)
 
@@ -27,32 +27,6 @@ def percentiles(values: np.ndarray, levels: Sequence[int] = PERCENTILES) -> dict
         return {}
     found = np.percentile(values, levels)
     return {str(k): round(float(v), 2) for k, v in zip(levels, found, strict=True)}
-
-
-def near_duplicates(
-    hashes: np.ndarray, most_bits: int = SAME_IMAGE_BITS, block: int = 1024
-) -> list[tuple[int, int, int]]:
-    """Pairs of images that look the same: (first, second, differing bits), nearest first.
-
-    On 100 images of the real dataset the nearest unrelated pair differed in 102 of 256 bits, while
-    halving, JPEG quality 60, 20% more brightness or a shift of 16 px changed at most 28. Flipped
-    or turned copies are not found.
-
-    Args:
-        hashes: (N, 32) uint8 from `bccd_d2.data.convert.hashing.perceptual_hash`.
-        most_bits: pairs up to this distance count.
-        block: rows compared at once; memory is block x N floats.
-    """
-    hashes = np.asarray(hashes, dtype=np.uint8).reshape(-1, 32)
-    signs = np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
-    found = []
-    for start in range(0, len(signs), block):
-        distance = (256 - signs[start : start + block] @ signs.T) / 2
-        rows, columns = np.nonzero(distance <= most_bits)
-        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            if column > row + start:
-                found.append((row + start, column, round(float(distance[row, column]))))
-    return sorted(found, key=lambda pair: (pair[2], pair[0], pair[1]))
 
 
 def summarise(records: Sequence[ImageRecord]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from bccd_d2.io.label_images import ENDINGS, image_stem, label_images_of, plain_
 from bccd_d2.io.text import printable
 
 SOURCE_SPLITS = ("train", "test")
+ANNOTATIONS = {".txt": "--boxes or --points", ".csv": "--points", ".xml": "--boxes",
+               ".json": "--coco, --boxes or --geojson", ".geojson": "--geojson"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def find_sources(
         if mask_root.resolve() == image_root.resolve():
             found = [_pair_within("train", image_root)]
         else:
+            _check_masks(mask_root)
             found = [_pair_folders("train", image_root, mask_root)]
     else:
         raise ValueError("give either root, or images with or without masks, and nothing else")
@@ -129,6 +132,19 @@ def _existing_folder(path: str | Path, what: str) -> Path:
         hint = " This looks like a Windows path: on this system, folders are separated by '/'."
     kind = "is a file, not a folder" if folder.exists() else "does not exist"
     raise FileNotFoundError(f"{what} {path} {kind}.{hint}")
+
+
+def _check_masks(folder: Path) -> None:
+    """Refuse a folder in which no file can be a mask, with what it holds in their place."""
+    found = _list_folder(folder, ENDINGS)
+    if found.files or found.skips:
+        return
+    there = "; ".join(f"{count} {kind}" for kind, count in sorted(found.others.items()))
+    kinds = {path.suffix.lower() for path in folder.iterdir()}
+    options = [option for ending, option in ANNOTATIONS.items() if ending in kinds]
+    remedy = f"give annotations with {'; '.join(options)}" if options else "name another"
+    wanted = f"{', '.join(ENDINGS)}; found: {there or 'nothing'}"
+    raise ValueError(f"masks {folder} holds no mask ({wanted}): {remedy}")
 
 
 def _no_layout(root: Path) -> str:

@@ -139,6 +139,12 @@ class Learner:
                  for row in i.annotations if not row.get("iscrowd")}  # fmt: skip
         if not names:
             raise ValueError(f"no image of the split {options.split!r} has annotations")
+        if names == {CELL}:
+            raise ValueError(
+                f"all cells of {', '.join(map(str, folders))} are named {CELL!r}, so there is no "
+                "type to learn: convert boxes or points that name them, or masks with --types, "
+                "--classes or --folders"
+            )
         self.taxonomy = read_taxonomy(TAXONOMIES.find(options.taxonomy))
         self.classes = self.taxonomy.classes(options.names or lowest(sorted(names), self.taxonomy))
         self.taxonomy.table(sorted(names), self.classes)  # refuses a name beside all classes

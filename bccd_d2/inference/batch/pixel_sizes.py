@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bccd_d2.inference.batch.sizing import some
 from bccd_d2.inference.batch.sources import Job
 from bccd_d2.io.pixel_size import PixelSize, read_pixel_size
+from bccd_d2.io.text import some
 
 USUAL = (4.0, 12.0)  # micrometres that the median cell may have; red cells have 6 to 9
 RED = 7.5  # micrometres of a red cell

@@ -17,11 +17,12 @@ from bccd_d2.inference.batch.pixel_sizes import contradictions
 from bccd_d2.inference.batch.record import BatchOptions, Summary, decides, record, shard_of
 from bccd_d2.inference.batch.resume import Marks
 from bccd_d2.inference.batch.run import Outcome
-from bccd_d2.inference.batch.sizing import EACH, Sizing, plan_sizes, some
+from bccd_d2.inference.batch.sizing import EACH, Sizing, plan_sizes
 from bccd_d2.inference.batch.sources import Job, find_images, plan_jobs
 from bccd_d2.inference.batch.work import Plan, load_for, work_in_processes, work_on
 from bccd_d2.io.atomic import write_json_atomic
 from bccd_d2.io.lock import hold_folder
+from bccd_d2.io.text import some
 from bccd_d2.io.tiff_windows import open_image
 from bccd_d2.segmenter import Segmenter
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import bccd_d2
 from bccd_d2.inference.batch.outputs import KINDS
-from bccd_d2.inference.batch.sizing import AUTO, EACH, Sizing, some, unsized
+from bccd_d2.inference.batch.sizing import AUTO, EACH, Sizing, unsized
 from bccd_d2.inference.predictor import PredictOptions
 from bccd_d2.io.processes import threads
+from bccd_d2.io.text import some
 from bccd_d2.io.value_range import mixed_ranges
 from bccd_d2.masks.classes import Classes
 from bccd_d2.segmenter import Segmenter

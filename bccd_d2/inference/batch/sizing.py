@@ -10,6 +10,7 @@ import numpy as np
 
 from bccd_d2.inference.batch.sources import Job
 from bccd_d2.inference.diameter import DiameterEstimate, common_diameter
+from bccd_d2.io.text import some
 from bccd_d2.segmenter import Segmenter
 
 AUTO, EACH = "auto", "each"
@@ -60,11 +61,6 @@ def unsized(what: str) -> str:
         f"no size of cells could be estimated ({what}): the model looked at its own scale; "
         "say --diameter PX"
     )
-
-
-def some(names: Sequence[str], most: int = 4) -> str:
-    """The first names of a list, in a sentence."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def plan_sizes(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccd_d2.data.convert.audit import near_duplicates, percentiles, summarise
-from bccd_d2.data.convert.hashing import perceptual_hash
+from bccd_d2.data.convert.audit import percentiles, summarise
+from bccd_d2.data.convert.hashing import groups_of_copies, near_duplicates, perceptual_hash
 from bccd_d2.data.convert.run import ConvertOptions, convert
 
 SIZE = (120, 160)
@@ -127,6 +127,38 @@ def test_duplicates_do_not_depend_on_the_block_size() -> None:
     assert whole == [(3, 40, 0), (3, 41, 2), (40, 41, 2)]
     assert near_duplicates(hashes, block=7) == whole
     assert near_duplicates(hashes[:0]) == []
+    group = groups_of_copies(hashes)
+    assert group[3] == group[40] == group[41] == 3 and group.max() == 47
+    assert sorted(set(group.tolist())) == list(range(48)) and groups_of_copies(hashes[:0]).size == 0
+
+
+def _with_copies(root: Path, pictures: int, copies: int) -> None:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[20:40, 20:40] = 255
+    for seed in range(pictures):
+        for copy in range(copies):
+            put(root, "train", f"s{seed}_{copy}", picture(seed), mask)
+
+
+def test_drawn_splits_and_folds_keep_copies_of_an_image_together(tmp_path: Path) -> None:
+    _with_copies(tmp_path / "root", pictures=6, copies=3)
+    options = ConvertOptions(workers=1, val_fraction=0.3, test_fraction=0.2, folds=3)
+    report = convert(tmp_path / "root", tmp_path / "out", options)
+    assert {report.counts[s]["images"] % 3 for s in ("train", "val", "test")} == {0}
+    assert [report.counts[f"fold{k}_val"]["images"] for k in range(3)].count(0) == 0
+    found = report.audit["findings"]["near_duplicates"]
+    assert len(found) == 18 and not any(pair["across_splits"] for pair in found)
+    for fold in range(3):
+        images = json.loads(report.files[f"fold{fold}_val"].read_text())["images"]
+        seeds = [image["file_name"].split("/")[-1].split("_")[0] for image in images]
+        assert all(seeds.count(seed) == 3 for seed in seeds)
+
+
+def test_where_all_are_copies_each_is_drawn_and_the_audit_says_so(tmp_path: Path) -> None:
+    _with_copies(tmp_path / "root", pictures=1, copies=4)
+    report = convert(tmp_path / "root", tmp_path / "out", ConvertOptions(workers=1))
+    assert {report.counts[split]["images"] for split in ("train", "val")} == {1, 3}
+    assert any(pair["across_splits"] for pair in report.audit["findings"]["near_duplicates"])
 
 
 def test_empty_group_has_zeros_not_nan() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +176,20 @@ def test_all_bad_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="(?s)no usable pair.*missing mask"):
         convert(tmp_path / "root", tmp_path / "out", PLAIN)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("a.txt", "found: 1 of another type (.txt)): give annotations with --boxes or --points"),
+     ("", "found: nothing): name another")],
+)  # fmt: skip
+def test_a_folder_without_masks_is_named_once(root: Path, tmp_path: Path, name, said) -> None:
+    (tmp_path / "masks").mkdir()
+    if name:
+        (tmp_path / "masks" / name).write_text("0 .5 .5 .1 .1")
+    with pytest.raises(ValueError, match=re.escape(said)):
+        convert(out=tmp_path / "o", options=PLAIN, images=root / "train/original",
+                masks=tmp_path / "masks")  # fmt: skip
 
 
 def test_bad_files_among_many_do_not_stop_the_worker_processes(root: Path, tmp_path: Path) -> None:
