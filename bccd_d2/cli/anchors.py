@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
 
 from bccd_d2.cli import common
 
@@ -33,12 +32,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> None:
     """Print clusters, proposal and recalls; 2 when what was given cannot work."""
-    return common.run(get_parser(), _fit, argv, detectron2=False)
-
-
-def _fit(args: argparse.Namespace) -> None:
     from bccd_d2.data import anchor_report, anchors, catalog
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -16,7 +16,6 @@ import functools
 import importlib.util
 import signal
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 from bccd_d2.cli import common
@@ -48,12 +47,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> None:
     """Serve until Ctrl-C; 0 when stopped, 2 when what was given cannot work."""
-    return common.run(get_parser(), _serve, argv, detectron2=False)
-
-
-def _serve(args: argparse.Namespace) -> None:
     if importlib.util.find_spec("gradio") is None:
         raise ModuleNotFoundError("gradio is missing", name="gradio")
     from bccd_d2 import load_pretrained

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bccd_d2._detectron2 import hush_detectron2, require_detectron2
 from bccd_d2.cli.errors import expected, explain
@@ -162,6 +163,27 @@ def writing(folder: Path | None, what: str) -> Iterator[None]:
 
     with hold_folder(folder, what):
         yield
+
+
+class Main(Protocol):
+    """What runs a word of ``bccd``."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
+
+
+def command(
+    get_parser: Callable[[], argparse.ArgumentParser], detectron2: bool = True
+) -> Callable[[Callable[[argparse.Namespace], int | None]], Main]:
+    """A decorator that makes the work of a word its ``main``, which `run` parses for and runs."""
+
+    def made(work: Callable[[argparse.Namespace], int | None]) -> Main:
+        @functools.wraps(work)
+        def main(argv: Sequence[str] | None = None) -> int:
+            return run(get_parser(), work, argv, detectron2)
+
+        return main
+
+    return made
 
 
 def run(

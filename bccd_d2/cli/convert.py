@@ -13,7 +13,7 @@ Exit code: 0 all files were used, 1 some were skipped (they are listed), 2 nothi
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from bccd_d2.cli import common
@@ -149,12 +149,9 @@ def _take_types(arguments: dict[str, Any]) -> Any:
     return TypeSource(option, path, arguments.pop("classes", None))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> int:
     """Run the command line: 0; 1: files were skipped; 2: nothing was written."""
-    return common.run(get_parser(), _convert, argv, detectron2=False)
-
-
-def _convert(args: argparse.Namespace) -> int:
     from bccd_d2.data.convert.run import ConvertOptions, convert
 
     arguments = vars(args)

@@ -45,12 +45,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> int:
     """Run the command line: 0; 1: an image or sample failed; 2: bad input; 130: stopped."""
-    return common.run(get_parser(), _count, argv, detectron2=False)
-
-
-def _count(args: argparse.Namespace) -> int:
     from bccd_d2.io.tables import write_table
     from bccd_d2.slide.count import CountOptions, summary_row
 

@@ -10,7 +10,6 @@ threshold chosen on the other folds: its held-out images decide nothing.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from bccd_d2.cli import common
 
@@ -27,12 +26,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _cross_validate, argv)
-
-
-def _cross_validate(args: argparse.Namespace) -> None:
     from bccd_d2.evaluation.folds import spread_table
     from bccd_d2.evaluation.table import format_scores
     from bccd_d2.experiments.cross_validation import cross_validate

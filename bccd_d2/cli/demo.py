@@ -9,7 +9,6 @@ Needs no data, no training and no connection. `bccd walkthrough` also trains and
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from bccd_d2.cli import common
@@ -27,12 +26,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _demo, argv, detectron2=False)
-
-
-def _demo(args: argparse.Namespace) -> None:
     from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
     from bccd_d2.io.atomic import write_png_atomic
     from bccd_d2.report.results import write_results_page

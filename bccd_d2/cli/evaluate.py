@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from bccd_d2.cli import common
@@ -36,12 +35,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _evaluate, argv, detectron2=False)
-
-
-def _evaluate(args: argparse.Namespace) -> None:
     from bccd_d2.data.catalog import split_metadata
     from bccd_d2.evaluation.evaluators import evaluator_for
     from bccd_d2.evaluation.predicted import read_predictions

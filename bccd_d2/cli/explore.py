@@ -6,7 +6,6 @@ bccd explore --dataset datasets/bccd
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from bccd_d2.cli import common
@@ -25,12 +24,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _explore, argv, detectron2=False)
-
-
-def _explore(args: argparse.Namespace) -> None:
     from bccd_d2.report.dataset.page import write_dataset_report
 
     with common.writing(args.out, "dataset page"):

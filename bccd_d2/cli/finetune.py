@@ -14,7 +14,6 @@ Exit code: 0 done, 1 done but some files were skipped (they are listed), 2 nothi
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import Any
 
 from bccd_d2.cli import common
@@ -43,12 +42,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> int:
     """Run the command line: 0; 1: files were skipped; 2: nothing was trained."""
-    return common.run(get_parser(), _finetune, argv)
-
-
-def _finetune(args: argparse.Namespace) -> int:
     from bccd_d2.experiments.fine_tuning import FineTuneOptions, fine_tune
     from bccd_d2.models.load import load_model
 

@@ -23,12 +23,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when a config cannot be built."""
-    return common.run(get_parser(), _count, argv)
-
-
-def _count(args: argparse.Namespace) -> None:
     if args.configs:
         _print_configs(args.configs)
     else:

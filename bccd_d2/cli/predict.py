@@ -83,12 +83,9 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     add("--shard", default="", metavar="I/N", help="the I-th of N runs that share the images")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> int:
     """Run the command line: 0; 1: an image failed; 2: bad input; 130: stopped by Ctrl-C."""
-    return common.run(get_parser(), _predict, argv, detectron2=False)
-
-
-def _predict(args: argparse.Namespace) -> int:
     from bccd_d2.inference.batch.predict import BatchOptions, predict_batch
 
     given: dict[str, Any] = {}

@@ -15,7 +15,6 @@ Exit code: 0 all images were used, 1 some were skipped (they are listed), 2 noth
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from bccd_d2.cli import common
 
@@ -45,12 +44,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> int:
     """Run the command line: 0; 1: images were skipped; 2: nothing was written."""
-    return common.run(get_parser(), _label, argv)
-
-
-def _label(args: argparse.Namespace) -> int:
     from bccd_d2.experiments.weak_labels import WeakOptions, make_weak_labels
     from bccd_d2.models.load import load_model
 

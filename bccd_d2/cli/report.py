@@ -6,7 +6,6 @@ bccd report output/cpu_tiny_maskrcnn
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from bccd_d2.cli import common
@@ -34,12 +33,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _report, argv, detectron2=False)
-
-
-def _report(args: argparse.Namespace) -> None:
     from bccd_d2.report.run.page import write_report
 
     with common.writing(args.out, "report"):

@@ -6,7 +6,6 @@ bccd smears --out datasets/smears
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from bccd_d2.cli import common
 
@@ -40,12 +39,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _draw, argv, detectron2=False)
-
-
-def _draw(args: argparse.Namespace) -> None:
     from bccd_d2.synth.dataset import write_dataset
 
     root = write_dataset(

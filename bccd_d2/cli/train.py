@@ -13,7 +13,6 @@ twice counts twice. Validation and test images are those of the first.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from bccd_d2.cli import common
 
@@ -46,12 +45,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _train, argv)
-
-
-def _train(args: argparse.Namespace) -> None:
     from bccd_d2.report.run.finish import report_line
     from bccd_d2.training.launch import Processes, device_type, launch
     from bccd_d2.training.run import check, run, take_datasets

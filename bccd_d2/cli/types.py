@@ -15,7 +15,6 @@ Exit code: 0 done, 2 nothing was written.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from bccd_d2.cli import common
 
@@ -43,12 +42,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> int:
     """Run the command line: 0; 2: nothing was written."""
-    return common.run(get_parser(), _learn, argv)
-
-
-def _learn(args: argparse.Namespace) -> int:
     from bccd_d2.experiments.types.fit import FitOptions
     from bccd_d2.experiments.types.result import learn_types
     from bccd_d2.experiments.types.run import TypingOptions

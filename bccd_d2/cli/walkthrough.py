@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +43,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> int:
     """Run the command line; 0: all went well; 1: images had to be skipped; 2: bad input."""
-    return common.run(get_parser(), _walk, argv)
-
-
-def _walk(args: argparse.Namespace) -> int:
     from bccd_d2.evaluation.table import format_scores
     from bccd_d2.experiments.run_cache import ensure_evaluated, ensure_trained
     from bccd_d2.inference.batch.predict import BatchOptions, predict_batch

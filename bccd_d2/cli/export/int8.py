@@ -10,7 +10,6 @@ for, none that it is judged on. The file's other networks and its tensors stay a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from bccd_d2.cli import common
@@ -31,12 +30,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _export, argv, detectron2=False)
-
-
-def _export(args: argparse.Namespace) -> None:
     import numpy as np
 
     from bccd_d2.inference.batch.sources import find_images

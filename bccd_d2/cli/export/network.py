@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from bccd_d2.cli import common
@@ -36,12 +35,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> int:
     """Run the command line: 0; 1: the export differs by over 1e-3 and is removed; 2: bad input."""
-    return common.run(get_parser(), _export, argv)
-
-
-def _export(args: argparse.Namespace) -> int:
     from bccd_d2.models.graph import TOLERANCE, export_network, largest_difference
     from bccd_d2.models.graph_model import SUFFIX
     from bccd_d2.models.load import load_model

@@ -7,7 +7,6 @@ bccd export weights RUN --name NAME --half --ship   # into the package itself
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from bccd_d2.cli import common
@@ -29,12 +28,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _export, argv)
-
-
-def _export(args: argparse.Namespace) -> None:
     from bccd_d2.models.export import export_run
     from bccd_d2.models.file import PRETRAINED
 

@@ -11,7 +11,6 @@ One colour means one thing in all of them.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from bccd_d2.cli import common
 
@@ -29,12 +28,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> None:
     """Write the picture; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _preview, argv)
-
-
-def _preview(args: argparse.Namespace) -> None:
     from bccd_d2.experiments.feature_panels import feature_panels
     from bccd_d2.report.draw import contact_sheet, write_png
 

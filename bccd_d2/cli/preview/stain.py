@@ -8,7 +8,6 @@ Also prints how far the colours of the cells lie apart, over all images, before 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from bccd_d2.cli import common
 
@@ -26,12 +25,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> None:
     """Write the sheet; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _preview, argv)
-
-
-def _preview(args: argparse.Namespace) -> None:
     from bccd_d2.data.catalog import find_dataset
     from bccd_d2.experiments.previews import normalised_images
     from bccd_d2.report.draw import contact_sheet, write_png

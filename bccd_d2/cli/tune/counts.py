@@ -13,7 +13,6 @@ datasets, in the same order.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from bccd_d2.cli import common
@@ -36,12 +35,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser, detectron2=False)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _measure, argv, detectron2=False)
-
-
-def _measure(args: argparse.Namespace) -> None:
     from bccd_d2.config.files import TAXONOMIES
     from bccd_d2.io.atomic import write_json_atomic
     from bccd_d2.masks.taxonomy import read_taxonomy

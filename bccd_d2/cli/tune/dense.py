@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
 
 from bccd_d2.cli import common
 
@@ -28,12 +27,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _tune, argv)
-
-
-def _tune(args: argparse.Namespace) -> None:
     from bccd_d2.experiments.dense_tuning import DenseSearch, as_config_keys
     from bccd_d2.models.load import load_trained
     from bccd_d2.training.run import prepare

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
 
 from bccd_d2.cli import common
 
@@ -26,12 +25,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _tune, argv)
-
-
-def _tune(args: argparse.Namespace) -> None:
     from bccd_d2.experiments.otsu_tuning import as_config_keys, tune
     from bccd_d2.training.run import prepare
 

@@ -10,7 +10,6 @@ pip install 'bccd_d2[tune]'.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import Any
 
 from bccd_d2.cli import common
@@ -35,12 +34,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _search, argv)
-
-
-def _search(args: argparse.Namespace) -> None:
     from bccd_d2.config.load import is_detector
     from bccd_d2.experiments.tuning import SearchOptions, read_space, search
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from bccd_d2.cli import common
@@ -33,12 +32,9 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@common.command(get_parser)
+def main(args: argparse.Namespace) -> None:
     """Run the command line; 0 when all went well, 2 when what was given cannot work."""
-    return common.run(get_parser(), _choose, argv)
-
-
-def _choose(args: argparse.Namespace) -> None:
     from bccd_d2.experiments.threshold import choose_threshold, take_threshold
     from bccd_d2.models.load import weights_of
     from bccd_d2.training.run import prepare
