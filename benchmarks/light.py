@@ -89,7 +89,7 @@ def batch(files: list[Path], args: argparse.Namespace, precision: str) -> float:
                 predict_batch(options)
 
         spent[count] = cpu_seconds(work, 2)
-    return (spent[len(files)] - spent[1]) / max(len(files) - 1, 1)
+    return (spent[len(files)] - spent[1]) / (len(files) - 1)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -97,7 +97,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", required=True, type=Path, help="folder of images")
     parser.add_argument("--weights", default="any_smear", help="a model (default any_smear)")
-    parser.add_argument("--count", type=int, default=8, help="at most so many images (default 8)")
+    parser.add_argument("--count", type=int, default=8, help="at most so many images (default 8; `bccd predict` wants two)")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table in this page")
     return parser
 
@@ -115,7 +115,7 @@ def main() -> None:
     ]
     found, cells = model_rows(images, args.weights)
     rows += [*found, *((f"bccd predict, all outputs, {precision}", batch(files, args, precision))
-                       for precision in ("fp32", "int8"))]  # fmt: skip
+                       for precision in ("fp32", "int8") if len(files) > 1)]  # fmt: skip
     eager = dict(rows).get("pixels to cells, torch fp32")
     lines = [machine(), "", f"| {args.weights}, {len(images)} images | s | of PyTorch's |",
              "| --- | --- | --- |"]  # fmt: skip

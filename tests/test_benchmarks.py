@@ -44,8 +44,9 @@ def test_mapper(tiny_dataset):
 
 
 def test_light(tiny_smears):
-    options = ["--images", tiny_smears / "test" / "original", "--weights", "cpu_best", "--count", 1]
-    assert "bccd predict, all outputs" in run("light.py", *options)
+    options = ["--images", tiny_smears / "test" / "original", "--weights", "cpu_best", "--count", 2]
+    rows = [row for row in run("light.py", *options).splitlines() if "all outputs" in row]
+    assert len(rows) == 2 and all(float(row.split("|")[2]) > 0 for row in rows)
 
 
 def test_evaluate():

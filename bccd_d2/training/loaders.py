@@ -18,14 +18,14 @@ from bccd_d2.data.augment.photometric import PhotometricOptions
 from bccd_d2.data.mapper import LabelMapMapper, MapperOptions
 from bccd_d2.data.targets import DenseTargets
 from bccd_d2.modeling.build import encode_options, target_names
+from bccd_d2.modeling.options import options_of
 from bccd_d2.models.preprocessing import preprocess_options
 from bccd_d2.training.sampler import Positions, Samples
 
 
 def mapper_options(config: Any) -> MapperOptions:
     """``config.INPUT`` as the mapper's options."""
-    given, jitter, extra = config.INPUT, config.INPUT.JITTER, config.INPUT.EXTRA
-    other = {key.lower(): value for key, value in given.MICROSCOPE.items()}
+    given, jitter = config.INPUT, config.INPUT.JITTER
     return MapperOptions(
         image_scale=given.IMAGE_SCALE,
         diameter=given.DIAMETER or None,
@@ -45,14 +45,8 @@ def mapper_options(config: Any) -> MapperOptions:
             blur_probability=jitter.BLUR,
             noise_probability=jitter.NOISE,
         ),
-        extras=ExtraOptions(
-            copy_paste=extra.COPY_PASTE,
-            affine=extra.AFFINE,
-            elastic=extra.ELASTIC,
-            erase=extra.ERASE,
-            stain_jitter=extra.STAIN_JITTER,
-        ),
-        microscope=MicroscopeOptions(**other),
+        extras=options_of(ExtraOptions, given.EXTRA),
+        microscope=options_of(MicroscopeOptions, given.MICROSCOPE),
         preprocess=preprocess_options(config),
         dense=dense_targets(config),
         types=types_of(config),
