@@ -76,7 +76,7 @@ def model_rows(
 def batch(files: list[Path], args: argparse.Namespace, precision: str) -> float:
     """Processor seconds an image of `bccd predict` with all outputs, without the start.
 
-    The difference of all images and of one, the least of two.
+    Wants two images: the difference of all images and of one, the least of two.
     """
     spent = {}
     for count in (1, len(files)):
@@ -97,7 +97,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", required=True, type=Path, help="folder of images")
     parser.add_argument("--weights", default="any_smear", help="a model (default any_smear)")
-    parser.add_argument("--count", type=int, default=8, help="at most so many images (default 8; `bccd predict` wants two)")
+    parser.add_argument("--count", type=int, default=8, help="at most so many images (default 8)")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table in this page")
     return parser
 

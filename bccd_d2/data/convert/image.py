@@ -44,7 +44,24 @@ MAX_CELLS = 65535
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """How a mask becomes annotations; see `bccd_d2.data.convert.run.ConvertOptions`."""
+    """How a mask becomes annotations.
+
+    Attributes:
+        connectivity: 8 or 4, which pixels touch.
+        min_area: px; smaller components of a binary mask are dropped. 16 keeps those of more than
+            15 px. Of a label image every cell is kept.
+        fill_holes: give enclosed background to the cell around it.
+        split_clumps: cut merged cells apart; such cells have the rule "split".
+        threshold: foreground from this grey value on, for masks that are not binary.
+        mask_kind: "binary" masks, "labels" (each value a cell), or "auto": found out file by file.
+        ignore_values: of mask pixels that belong to no cell; they become background.
+        invert: True: dark is cell; False: bright is, for sure; None: bright, and a mask that looks
+            the other way round is left out and named.
+        max_value: what is white in images of more than 8 bits; None = by their values.
+        classes: what the values or colours of masks stand for, where they are classes.
+        polygons: outlines instead of RLE in the json; holes are lost.
+        single: a mask of one value is a label image of one cell; found out by the converter.
+    """
 
     connectivity: int = 8
     min_area: int = 16

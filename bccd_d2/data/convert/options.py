@@ -7,32 +7,18 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from bccd_d2.data.convert.class_masks import ClassCodes
 from bccd_d2.data.convert.image import LabelOptions
 from bccd_d2.data.convert.mask_files import KINDS
 from bccd_d2.data.convert.split_lists import digest
 
-NOT_IN_RESULT = ("strict", "workers")
+NOT_IN_RESULT = ("strict", "workers", "single")
 
 
 @dataclass(frozen=True)
-class ConvertOptions:
-    """How masks become annotations and images become splits.
+class ConvertOptions(LabelOptions):
+    """How masks become annotations, see `LabelOptions`, and images become splits.
 
     Attributes:
-        connectivity: 8 or 4, which pixels touch.
-        min_area: px; smaller components of a binary mask are dropped. 16 keeps those of more than
-            15 px. Of a label image every cell is kept.
-        fill_holes: give enclosed background to the cell around it.
-        split_clumps: cut merged cells apart; such cells have the rule "split".
-        threshold: foreground from this grey value on, for masks that are not binary.
-        mask_kind: "binary" masks, "labels" (each value a cell), or "auto": found out file by file.
-        ignore_values: of mask pixels that belong to no cell; they become background.
-        invert: True: dark is cell; False: bright is, for sure; None: bright, and a mask that looks
-            the other way round is left out and named.
-        max_value: what is white in images of more than 8 bits; None = by their values.
-        classes: what the values or colours of masks stand for, where they are classes.
-        polygons: outlines instead of RLE in the json; holes are lost.
         val_fraction: share of the train folder that becomes validation, in [0, 1).
         test_fraction: share carved out as test where no test folder exists, in [0, 1).
         seed: of the splits, folds and of the choice for ``max_images``.
@@ -47,17 +33,6 @@ class ConvertOptions:
         ValueError: a value out of its range.
     """
 
-    connectivity: int = 8
-    min_area: int = 16
-    fill_holes: bool = False
-    split_clumps: bool = False
-    threshold: float | None = None
-    mask_kind: str = "auto"
-    ignore_values: tuple[int, ...] = ()
-    invert: bool | None = None
-    max_value: float | None = None
-    classes: ClassCodes | None = None
-    polygons: bool = False
     val_fraction: float = 0.3
     test_fraction: float = 0.0
     seed: int = 42
@@ -103,12 +78,6 @@ class ConvertOptions:
                     f"{name} says how a mask becomes cells; annotations say it themselves, so "
                     f"leave --{name.replace('_', '-').removesuffix('s')} out"
                 )
-
-    @property
-    def label_options(self) -> LabelOptions:
-        """Those of the options that a single mask needs."""
-        names = (f.name for f in dataclasses.fields(LabelOptions) if f.name != "single")
-        return LabelOptions(**{name: getattr(self, name) for name in names})
 
     def recorded(self) -> dict[str, Any]:
         """The options that decide what is written, as dataset.json holds them.

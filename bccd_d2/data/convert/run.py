@@ -108,9 +108,8 @@ def convert(
     mark = fingerprint(sources, recorded)
     sources, out = with_types(sources, types), Path(out)
     with _work_folder(out) as work:
-        chosen = options.label_options
-        records, skips = convert_pairs(sources.pairs, chosen, work, options.workers, progress)
-        records, skips = _settle_kinds(records, skips, chosen, work, sources.pairs)
+        records, skips = convert_pairs(sources.pairs, options, work, options.workers, progress)
+        records, skips = _settle_kinds(records, skips, options, work, sources.pairs)
         skips = sorted(sources.skips + skips, key=lambda skip: (skip.kind, skip.file))
         if options.strict and skips:
             raise ValueError(f"strict, and {_skip_list(skips)}. Nothing was written.")
