@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import resource
@@ -246,3 +247,8 @@ def test_an_installed_command_trains_and_predicts(site, tiny_dataset, tiny_smear
     done = installed(site, tmp_path / "empty", "predict", "--images", images, "--out", "results")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "empty" / "results" / "counts.csv").is_file()
+
+
+def test_logs_are_shown_without_the_chatter_of_the_scorer():
+    common.show_logs(logging.INFO)
+    assert not logging.getLogger("faster_coco_eval.core").isEnabledFor(logging.INFO)

@@ -9,7 +9,6 @@ Scored on validation images, never on the test split. Stopped and called again, 
 from __future__ import annotations
 
 import argparse
-import logging
 from functools import partial
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def main(args: argparse.Namespace) -> None:
     from bccd_d2.experiments import ablation
     from bccd_d2.training.launch import Processes
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    common.show_logs()
     switches = ablation.load_switches(args.switches)
     unknown = set(args.only or ()) - {s.name for s in switches}
     if unknown:

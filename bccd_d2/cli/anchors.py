@@ -37,7 +37,7 @@ def main(args: argparse.Namespace) -> None:
     """Print clusters, proposal and recalls; 2 when what was given cannot work."""
     from bccd_d2.data import anchor_report, anchors, catalog
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    common.show_logs(logging.INFO)
     folder = args.dataset or catalog.find_dataset()
     current, scale = None, args.scale
     strides = tuple(args.strides or (4, 8, 16, 32))

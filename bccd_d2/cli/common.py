@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -163,6 +164,12 @@ def writing(folder: Path | None, what: str) -> Iterator[None]:
 
     with hold_folder(folder, what):
         yield
+
+
+def show_logs(level: int = logging.WARNING) -> None:
+    """Let the terminal show what is logged, of the scorer of COCO warnings alone."""
+    logging.basicConfig(level=level, format="%(message)s")
+    logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)
 
 
 class Main(Protocol):

@@ -13,7 +13,6 @@ with a row per method and a column per dataset; models are trained on the first.
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def _benchmark(args: argparse.Namespace) -> None:
     from bccd_d2.report.comparison.across import across_table, write_across
     from bccd_d2.report.comparison.write import score_table, write_comparison
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    common.show_logs()
     options = common.config_options(args)
     methods: list[Any] = [benchmark.parse_model(text) for text in args.model]
     methods += [benchmark.parse_labels(text, args.components) for text in args.labels]

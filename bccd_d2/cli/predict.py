@@ -107,7 +107,7 @@ def main(args: argparse.Namespace) -> int:
     checks = [f"{name}: {reason}" for name, reason in summary.check_images.items()]
     _list("check this image", checks, summary.output)
     print(
-        f"{summary.done} images done, {summary.skipped} finished before, "
+        f"{summary.done} image{'s' * (summary.done != 1)} done, {summary.skipped} finished before, "
         f"{len(summary.failures)} failed; results in {summary.output}"
     )
     return 130 if summary.interrupted else int(bool(summary.failures))

@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> None:
     from bccd_d2.models.load import load_trained
     from bccd_d2.training.run import prepare
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    common.show_logs(logging.INFO)
     config, model, _, _ = load_trained(prepare(common.configured(args)))
     search = DenseSearch(config, model, config.DATASETS.VALIDATION, args.max_images)
     trials = search.tune(rounds=args.rounds, criterion=args.criterion)

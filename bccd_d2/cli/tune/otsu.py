@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> None:
     from bccd_d2.experiments.otsu_tuning import as_config_keys, tune
     from bccd_d2.training.run import prepare
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    common.show_logs(logging.INFO)
     config = prepare(common.configured(args))
     trials = tune(config, images=args.max_images, rounds=args.rounds, finalists=args.finalists)
     others = ", ".join(f"{trial.ap:.4f}" for trial in trials[1:])

@@ -12,7 +12,6 @@ is not read.
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 
 from bccd_d2.cli import common
@@ -39,7 +38,7 @@ def main(args: argparse.Namespace) -> None:
     from bccd_d2.models.load import weights_of
     from bccd_d2.training.run import prepare
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    common.show_logs()
     config = common.configured(args)
     if args.cross_validation:
         path = weights_of(config)
