@@ -15,7 +15,7 @@ import pytest
 
 from bccd_d2 import cli
 from bccd_d2.cli import common
-from bccd_d2.cli.errors import explain
+from bccd_d2.io.errors import explain
 
 REPO = Path(__file__).resolve().parents[1]
 by_word = pytest.mark.parametrize("word", cli.WORDS)

@@ -12,7 +12,7 @@ import pytest
 
 from bccd_d2 import cli
 from bccd_d2.cli.common import run
-from bccd_d2.cli.errors import explain
+from bccd_d2.io.errors import explain
 
 
 def reported(work):

@@ -127,7 +127,9 @@ def test_one_bad_file_is_told_and_the_rest_go_on(smears, tmp_path, capsys):
     bad.write_bytes((smears / "two" / "a.jpg").read_bytes()[:900])
     out = tmp_path / "out"
     assert predict("--input", bad, smears / "a.png", "--output", out, "--save", "csv") == 1
-    assert "failed:" in (error := capsys.readouterr().err) and "bad.jpg is unreadable" in error
+    said = capsys.readouterr()
+    assert "failed:" in said.err and "bad.jpg is unreadable" in said.err
+    assert "1 image done, 0 finished before, 1 failed" in said.out
     assert [path.name for path in (out / "csv").iterdir()] == ["a.csv"]
     [failure] = json.loads((out / "run.json").read_text())["failures"]
     assert failure["file"] == str(bad)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bccd_d2._detectron2 import hush_detectron2, require_detectron2
-from bccd_d2.cli.errors import expected, explain
+from bccd_d2.io.errors import expected, explain
 from bccd_d2.io.text import clean_logs
 
 CONFIG_FLAGS = {  # flag: the config key it stands for, what its value is called, help
@@ -23,7 +23,11 @@ CONFIG_FLAGS = {  # flag: the config key it stands for, what its value is called
         "converted dataset (default: the config's, else BCCD_DATASET)",
     ),
     "out": ("OUTPUT_DIR", "FOLDER", "folder of the run (default: the config's OUTPUT_DIR)"),
-    "weights": ("MODEL.WEIGHTS", "FILE", "a .pth or .safetensors file, or a run's folder"),
+    "weights": (
+        "MODEL.WEIGHTS",
+        "FILE",
+        "a .pth or .safetensors file, a run\'s folder or the name of a shipped model",
+    ),
     "device": ("MODEL.DEVICE", "NAME", "cpu, cuda, cuda:1 or auto (default: the config's)"),
 }
 
@@ -141,12 +145,10 @@ def config_options(args: argparse.Namespace) -> list[str]:
 def configured(args: argparse.Namespace) -> Any:
     """The config that the flags of `add_config` and the trailing pairs describe, not yet frozen."""
     from bccd_d2.config.load import load_config
-    from bccd_d2.models.load import run_weights
+    from bccd_d2.models.load import meant_weights
 
     config = load_config(args.config_file, config_options(args))
-    weights = config.MODEL.WEIGHTS
-    if weights and Path(weights).is_dir():
-        config.MODEL.WEIGHTS = str(run_weights(config, weights))
+    config.MODEL.WEIGHTS = meant_weights(config, config.MODEL.WEIGHTS)
     return config
 
 

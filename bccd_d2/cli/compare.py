@@ -28,7 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=CONFIG[,WEIGHTS]",
-        help="a config with a checkpoint or a run's folder; again for more",
+        help="a config with a checkpoint, a run's folder or a shipped model's name; again for more",
     )
     add(
         "--labels",

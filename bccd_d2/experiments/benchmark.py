@@ -24,7 +24,7 @@ from bccd_d2.io.label_images import find_label_file, read_label_scores
 from bccd_d2.masks.cells import Cells
 from bccd_d2.modeling.instances import instances_of
 from bccd_d2.modeling.tensors import check_weights_file
-from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained, run_weights, weights_of
+from bccd_d2.models.load import WITHOUT_WEIGHTS, load_trained, meant_weights, weights_of
 from bccd_d2.training import loaders
 from bccd_d2.training.run import prepare
 
@@ -38,8 +38,8 @@ class Model:
     Attributes:
         name: as it stands in tables and names its folder.
         config_file: a YAML file, or the name of a shipped config.
-        weights: a checkpoint, or a run's folder (see `run_weights`); "" for a config that needs
-            none, or is trained for the comparison.
+        weights: see `models.load.meant_weights`; "" for a config that needs none, or is trained
+            for the comparison.
     """
 
     name: str
@@ -149,9 +149,7 @@ def run_benchmark(
 
 def _config(model: Model, out: str | Path, options: Sequence[str]) -> Any:
     config = load_config(model.config_file, options)
-    weights = Path(model.weights) if model.weights else None
-    if weights is not None:
-        config.MODEL.WEIGHTS = str(run_weights(config, weights) if weights.is_dir() else weights)
+    config.MODEL.WEIGHTS = meant_weights(config, model.weights or config.MODEL.WEIGHTS)
     config.OUTPUT_DIR = str(Path(out) / "runs" / model.name)
     return config
 

@@ -112,8 +112,9 @@ class Taxonomy:
         if strange := self.beside(labels, classes):
             raise ValueError(
                 f"the label {strange[0]!r} is none of the classes {', '.join(classes.names)}, nor "
-                "above or below one: add it to MODEL.CLASSES.NAMES, or let DATASETS.TAXONOMY have "
-                f"it as an alias of one of them, or of {CELL!r} to learn no type from it"
+                "above or below one: add it to --classes, or let a taxonomy (--taxonomy, "
+                "DATASETS.TAXONOMY) have it as an alias of one of them, or of "
+                f"{CELL!r} to learn no type from it"
             )
         rows = [self.allowed(label, classes) for label in labels]
         return np.array(rows, dtype=bool).reshape(len(labels), len(classes))

@@ -39,6 +39,20 @@ def run_weights(config: Any, folder: str | Path) -> Path:
     return Path(folder) / (best if config.DATASETS.VALIDATION else last)
 
 
+def meant_weights(config: Any, given: str) -> str:
+    """The file that a path, a run's folder or a shipped model's name stands for; "" for "".
+
+    Raises:
+        KeyError: a word without a suffix that is neither a file nor the name of a shipped model.
+    """
+    path = Path(given)
+    if given and path.is_dir():
+        return str(run_weights(config, path))
+    if given and not path.exists() and path.name == given and not path.suffix:
+        return str(find_pretrained(given))
+    return given
+
+
 def weights_of(config: Any) -> Path:
     """``MODEL.WEIGHTS``, or what the run in ``OUTPUT_DIR`` has to use; it need not exist."""
     return Path(config.MODEL.WEIGHTS or run_weights(config, config.OUTPUT_DIR))

@@ -18,8 +18,14 @@ from bccd_d2.modeling.backbones import weights
 from bccd_d2.modeling.build import build_model
 from bccd_d2.models.checkpoint import CellCheckpointer
 from bccd_d2.models.export import export_run
-from bccd_d2.models.file import STARTS, read_description, stored_tensors, write_model_file
-from bccd_d2.models.load import load_model, without_starts
+from bccd_d2.models.file import (
+    STARTS,
+    find_pretrained,
+    read_description,
+    stored_tensors,
+    write_model_file,
+)
+from bccd_d2.models.load import load_model, meant_weights, without_starts
 from bccd_d2.models.point import OperatingPoint
 from bccd_d2.models.preprocessing import Preprocessing
 
@@ -109,3 +115,12 @@ def test_a_model_of_an_earlier_version_is_named_with_its_remedy(tmp_path) -> Non
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ValueError, match=r"old\.pth: MODEL\.TYPES\.COUNTED .*again by bccd types"):
         load_model(config_file=str(tmp_path / "config.yaml"), device="cpu")
+
+
+def test_weights_are_a_file_a_run_or_the_name_of_a_shipped_model(small_config, tmp_path) -> None:
+    config = small_config(tmp_path)
+    assert meant_weights(config, "") == "" and meant_weights(config, "a/b.pth") == "a/b.pth"
+    assert meant_weights(config, str(tmp_path)) == str(tmp_path / "model_best.pth")
+    assert meant_weights(config, "cpu_best") == str(find_pretrained("cpu_best"))
+    with pytest.raises(KeyError, match="none of the shipped models"):
+        meant_weights(config, "cpu_bets")

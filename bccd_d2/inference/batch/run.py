@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from bccd_d2.inference.batch.sources import Job
+from bccd_d2.io.errors import explain
 from bccd_d2.io.text import printable
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Outcome:
 
     def fail(self, job: Job, error: BaseException | str) -> None:
         """Note that an image was not done."""
-        reason = str(error) or type(error).__name__
+        reason = error if isinstance(error, str) else explain(error)
         self.failures.append(
             {"image": job.name, "file": printable(job.path), "page": job.page + 1, "reason": reason}
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from pathlib import Path
@@ -72,6 +74,15 @@ def test_an_error_ends_one_image_and_no_other(step):
     assert sorted(outcome.rows) == ["j0", "j1", "j3", "j4"]
     [failure] = outcome.failures
     assert failure == {"image": "j2", "file": "j2.png", "page": 1, "reason": f"{step} broke"}
+
+
+def test_a_full_disk_is_told_with_what_to_do():
+    def write(job, image, cells):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    outcome = run_jobs(jobs_of(1), lambda job: job.name, cells_of, write)
+    [failure] = outcome.failures
+    assert failure["reason"] == "No space left on device; free some space, or choose another disk"
 
 
 def test_a_known_problem_is_a_failure_without_reading():

@@ -1,4 +1,4 @@
-"""What a command says when it cannot go on: the whole message, the file and the remedy."""
+"""What a user is told where something cannot go on: the whole message, the file and the remedy."""
 
 from __future__ import annotations
 
