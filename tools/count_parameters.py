@@ -1,10 +1,6 @@
 """The script of ``bccd parameters``: python tools/count_parameters.py --help"""
 
-import sys
-
 from bccd_d2.cli.parameters import get_parser, main
 
-__all__ = ["get_parser", "main"]
-
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

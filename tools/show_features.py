@@ -1,10 +1,6 @@
 """The script of ``bccd preview features``: python tools/show_features.py --help"""
 
-import sys
-
 from bccd_d2.cli.preview.features import get_parser, main
 
-__all__ = ["get_parser", "main"]
-
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())
