@@ -221,7 +221,7 @@ def test_what_bccd_evaluate_left_is_a_run_without_training(small_run: Path, tmp_
     whole, *_ = write_report(small_run)
     alone, *_ = write_report(files)
     page, of_run = (check_self_contained(one.read_text()) for one in (alone, whole))
-    assert page.sections == SECTIONS and "scored on scores" in page.text
+    assert page.sections == SECTIONS and "scored on squares_test" in page.text
     photographs = [[i["src"] for i in one.images if "jpeg" in i["src"]] for one in (page, of_run)]
     assert photographs[0] == photographs[1] != [] and "No training log" in page.text
 

@@ -147,8 +147,8 @@ def read_run(
 
 def _evaluations(folder: Path) -> tuple[Mapping[str, Any], dict[str, Path]]:
     """The summary of a run's evaluations, and where the scores of each dataset lie."""
-    if (folder / "scores.json").is_file():  # of `bccd evaluate`
-        name = folder.resolve().name
+    if (scores := folder / "scores.json").is_file():  # of `bccd evaluate`
+        name = read_json(scores, {"dataset?": str}, EVALUATE_AGAIN).get("dataset", folder.name)
         return {"datasets": [name]}, {name: folder}
     summary = _read_json(folder / "evaluation" / "metrics.json", shapes.SUMMARY, {})
     found = sorted(folder.glob("evaluation/*/scores.json"))
