@@ -44,6 +44,11 @@ def threads() -> int:
     return int(given) if given.isdigit() else 0
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _watch() -> None:
     parent = parent_process()
     if parent is not None:

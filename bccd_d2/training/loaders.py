@@ -17,6 +17,7 @@ from bccd_d2.data.augment.microscope import MicroscopeOptions
 from bccd_d2.data.augment.photometric import PhotometricOptions
 from bccd_d2.data.mapper import LabelMapMapper, MapperOptions
 from bccd_d2.data.targets import DenseTargets
+from bccd_d2.io.processes import cores
 from bccd_d2.modeling.build import encode_options, target_names
 from bccd_d2.modeling.options import options_of
 from bccd_d2.models.preprocessing import preprocess_options
@@ -107,7 +108,7 @@ def train_loader(config: Any, dataset: list[dict], start_iter: int = 0) -> Any:
         Samples(dataset, mapper, seed, config.DATALOADER.SAMPLES),
         sampler=Positions(first, comm.get_rank(), world),
         batch_size=micro // world,
-        num_workers=config.DATALOADER.NUM_WORKERS,
+        num_workers=loading_processes(config),
         collate_fn=list,
         worker_init_fn=worker_init_reset_seed,
         # Starting an iterator draws a number, which must not come from the model's stream.
@@ -115,11 +116,16 @@ def train_loader(config: Any, dataset: list[dict], start_iter: int = 0) -> Any:
     )
 
 
+def loading_processes(config: Any) -> int:
+    """``DATALOADER.NUM_WORKERS``, but no more than there are cores; samples do not depend on it."""
+    return min(config.DATALOADER.NUM_WORKERS, cores())
+
+
 def test_loader(config: Any, name: str) -> Any:
     """Whole images of a registered dataset, one at a time, shared over the processes."""
     mapper = LabelMapMapper(mapper_options(config), is_train=False)
     return build_detection_test_loader(
-        dataset=DatasetCatalog.get(name), mapper=mapper, num_workers=config.DATALOADER.NUM_WORKERS
+        dataset=DatasetCatalog.get(name), mapper=mapper, num_workers=loading_processes(config)
     )
 
 

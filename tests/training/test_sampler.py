@@ -10,6 +10,7 @@ import pytest
 import torch
 from detectron2.engine import HookBase
 
+from bccd_d2.training import loaders
 from bccd_d2.training.loaders import train_loader
 from bccd_d2.training.run import prepare, train
 from bccd_d2.training.sampler import Positions, Samples, record_at
@@ -109,3 +110,13 @@ def test_distinct_samples_are_drawn_once_and_come_again_in_another_order() -> No
     assert samples[0]["record"] != "changed"
     with pytest.raises(ValueError, match="SAMPLES 3 is less than the 4 training images"):
         Samples([{"n": n} for n in range(4)], mapper, seed=3, distinct=3)
+
+
+def test_no_more_processes_load_images_than_there_are_cores(
+    small_config: Callable, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(loaders, "cores", lambda: 2)
+    config = small_config(tmp_path, "DATALOADER.NUM_WORKERS", "3")
+    assert loaders.loading_processes(config) == 2
+    config.DATALOADER.NUM_WORKERS = 0
+    assert loaders.loading_processes(config) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,7 +16,7 @@ from bccd_d2.data.convert.annotated_pairs import AnnotatedPair
 from bccd_d2.data.convert.image import LabelOptions, convert_pair
 from bccd_d2.data.convert.pairing import Pair, Skip
 from bccd_d2.data.convert.record import ImageRecord
-from bccd_d2.io.processes import end_with_parent
+from bccd_d2.io.processes import cores, end_with_parent
 
 
 def convert_pairs(
@@ -56,7 +55,7 @@ def _each(
     pairs: Sequence[Pair], options: LabelOptions, folder: Path, workers: int | None
 ) -> Iterator[tuple[int, ImageRecord | Skip]]:
     """Results as they come; no more than four tasks a worker are under way at a time."""
-    workers = min(workers or _cores(), max(len(pairs) // 4, 1))
+    workers = min(workers or cores(), max(len(pairs) // 4, 1))
     if workers == 1:
         for index, pair in enumerate(pairs):
             yield index, _convert(pair, options, folder)
@@ -90,9 +89,3 @@ def _finished(waiting: dict[Future, int]) -> list[tuple[int, ImageRecord | Skip]
 def _begin_worker() -> None:
     cv2.setNumThreads(1)
     end_with_parent()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
