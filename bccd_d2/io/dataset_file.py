@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         ValueError: the file is broken, or of another format version; the message names the field.
     """
     path = Path(folder) / DESCRIPTION
-    version = read_json(path, dict, f"make it with: {HOW_TO_CONVERT}").get("format_version")
+    raw = any((Path(folder) / split / "original").is_dir() for split in ("train", "test"))
+    how = HOW_TO_CONVERT.replace("ROOT", shlex.quote(str(folder))) if raw else HOW_TO_CONVERT
+    version = read_json(path, dict, f"make it with: {how}, and name OUT").get("format_version")
     if version != 1:
         raise ValueError(f"{path}: format_version 1 wanted, got {version!r:.40}; convert again")
     return read_json(path, SHAPE, "convert the dataset again")

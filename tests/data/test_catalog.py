@@ -131,6 +131,14 @@ def test_wrong_split_and_wrong_folder(hand_made, tmp_path):
         register_dataset(tmp_path, prefix="t")
 
 
+def test_a_folder_that_is_not_converted_yet_is_told_how_to(tmp_path):
+    (tmp_path / "raw data" / "train" / "original").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"--root '.*/raw data' --out OUT, and name OUT"):
+        register_dataset(tmp_path / "raw data")
+    with pytest.raises(FileNotFoundError, match="--root ROOT --out OUT, and name OUT"):
+        register_dataset(tmp_path)
+
+
 def test_find_dataset_order(hand_made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BCCD_DATASET", raising=False)
