@@ -90,7 +90,7 @@ def defocus(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.
 
 
 def dense(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.ndarray:
-    """Several layers of the field until more than .72 of it is stained."""
+    """Several layers of the field until more than .85 of it is stained."""
     from bccd_d2.masks.stain import stain_map
 
     light = np.percentile(image.reshape(-1, 3), 80, axis=0)
@@ -101,7 +101,7 @@ def dense(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.nd
         turned = cv2.GaussianBlur(turned, (0, 0), 1.0)
         passed = passed * (turned / light).clip(0.05, 1)
         layers = as_jpeg((passed.clip(0.15) * light).clip(0, 255).astype(np.uint8))
-        if stain_map(layers, 0.3)[0].mean() > 0.72:
+        if stain_map(layers, 0.3).share > 0.85:
             break
     return layers
 
@@ -111,7 +111,7 @@ def empty(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.nd
     from bccd_d2.masks.stain import stain_map
 
     height, width = image.shape[:2]
-    light = np.median(image[~stain_map(image)[0]], axis=0)
+    light = np.median(image[~stain_map(image).stained], axis=0)
     uneven = cv2.resize(rng.normal(0, 4, (4, 5)).astype(np.float32), (width, height))[..., None]
     noise = rng.normal(0, 2, image.shape)
     return as_jpeg((light + uneven + noise).clip(0, 255).astype(np.uint8))
@@ -124,7 +124,7 @@ def restain(image: np.ndarray, rng: np.random.Generator, diameter: float) -> np.
     """
     from bccd_d2.masks.stain import stain_map
 
-    stain = stain_map(image)[0]
+    stain = stain_map(image).stained
     light = np.median(image[~stain], axis=0) + 1
     density = np.log(light / (image + 1.0))
     usual = np.median(density[stain], axis=0)

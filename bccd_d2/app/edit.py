@@ -55,7 +55,7 @@ def add_at(
             return _with(cells, mask & free)
     circle = np.zeros(cells.image_size, np.uint8)
     cv2.circle(circle, (x, y), round(0.7 * diameter), 1, -1)
-    stain = stain_map(image)[0] & free & (circle > 0)
+    stain = stain_map(image).stained & free & (circle > 0)
     _, parts = cv2.connectedComponents(stain.astype(np.uint8))
     area, usual = int((parts == parts[y, x]).sum()), np.pi / 4 * diameter**2
     if parts[y, x] and 0.3 * usual < area < 1.5 * usual:

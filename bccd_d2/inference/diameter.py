@@ -109,7 +109,7 @@ def estimate_diameter(
     check_image(image)
     if not model_diameter > 0:
         raise ValueError(f"model_diameter must be above 0 px, got {model_diameter}")
-    away = from_background(image, min(1.0, _SMALL / max(image.shape[:2])))[0]
+    away = from_background(image, min(1.0, _SMALL / max(image.shape[:2])))
     pictures = image, cv2.resize(away, image.shape[1::-1])
 
     def looks(sizes: Sequence[float], windows: int) -> _Seen:

@@ -33,7 +33,7 @@ from bccd_d2.masks.stain import stain_map
 
 BLUR = 0.7
 FEW = 0.1
-DENSE = 0.65
+DENSE = 0.8
 CLUMPS = 0.9
 SHIFT, TURN = 15.0, 16.0  # CIELAB units; degrees (13.8 at most in 80 fields of many slides)
 WIDE = 5.0  # standard deviations of the sample's fields
@@ -57,7 +57,7 @@ class FieldQuality:
 
     Attributes:
         blur: 0 is sharp; 1 = edges as wide as a quarter of a cell.
-        coverage: share of the image that is stained, in [0, 1].
+        coverage: share of the field of view that is stained, in [0, 1].
         clumps: share of the stain in pieces of more than four cells, in [0, 1].
         background: median L, a, b.
         stain: of length 1, the direction in red, green and blue of its median optical density.
@@ -95,15 +95,16 @@ def measure_field(image: np.ndarray, diameter: float) -> FieldQuality:
     if not diameter > 0:
         raise ValueError(f"diameter must be above 0 px, got {diameter}")
     factor = min(1.0, _LOOK / diameter)
-    stain, contrast, small = stain_map(image, factor)
+    seen = stain_map(image, factor)
+    small, stain, bare = seen.image, seen.stained, seen.field & ~seen.stained
     nothing = (float("nan"),) * 3
     steps, line = _steps(image, diameter)
     return FieldQuality(
-        blur=_blur(small, stain, contrast, diameter * factor),
-        coverage=float(stain.mean()),
+        blur=_blur(small, stain, seen.contrast, diameter * factor),
+        coverage=seen.share,
         clumps=_clumps(stain, diameter * factor),
-        background=_median(_lab(small)[~stain]) if (~stain).any() else nothing,
-        stain=_stain_colour(small, stain) if stain.any() and (~stain).any() else nothing,
+        background=_median(_lab(small)[bare]) if bare.any() else nothing,
+        stain=_stain_colour(small, bare, stain) if stain.any() and bare.any() else nothing,
         steps=steps,
         line=line,
         ink=_ink(image, min(1.0, _COARSE / diameter), diameter),
@@ -203,9 +204,11 @@ def _shifts(fields: Sequence[FieldQuality]) -> list[str]:
     return said
 
 
-def _stain_colour(small: np.ndarray, stain: np.ndarray) -> tuple[float, float, float]:
+def _stain_colour(
+    small: np.ndarray, bare: np.ndarray, stain: np.ndarray
+) -> tuple[float, float, float]:
     """See `FieldQuality.stain`; 1 is added to each grey level, so that black has a logarithm."""
-    light, dark = (np.median(small[part], axis=0) + 1 for part in (~stain, stain))
+    light, dark = (np.median(small[part], axis=0) + 1 for part in (bare, stain))
     density = np.log(light / dark)
     red, green, blue = (round(float(v), 3) for v in density / np.linalg.norm(density))
     return red, green, blue

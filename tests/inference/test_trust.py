@@ -34,7 +34,7 @@ def outlines(places=PLACES, score: float = 0.95, radius: int = 20, shift: int = 
 def measured(image=None, cells=None, diameter=40.0, estimate=SURE) -> dict[str, float]:
     image = smear() if image is None else image
     cells = outlines() if cells is None else cells
-    return measure(image, cells, 0.5, diameter, estimate)
+    return measure(stain_map(image), cells, 0.5, diameter, estimate)
 
 
 def test_a_perfect_answer_is_trusted_without_a_word():
@@ -84,8 +84,9 @@ def test_a_size_given_by_a_person_is_believed():
 
 
 def test_an_empty_field_has_no_stain():
-    stain, contrast, small = stain_map(np.full((100, 200, 3), 220, np.uint8), 0.5)
-    assert not stain.any() and contrast == 0 and small.shape == (50, 100, 3)
+    stain = stain_map(np.full((100, 200, 3), 220, np.uint8), 0.5)
+    assert not stain.stained.any() and stain.contrast == 0 and stain.image.shape == (50, 100, 3)
+    assert stain.field.all() and stain.share == 0
 
 
 def test_a_dark_image_is_never_trusted():
@@ -110,3 +111,15 @@ def test_a_diameter_of_nothing_is_refused():
 
 def test_the_threshold_for_a_look_is_the_callers():
     assert Trust(0.6, (), {}).needs_a_look(0.7) and not Trust(0.6, (), {}).needs_a_look()
+
+
+def test_an_eyepieces_black_surround_and_light_from_one_side_are_no_reason_for_doubt():
+    image, cells = smear(), outlines()
+    height, width = image.shape[:2]
+    light = (image * np.linspace(0.55, 1, width)[None, :, None]).astype(np.uint8)
+    framed = cv2.copyMakeBorder(image, *[40] * 4, cv2.BORDER_CONSTANT, value=(5, 5, 5))
+    moved = np.pad(cells.to_label_map(), 40)
+    in_frame = Cells.from_label_map(moved, cells.scores)
+    for shown, answer in ((light, cells), (framed, in_frame)):
+        trust = assess(shown, answer, 0.5, 40.0, SURE)
+        assert not trust.needs_a_look() and trust.reasons == ()

@@ -40,7 +40,7 @@ def stain_at_cells(image: np.ndarray, boxes: np.ndarray) -> tuple[float, ...]:
     """
     height, width = image.shape[:2]
     factor = min(1.0, _LOOK / max(height, width))
-    away, _ = from_background(image, factor)
+    away = from_background(image, factor)
     if not len(boxes) or away.max() < LEAST_CONTRAST:
         return ()
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
