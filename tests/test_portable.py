@@ -21,9 +21,7 @@ POSIX = {  # of os, not on Windows
     "uname", "wait3", "wait4", "writev",
 }  # fmt: skip
 GUARDED = {  # used where they are there: hasattr, or after /proc was read
-    "data/convert/workers.py": {"sched_getaffinity"},
-    "synth/dataset.py": {"sched_getaffinity"},
-    "io/processes.py": {"sysconf"},
+    "io/processes.py": {"sched_getaffinity", "sysconf"},
 }
 MODULES = {"fcntl": {"io/lock.py"}, "resource": set(), "termios": set(), "pwd": set(), "grp": set()}
 TEXTS = {"experiments/cost.py"}  # /proc/self/status, ASCII

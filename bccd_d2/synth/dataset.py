@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ import numpy as np
 
 from bccd_d2.io.atomic import write_bytes_atomic, write_json_atomic, write_png_atomic
 from bccd_d2.io.label_images import write_label_map
-from bccd_d2.io.processes import end_with_parent
+from bccd_d2.io.processes import cores, end_with_parent
 from bccd_d2.synth.smear import Smear, check_arguments, draw_smear
 
 MANIFEST = "smears.json"
@@ -141,8 +140,7 @@ def _is_complete(root: Path, manifest: dict) -> bool:
 
 def _run(jobs: list[_Job], workers: int | None) -> None:
     if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        workers = min(cores or 1, len(jobs) // 4)
+        workers = min(cores(), len(jobs) // 4)
     if workers <= 1:
         for job in jobs:
             _write(job)
