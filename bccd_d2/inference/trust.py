@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from bccd_d2.inference.colours import doubts_of_colours
 from bccd_d2.inference.diameter import DiameterEstimate
 from bccd_d2.inference.predictor import check_image
 from bccd_d2.masks.cells import Cells
@@ -125,7 +126,9 @@ def assess(
     if not reported:
         said = [n for n in grave if n in _OF_IMAGE or (n == "faint" and len(candidates))]
         reasons = ("no cell was found", *(REASONS[name].format(measures[name]) for name in said))
-    foreign = _foreign(stain, typed=candidates.class_probabilities is not None)
+    typed = candidates.class_probabilities is not None
+    foreign = _foreign(stain, typed)
+    foreign += doubts_of_colours(stain, candidates.above(threshold), typed)
     if measures["unsized"] == 1 and reported:
         foreign.append("the cells' size could not be estimated: say what it is")
         reasons = tuple(one for one in reasons if one != REASONS["unsized"])

@@ -104,6 +104,25 @@ def test_types_of_an_image_without_colour_are_not_trusted():
     assert "no colour, by which" in assess(grey, typed, 0.5, 40.0, SURE).complaint
 
 
+def test_cells_that_the_light_burns_out_are_said():
+    burnt = cv2.convertScaleAbs(cv2.addWeighted(smear(), 0.2, smear(), 0.0, 225.0))
+    said = assess(burnt, outlines(), 0.5, 40.0, SURE)
+    assert said.score <= 0.1 and "the light burns the cells out" in said.complaint
+    white = cv2.convertScaleAbs(smear(), alpha=1.2)
+    assert white.max() == 255 and assess(white, outlines(), 0.5, 40.0, SURE).complaint == ""
+
+
+def test_red_and_blue_exchanged_are_said_where_types_are_told():
+    image = smear()
+    for y, x in PLACES[:3]:
+        cv2.circle(image, (x, y), 18, (60, 40, 150), -1)
+    typed = replace(outlines(), class_probabilities=np.full((len(PLACES), 2), 0.5))
+    swapped = np.ascontiguousarray(image[..., ::-1])
+    assert "in another order than RGB" in assess(swapped, typed, 0.5, 40.0, SURE).complaint
+    assert assess(image, typed, 0.5, 40.0, SURE).complaint == ""
+    assert assess(swapped, outlines(), 0.5, 40.0, SURE).complaint == ""
+
+
 def test_a_diameter_of_nothing_is_refused():
     with pytest.raises(ValueError, match="diameter must be above 0 px"):
         assess(smear(), outlines(), 0.5, 0.0)
