@@ -26,7 +26,7 @@ CONFIG_FLAGS = {  # flag: the config key it stands for, what its value is called
     "weights": (
         "MODEL.WEIGHTS",
         "FILE",
-        "a .pth or .safetensors file, a run\'s folder or the name of a shipped model",
+        "a .pth or .safetensors file, a run's folder or the name of a shipped model",
     ),
     "device": ("MODEL.DEVICE", "NAME", "cpu, cuda, cuda:1 or auto (default: the config's)"),
 }

@@ -122,14 +122,14 @@ def assess(
     grave = [name for name in sorted(blame, key=blame.__getitem__) if blame[name] < -_WORTH_SAYING]
     score = float(1 / (1 + np.exp(-total)))
     reasons = tuple(REASONS[name].format(measures[name]) for name in grave)
-    reported = len(candidates.above(threshold))
-    if not reported:
+    cells = candidates.above(threshold)
+    if not len(cells):
         said = [n for n in grave if n in _OF_IMAGE or (n == "faint" and len(candidates))]
         reasons = ("no cell was found", *(REASONS[name].format(measures[name]) for name in said))
     typed = candidates.class_probabilities is not None
     foreign = _foreign(stain, typed)
-    foreign += doubts_of_colours(stain, candidates.above(threshold), typed)
-    if measures["unsized"] == 1 and reported:
+    foreign += doubts_of_colours(stain, cells, typed)
+    if measures["unsized"] == 1 and len(cells):
         foreign.append("the cells' size could not be estimated: say what it is")
         reasons = tuple(one for one in reasons if one != REASONS["unsized"])
     return Trust(min(score, _FOREIGN_SCORE) if foreign else score, (*foreign, *reasons), measures)
